@@ -1,0 +1,132 @@
+//! `SearchCluster.status.allowlist`: what is allowed, what is wanted, and the one change that is on its way.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The allowlist of reindex sources.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AllowlistStatus {
+    /// The setting's name on this cluster.
+    pub key: String,
+    /// Entries (`host:port`, globs allowed) that every node has loaded.
+    #[serde(default)]
+    pub effective: Vec<String>,
+    /// Entries that the operator added to the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub managed: Vec<String>,
+    /// Entries that Reindexes need and that are not effective yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<String>,
+    /// The exact text to add to the configuration by hand, where the operator doesn't do it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instruction: Option<String>,
+    /// The change that is on its way, or the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
+}
+
+/// One change of the allowlist: frozen before anything is touched, later needs form the next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Batch {
+    /// Identity: a hash of what is changed and restarted.
+    pub id: String,
+    /// The entries that it adds.
+    pub entries: Vec<String>,
+    /// How far it is.
+    pub phase: BatchPhase,
+    /// The generation of the SearchCluster for which it was made; a failed one is tried again after the next edit of the spec.
+    pub generation: i64,
+    /// When it was frozen.
+    pub started_at: Time,
+    /// When it ended, one way or the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// When the configuration was edited; nodes are restarted some seconds later, when the edit has spread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Time>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Shards that were unassigned before; the restart may leave no others.
+    #[serde(default)]
+    pub unassigned_before: i32,
+    /// What the operator changed on the cluster around the node that restarts, to be put back on every exit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub borrowed: Option<Borrowed>,
+    /// The nodes to restart, in order; the elected master last.
+    #[serde(default)]
+    pub nodes: Vec<BatchNode>,
+}
+
+/// Cluster settings that were changed for the time of a node's restart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Borrowed {
+    /// `cluster.routing.allocation.enable` (persistent) as it was before; absent if it wasn't set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocation_enable: Option<String>,
+    /// The node was put into the voting configuration exclusions.
+    #[serde(default)]
+    pub voting_exclusion: bool,
+}
+
+/// How far a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BatchPhase {
+    /// No copy may start on this cluster; those that run are waited for.
+    Draining,
+    /// The configuration is being edited.
+    Editing,
+    /// Nodes restart one by one.
+    Restarting,
+    /// It failed: what was changed is being put back.
+    RollingBack,
+    /// Every node has loaded it.
+    Done,
+    /// Stopped; what was changed is put back.
+    Failed,
+}
+
+impl BatchPhase {
+    /// While a batch is in this phase no copy may start on the cluster.
+    pub fn closes_the_gate(self) -> bool {
+        match self {
+            BatchPhase::Draining | BatchPhase::Editing | BatchPhase::Restarting | BatchPhase::RollingBack => true,
+            BatchPhase::Done | BatchPhase::Failed => false,
+        }
+    }
+}
+
+/// One node of a batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchNode {
+    /// The pod.
+    pub pod: String,
+    /// The node's name in the search cluster.
+    pub name: String,
+    /// The node's persistent id; a node that comes back with another has lost its data.
+    pub id: String,
+    /// The pod's UID before the restart.
+    #[serde(rename = "podUID")]
+    pub pod_uid: String,
+    /// How far it is.
+    pub state: NodeState,
+    /// When the restart was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+}
+
+/// How far a node of a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NodeState {
+    /// Not yet its turn.
+    Pending,
+    /// It restarts; never begun twice in one batch.
+    Restarting,
+    /// It is back with the new configuration.
+    Done,
+}

@@ -1,0 +1,245 @@
+//! `Reindex`: one index copied once, to the end, like a Job.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{ClusterRef, reindex_status::ReindexStatus, schema};
+
+/// Copies one index from one cluster to another, once, and proves that the copy is complete.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "reindex.dev",
+    version = "v1alpha1",
+    kind = "Reindex",
+    plural = "reindexes",
+    namespaced,
+    status = "ReindexStatus",
+    shortname = "rix",
+    category = "reindex",
+    derive = "PartialEq",
+    doc = "Copies one index from one cluster to another, once and to the end, and proves that the copy is complete. To try again, create a new object.",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Source", type_ = "string", json_path = ".spec.source.index"),
+    printcolumn(name = "Destination", type_ = "string", json_path = ".spec.destination.index"),
+    printcolumn(name = "Percent", type_ = "integer", json_path = ".status.progress.percent"),
+    printcolumn(name = "Documents", type_ = "integer", json_path = ".status.progress.documentsCopied"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "From", type_ = "string", json_path = ".spec.source.clusterRef.name", priority = "1"),
+    printcolumn(name = "To", type_ = "string", json_path = ".spec.destination.clusterRef.name", priority = "1"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = "1")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.source == oldSelf.source").message("source can't change once set: create a new Reindex"))]
+#[x_kube(validation = Rule::new("self.destination == oldSelf.destination").message("destination can't change once set: create a new Reindex"))]
+#[x_kube(validation = Rule::new("self.conflicts == oldSelf.conflicts").message("conflicts can't change once set: create a new Reindex"))]
+#[x_kube(validation = Rule::new("self.versionPolicy == oldSelf.versionPolicy").message("versionPolicy can't change once set: create a new Reindex"))]
+#[x_kube(validation = Rule::new("self.execution == oldSelf.execution").message("execution can't change once set: create a new Reindex"))]
+#[x_kube(validation = Rule::new("self.verification == oldSelf.verification").message("verification can't change once set: create a new Reindex"))]
+pub struct ReindexSpec {
+    /// What is copied.
+    pub source: Source,
+    /// Where it is copied to.
+    pub destination: Destination,
+    /// What a document means that the destination already holds in a higher version: `Abort` fails the Reindex, `Proceed` keeps the
+    /// destination's. Either way the rest is copied first.
+    #[serde(default)]
+    pub conflicts: Conflicts,
+    /// Which pairs of versions are accepted. `SameMajor`: the same distribution and major version on both sides.
+    #[serde(default)]
+    pub version_policy: VersionPolicy,
+    /// How the copy runs.
+    #[serde(default)]
+    pub execution: Execution,
+    /// How the copy is proved.
+    #[serde(default)]
+    pub verification: Verification,
+    /// What becomes of a running copy when this object is deleted: `Cancel` ends its task on the destination, `Orphan` lets it run.
+    /// The destination index stays in either case. May be changed at any time.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// What is copied.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// The SearchCluster that is read from.
+    pub cluster_ref: ClusterRef,
+    /// One index, alias or data stream. No wildcards, no lists.
+    #[schemars(length(min = 1, max = 255))]
+    #[x_kube(validation = Rule::new("!self.matches('[,*?\"<>| /\\\\\\\\]') && self.matches('^[^-_+.A-Z][^A-Z]*$|^[.][^A-Z.][^A-Z]*$')").message("must be the name of one index, alias or data stream: lower case, no commas, wildcards, spaces or slashes, and not beginning with -, _ or +"))]
+    pub index: String,
+    /// Only documents that match this query (Query DSL), such as `{match: {productName: fund}}`. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::free_form_object")]
+    pub query: Option<Value>,
+    /// Which fields of a document are copied. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_fields: Option<SourceFields>,
+    /// How long the destination waits for an answer of the source, such as `30s` or `2m`.
+    #[serde(default = "socket_timeout")]
+    #[schemars(length(max = 8), regex(pattern = r"^[1-9][0-9]{0,4}(ms|s|m)$"))]
+    pub socket_timeout: String,
+    /// How long the destination waits for a connection to the source, such as `1s`.
+    #[serde(default = "connect_timeout")]
+    #[schemars(length(max = 8), regex(pattern = r"^[1-9][0-9]{0,4}(ms|s|m)$"))]
+    pub connect_timeout: String,
+}
+
+fn socket_timeout() -> String {
+    "30s".to_owned()
+}
+
+fn connect_timeout() -> String {
+    "1s".to_owned()
+}
+
+/// Which fields are copied: names with `*` as a wildcard.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.includes) || has(self.excludes)").message("includes or excludes must be set; leave sourceFields out to copy every field"))]
+pub struct SourceFields {
+    /// Only these fields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 512)))]
+    pub includes: Vec<String>,
+    /// Not these fields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 512)))]
+    pub excludes: Vec<String>,
+}
+
+/// Where it is copied to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.mappings) || !has(self.mappingsFrom)").message("mappings and mappingsFrom exclude each other"))]
+pub struct Destination {
+    /// The SearchCluster that is written to. It runs the copy.
+    pub cluster_ref: ClusterRef,
+    /// The index to be created.
+    #[schemars(length(min = 1, max = 255))]
+    #[x_kube(validation = Rule::new("!self.matches('[,*?\"<>| /\\\\\\\\#:]') && self.matches('^[^-_+.A-Z][^A-Z]*$')").message("must be a valid index name: lower case, no commas, wildcards, spaces, slashes, # or :, and not beginning with -, _, + or ."))]
+    pub index: String,
+    /// Settings of the index to be created.
+    #[serde(default)]
+    pub settings: IndexSettings,
+    /// Mappings of the index to be created, as Elasticsearch takes them, such as `{properties: {title: {type: text}}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::free_form_object")]
+    pub mappings: Option<Value>,
+    /// Where mappings come from when `mappings` is not given: `Source` (the default) copies the source's, `None` leaves them to the
+    /// destination's dynamic mapping. Analysis is copied with the mappings that use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mappings_from: Option<MappingsFrom>,
+    /// What to do when the index exists. `Refuse`: fail, and touch nothing.
+    #[serde(default)]
+    pub if_exists: IfExists,
+}
+
+/// Settings of the index to be created.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexSettings {
+    /// Number of primary shards. Default: the source's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub number_of_shards: Option<i32>,
+    /// Number of replicas of each primary shard. Default: the source's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub number_of_replicas: Option<i32>,
+    /// Any other index setting, such as `{refresh_interval: 30s, analysis: {…}}`; with or without the prefix `index.`. Analysis
+    /// given here replaces the source's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::free_form_object")]
+    pub additional: Option<Value>,
+}
+
+/// Where mappings come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MappingsFrom {
+    /// The source index.
+    #[default]
+    Source,
+    /// The destination's dynamic mapping and templates.
+    None,
+}
+
+/// What to do when the destination index exists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum IfExists {
+    /// Fail, and touch nothing.
+    #[default]
+    Refuse,
+}
+
+/// What a version conflict means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Conflicts {
+    /// The Reindex fails.
+    #[default]
+    Abort,
+    /// The destination's document stays.
+    Proceed,
+}
+
+/// Which pairs of versions are accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum VersionPolicy {
+    /// The same distribution and the same major version.
+    #[default]
+    SameMajor,
+}
+
+/// How the copy runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Execution {
+    /// Documents in a batch. A batch must stay well below 100 MB. Default: 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub batch_size: Option<i32>,
+    /// Seconds after the begin of the copy at which it is cancelled and the Reindex fails. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 31_536_000))]
+    pub active_deadline_seconds: Option<i64>,
+}
+
+/// How the copy is proved.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// `Count`: source, task and destination agree on the number of documents, and the source stood still meanwhile. `None`: nothing
+    /// beyond the task's own success is checked.
+    #[serde(default)]
+    pub level: VerificationLevel,
+}
+
+/// How much is proved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum VerificationLevel {
+    /// Nothing beyond the task's own success.
+    None,
+    /// Numbers of documents.
+    #[default]
+    Count,
+}
+
+/// What becomes of a running copy when its object is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// Its task is cancelled.
+    #[default]
+    Cancel,
+    /// Its task runs on.
+    Orphan,
+}
+
+impl ReindexSpec {
+    /// Documents in a batch, Elasticsearch's own default where none is given.
+    pub fn batch_size(&self) -> i32 {
+        self.execution.batch_size.unwrap_or(1000)
+    }
+}

@@ -1,0 +1,319 @@
+//! `SearchCluster`: one Elasticsearch or OpenSearch cluster, written by the platform team.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ClusterRef, allowlist::AllowlistStatus, schema};
+
+/// How to reach one Elasticsearch or OpenSearch cluster, who may use it for what, and how its reindex allowlist is managed.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "reindex.dev",
+    version = "v1alpha1",
+    kind = "SearchCluster",
+    namespaced,
+    status = "SearchClusterStatus",
+    shortname = "sc",
+    category = "reindex",
+    derive = "PartialEq",
+    doc = "One Elasticsearch or OpenSearch cluster: how to reach it, who may use it for what, and how its reindex allowlist is managed.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Distribution", type_ = "string", json_path = ".status.distribution"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "Nodes", type_ = "integer", json_path = ".status.nodes"),
+    printcolumn(name = "Health", type_ = "string", json_path = ".status.health"),
+    printcolumn(name = "Allowlist", type_ = "string", json_path = ".status.conditions[?(@.type=='AllowlistReady')].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = "1")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct SearchClusterSpec {
+    /// URL at which the operator reaches the cluster, with scheme and port, such as `https://es-1-http.search.svc:9200`. No user
+    /// name, no query; a path prefix is kept.
+    #[schemars(length(min = 8, max = 512))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getPort() != ''").message("must be a URL with scheme http or https and a port, such as https://es-1-http.search.svc:9200"))]
+    #[x_kube(validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#')").message("must hold no user name, query or fragment; credentials belong in spec.auth"))]
+    pub endpoint: String,
+
+    /// URL at which other clusters reach this one as the source of a reindex. Default: `endpoint`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 512))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getPort() != ''").message("must be a URL with scheme http or https and a port, such as https://es-2.example.internal:9200"))]
+    #[x_kube(validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#')").message("must hold no user name, query or fragment; credentials belong in spec.auth"))]
+    pub remote_endpoint: Option<String>,
+
+    /// How this cluster, as a destination, reaches given sources, where that differs from the source's `remoteEndpoint`; for
+    /// example over a private link.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub remotes: Vec<Remote>,
+
+    /// How the operator, and a destination that reads from this cluster, authenticates. Default: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+
+    /// TLS towards `endpoint`. Default: the operator image's trusted authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+
+    /// Who runs the cluster, which decides how its settings can be changed. Exactly one. Default: `none`.
+    #[serde(default)]
+    pub provider: Provider,
+
+    /// How the cluster's allowlist of reindex sources (`reindex.remote.whitelist`, on OpenSearch 2 and later
+    /// `reindex.remote.allowlist`) is managed when it is a destination.
+    #[serde(default)]
+    pub allowlist: Allowlist,
+
+    /// Which namespaces may use this cluster, in which role, for which indexes. Default when absent: its own namespace, both roles,
+    /// every index. When given, only what is listed. A source must also admit the namespace of the destination's SearchCluster,
+    /// because the destination is sent the source's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub access: Option<Vec<AccessRule>>,
+}
+
+/// How this cluster reaches one given source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Remote {
+    /// The source.
+    pub cluster: ClusterRef,
+    /// URL with scheme and port at which this cluster's nodes reach it. Exactly its host and port are put on the allowlist.
+    #[schemars(length(min = 8, max = 512))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getPort() != ''").message("must be a URL with scheme http or https and a port"))]
+    #[x_kube(validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#')").message("must hold no user name, query or fragment"))]
+    pub endpoint: String,
+}
+
+/// Credentials.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Auth {
+    /// User name and password.
+    pub basic: BasicAuth,
+}
+
+/// User name and password from a Secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BasicAuth {
+    /// A Secret of this namespace with the keys `username` (default: `elastic`) and `password`.
+    pub secret_ref: SecretRef,
+}
+
+/// Names a Secret of the same namespace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// TLS towards a cluster's endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.caRef) && has(self.insecureSkipVerify) && self.insecureSkipVerify)").message("caRef and insecureSkipVerify exclude each other: a CA that isn't checked protects nothing"))]
+pub struct Tls {
+    /// The certificate authority (PEM) that signed the endpoint's certificate. Only it is trusted then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_ref: Option<CaRef>,
+    /// The name that the endpoint's certificate must carry. Default: the endpoint's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub server_name: Option<String>,
+    /// Accept any certificate. Whoever stands in between can read the password: for tests only.
+    #[serde(default)]
+    pub insecure_skip_verify: bool,
+}
+
+/// Where the certificate authority is kept. Exactly one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.secret) != has(self.configMap)").message("exactly one of secret and configMap must be set"))]
+pub struct CaRef {
+    /// A key of a Secret of this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<KeyRef>,
+    /// A key of a ConfigMap of this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<KeyRef>,
+}
+
+/// One key of a Secret or ConfigMap of the same namespace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRef {
+    /// Name of the Secret or ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key in it. Default: `ca.crt`.
+    #[serde(default = "ca_crt")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+fn ca_crt() -> String {
+    "ca.crt".to_owned()
+}
+
+/// Who runs the cluster. At most one; none set means `none`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.statefulSets) && has(self.none))").message("exactly one provider must be set"))]
+pub struct Provider {
+    /// StatefulSets of this namespace whose `elasticsearch.yml` or `opensearch.yml` is kept in a ConfigMap; one entry for each node
+    /// pool, together all nodes of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    pub stateful_sets: Option<Vec<StatefulSetPool>>,
+    /// The operator can't change this cluster's settings: it only checks them, and says what must be added by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub none: Option<NoProvider>,
+}
+
+/// Nothing to configure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NoProvider {}
+
+/// One node pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatefulSetPool {
+    /// Name of the StatefulSet.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Where its node configuration is kept.
+    pub config_map: ConfigKeyRef,
+}
+
+/// One key of a ConfigMap of the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigKeyRef {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key that holds the node configuration. Default: `elasticsearch.yml`.
+    #[serde(default = "elasticsearch_yml")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+fn elasticsearch_yml() -> String {
+    "elasticsearch.yml".to_owned()
+}
+
+/// How the reindex allowlist is managed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Allowlist {
+    /// `Verify`: only check, and say what is missing. `Automatic`: edit the configuration and restart the nodes one by one, with the
+    /// cluster's health looked after.
+    #[serde(default)]
+    pub management: Management,
+    /// Restart although that makes something unavailable for a while: an index has no replica, or there are fewer than three
+    /// master-eligible nodes.
+    #[serde(default)]
+    pub allow_unavailable: bool,
+    /// Restart although copies run into or out of this cluster; they are interrupted.
+    #[serde(default)]
+    pub interrupt_running: bool,
+}
+
+/// Who changes the allowlist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Management {
+    /// A person does; the operator checks, and says which line to add.
+    #[default]
+    Verify,
+    /// The operator does, with a rolling restart.
+    Automatic,
+}
+
+/// Which namespaces may use the cluster for what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessRule {
+    /// Whom this rule admits. Default: the SearchCluster's own namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<NamespaceSelection>,
+    /// In which roles. Default: both.
+    #[serde(default = "both_roles")]
+    #[schemars(length(min = 1, max = 2))]
+    pub roles: Vec<Role>,
+    /// For which indexes: names with `*` as a wildcard. Default: every index.
+    #[serde(default = "every_index")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 255)))]
+    pub indexes: Vec<String>,
+}
+
+fn both_roles() -> Vec<Role> {
+    vec![Role::Source, Role::Destination]
+}
+
+fn every_index() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+/// Namespaces by name or by label; either admits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.names) || has(self.selector)").message("names or selector must be set; leave namespaces out to admit the SearchCluster's own"))]
+pub struct NamespaceSelection {
+    /// Namespaces by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), inner(length(min = 1, max = 63)))]
+    pub names: Vec<String>,
+    /// Namespaces by their labels. An empty selector admits every namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// What a cluster is used as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Role {
+    /// Documents are read from it.
+    Source,
+    /// Documents are written to it.
+    Destination,
+}
+
+/// What the operator sees of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SearchClusterStatus {
+    /// The generation that this status speaks of; -1 until the operator has seen the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The cluster's own UUID: its identity, whatever it is called.
+    #[serde(default, rename = "clusterUUID", skip_serializing_if = "Option::is_none")]
+    pub cluster_uuid: Option<String>,
+    /// `Elasticsearch` or `OpenSearch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<String>,
+    /// Version, such as `7.17.29`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Number of nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<i32>,
+    /// `green`, `yellow` or `red`, as the cluster says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
+    /// The allowlist of reindex sources, and what becomes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowlist: Option<AllowlistStatus>,
+    /// `Ready`, `AllowlistReady`, and while they hold `Reconciling` and `Stalled`.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Labels of a namespace, as a selector sees them.
+pub type Labels = BTreeMap<String, String>;

@@ -1,0 +1,2 @@
+//! The Reindex operator.
+pub mod api;

@@ -1,0 +1,228 @@
+//! How a cluster is reached: its address, credentials and what certificate is trusted.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use secrecy::SecretString;
+use url::{Host, Url};
+
+use super::error::SearchError;
+
+/// How long a TCP connection (with TLS) may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one request may take, unless the call needs more.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Idle connections are dropped before load balancers and firewalls forget them.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How to reach a cluster. `Debug` shows neither the password nor the certificate.
+#[derive(Clone)]
+pub struct Connection {
+    /// `http` or `https` address, with an optional path prefix that is kept in front of every request.
+    /// User and password inside it are refused.
+    pub endpoint: Url,
+    /// User and password sent with each request; `None` for a cluster without security.
+    pub basic: Option<BasicAuth>,
+    /// What is trusted; only used when the endpoint is `https`.
+    pub tls: Tls,
+}
+
+/// User and password of HTTP basic authentication.
+#[derive(Clone)]
+pub struct BasicAuth {
+    /// The user's name; it is not secret.
+    pub username: String,
+    /// The user's password.
+    pub password: SecretString,
+}
+
+/// What is trusted of the server's certificate.
+#[derive(Clone, Default)]
+pub struct Tls {
+    /// Certificates in PEM. When given, **only** these are trusted; otherwise those of the system.
+    pub ca_pem: Option<Vec<u8>>,
+    /// The DNS name that the certificate must carry (and that is sent as SNI and `Host`) where it differs from the
+    /// endpoint's host.
+    pub server_name: Option<String>,
+    /// Trust any certificate for any name. Whoever is on the path can then read the password.
+    pub insecure_skip_verify: bool,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut endpoint = self.endpoint.clone();
+        // Neither can fail for an address that has a host; one without has no user either.
+        let _ = endpoint.set_username("");
+        let _ = endpoint.set_password(None);
+        f.debug_struct("Connection")
+            .field("endpoint", &endpoint.as_str())
+            .field("basic", &self.basic)
+            .field("tls", &self.tls)
+            .finish()
+    }
+}
+
+impl fmt::Debug for BasicAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BasicAuth").field("username", &self.username).field("password", &"[redacted]").finish()
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("ca_pem_bytes", &self.ca_pem.as_ref().map(Vec::len))
+            .field("server_name", &self.server_name)
+            .field("insecure_skip_verify", &self.insecure_skip_verify)
+            .finish()
+    }
+}
+
+/// Client of one Elasticsearch or OpenSearch cluster. Cloning is cheap and shares the connections.
+///
+/// It follows no redirects (credentials would travel along) and uses no proxy from the environment (the addresses
+/// that it calls are those that somebody wrote down).
+#[derive(Clone)]
+pub struct SearchClient {
+    /// Keeps connections, for all calls but one.
+    pub(super) http: reqwest::Client,
+    /// Keeps none: a new connection for each `_reindex` lets a balancer spread the tasks over the nodes.
+    pub(super) http_unpooled: reqwest::Client,
+    pub(super) base: Arc<Url>,
+    pub(super) basic: Option<BasicAuth>,
+}
+
+impl fmt::Debug for SearchClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SearchClient").field("base", &self.base.as_str()).field("basic", &self.basic).finish()
+    }
+}
+
+impl SearchClient {
+    /// A client for the cluster; nothing is sent yet.
+    ///
+    /// A process-wide rustls crypto provider must have been installed
+    /// (`rustls::crypto::ring::default_provider().install_default()`).
+    ///
+    /// # Errors
+    /// [`SearchError::InvalidEndpoint`], [`SearchError::InvalidCertificate`], [`SearchError::NoCryptoProvider`] or
+    /// [`SearchError::BuildClient`]; none of them goes away by trying again.
+    pub fn connect(connection: &Connection) -> Result<SearchClient, SearchError> {
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            return Err(SearchError::NoCryptoProvider);
+        }
+        let (base, resolver) = address(connection)?;
+        Ok(SearchClient {
+            http: builder(connection, resolver.clone())?.build().map_err(SearchError::build)?,
+            http_unpooled: builder(connection, resolver)?
+                .pool_max_idle_per_host(0)
+                .build()
+                .map_err(SearchError::build)?,
+            base: Arc::new(base),
+            basic: connection.basic.clone(),
+        })
+    }
+}
+
+/// The address to put into requests, and a resolver where its host is not the one to connect to.
+fn address(connection: &Connection) -> Result<(Url, Option<ResolveAs>), SearchError> {
+    let endpoint = &connection.endpoint;
+    let invalid = |problem| SearchError::InvalidEndpoint { problem };
+    if !matches!(endpoint.scheme(), "http" | "https") {
+        return Err(invalid("its scheme is neither http nor https"));
+    }
+    if !endpoint.username().is_empty() || endpoint.password().is_some() {
+        return Err(invalid("it carries a user or a password, which belong into a Secret"));
+    }
+    if endpoint.query().is_some() || endpoint.fragment().is_some() {
+        return Err(invalid("it carries a query or a fragment"));
+    }
+    let mut base = endpoint.clone();
+    let Some(name) = connection.tls.server_name.as_deref().filter(|_| endpoint.scheme() == "https") else {
+        return Ok((base, None));
+    };
+    if !matches!(Host::parse(name), Ok(Host::Domain(_))) {
+        return Err(invalid("the server name is not a DNS name"));
+    }
+    let target = match endpoint.host() {
+        Some(Host::Domain(host)) => Target::Name(host.to_owned()),
+        Some(Host::Ipv4(ip)) => Target::Ip(ip.into()),
+        Some(Host::Ipv6(ip)) => Target::Ip(ip.into()),
+        None => return Err(invalid("it has no host")),
+    };
+    base.set_host(Some(name)).map_err(|_| invalid("the server name is not a DNS name"))?;
+    Ok((base, Some(ResolveAs(target))))
+}
+
+fn builder(connection: &Connection, resolver: Option<ResolveAs>) -> Result<reqwest::ClientBuilder, SearchError> {
+    let tls = &connection.tls;
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("reindex-operator/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT);
+    if connection.endpoint.scheme() != "https" {
+        // An image without system certificates must still reach a cluster without TLS.
+        builder = builder.tls_certs_only([]);
+    } else if tls.insecure_skip_verify {
+        builder = builder.tls_danger_accept_invalid_certs(true);
+    } else if let Some(pem) = &tls.ca_pem {
+        builder = builder.tls_certs_only(certificates(pem)?);
+    }
+    Ok(match resolver {
+        Some(resolver) => builder.dns_resolver(resolver),
+        None => builder,
+    })
+}
+
+/// Every certificate of the bundle. One that cannot be read fails the whole bundle: half a trust store would show up
+/// much later, as an untrusted node.
+fn certificates(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, SearchError> {
+    let invalid = |problem| SearchError::InvalidCertificate { problem };
+    let mut certificates = Vec::new();
+    for der in CertificateDer::pem_slice_iter(pem) {
+        let der = der.map_err(|_| invalid("it is not valid PEM"))?;
+        rustls::RootCertStore::empty()
+            .add(der.clone())
+            .map_err(|_| invalid("one of its certificates cannot be used as a trust anchor"))?;
+        certificates.push(reqwest::Certificate::from_der(&der).map_err(SearchError::build)?);
+    }
+    if certificates.is_empty() {
+        return Err(invalid("it contains no certificate"));
+    }
+    Ok(certificates)
+}
+
+/// Resolves every name as one target: requests carry the name on the certificate, connections go to the endpoint.
+#[derive(Clone)]
+struct ResolveAs(Target);
+
+#[derive(Clone)]
+enum Target {
+    Name(String),
+    Ip(IpAddr),
+}
+
+impl Resolve for ResolveAs {
+    fn resolve(&self, _: Name) -> Resolving {
+        let target = self.0.clone();
+        // Port 0: the port of the request's URL is put in its place.
+        Box::pin(async move {
+            Ok(match target {
+                Target::Ip(ip) => Box::new(std::iter::once(SocketAddr::new(ip, 0))) as Addrs,
+                Target::Name(host) => {
+                    let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+                    Box::new(found.into_iter())
+                }
+            })
+        })
+    }
+}

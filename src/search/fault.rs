@@ -1,0 +1,178 @@
+//! What went wrong between the destination and the source of a remote `_reindex`, read from the destination's error.
+//!
+//! The destination wraps what the source said into its own error, sometimes the source's whole body. So the parts are
+//! only looked at; nothing of them is passed on.
+
+use serde_json::Value;
+
+use super::request::collect_kinds;
+
+/// Why a remote `_reindex` failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The destination's allowlist does not have the source.
+    NotAllowed,
+    /// The source refused the credentials (401, 403).
+    Unauthorized,
+    /// The destination does not trust the source's certificate.
+    Untrusted,
+    /// The destination could not reach the source, or lost it.
+    Unreachable(&'static str),
+    /// A batch was larger than the 100 MB that the destination buffers.
+    ChunkTooLarge,
+    /// Overload, a lost scroll, a node that went away: the same request may succeed later.
+    Transient,
+    /// Anything else.
+    Other,
+}
+
+/// An error object of the cluster, taken apart.
+pub(super) struct Evidence {
+    /// Every `type`, outermost first.
+    kinds: Vec<String>,
+    /// Every `reason`, outermost first.
+    reasons: Vec<String>,
+    /// HTTP statuses that the source answered, as far as the error tells.
+    remote_statuses: Vec<u16>,
+}
+
+impl Evidence {
+    /// Reads `{"type", "reason", "caused_by", "root_cause"…}`.
+    pub(super) fn read(error: &Value) -> Self {
+        let mut evidence = Evidence { kinds: Vec::new(), reasons: Vec::new(), remote_statuses: Vec::new() };
+        collect_kinds(error, &mut evidence.kinds);
+        evidence.collect(error, 0);
+        evidence
+    }
+
+    fn collect(&mut self, error: &Value, depth: u8) {
+        if depth > 8 {
+            return;
+        }
+        if let Some(reason) = error["reason"].as_str() {
+            self.read_reason(reason);
+        }
+        for nested in ["caused_by", "suppressed", "root_cause"] {
+            match &error[nested] {
+                Value::Array(items) => items.iter().for_each(|item| self.collect(item, depth + 1)),
+                Value::Object(_) => self.collect(&error[nested], depth + 1),
+                _ => {}
+            }
+        }
+    }
+
+    /// A stored task error has no status of its own; the source's is in the text, as the status line of the HTTP
+    /// exchange or inside the body that is quoted behind `body=`.
+    fn read_reason(&mut self, reason: &str) {
+        let status_line = reason.split("status line [HTTP/").skip(1).filter_map(|rest| rest.split([' ', ']']).nth(1));
+        self.remote_statuses.extend(status_line.filter_map(|code| code.parse::<u16>().ok()));
+        if let Some(start) = reason.find("body={") {
+            let mut quoted = serde_json::Deserializer::from_str(&reason[start + "body=".len()..]).into_iter::<Value>();
+            if let Some(Ok(body)) = quoted.next() {
+                self.remote_statuses.extend(body["status"].as_u64().and_then(|status| u16::try_from(status).ok()));
+                collect_kinds(&body["error"], &mut self.kinds);
+            }
+        }
+        self.reasons.push(reason.to_owned());
+    }
+
+    fn any_kind(&self, kinds: &[&str]) -> bool {
+        self.kinds.iter().any(|kind| kinds.contains(&kind.as_str()))
+    }
+
+    fn any_reason(&self, texts: &[&str]) -> bool {
+        self.reasons.iter().any(|reason| texts.iter().any(|text| reason.contains(text)))
+    }
+
+    /// The fault that the evidence shows. The order matters: a cause that needs a person is found before the loss of a
+    /// connection that it ends in.
+    pub(super) fn fault(&self) -> Fault {
+        // "not whitelisted in", "not allowlisted in", "either not whitelisted in … or blocked in …"
+        if self.any_reason(&["whitelisted in reindex.remote", "allowlisted in reindex.remote", "in reindex.remote.blocklist"]) {
+            return Fault::NotAllowed;
+        }
+        if self.any_reason(&["Remote responded with a chunk that was too large"]) || self.any_kind(&["content_too_long_exception"]) {
+            return Fault::ChunkTooLarge;
+        }
+        if self.kinds.iter().any(|kind| TRUST.contains(&kind.as_str()))
+            || self.any_reason(&["PKIX path", "unable to find valid certification path", "No subject alternative names", "No name matching"])
+        {
+            return Fault::Untrusted;
+        }
+        if self.remote_statuses.iter().any(|status| matches!(status, 401 | 403)) {
+            return Fault::Unauthorized;
+        }
+        if self.remote_statuses.iter().any(|status| matches!(status, 429 | 500..))
+            || self.any_kind(TRANSIENT)
+            || self.any_reason(&["too many scroll contexts", "TOO_MANY_REQUESTS"])
+        {
+            return Fault::Transient;
+        }
+        match NETWORK.iter().find(|(kind, _)| self.any_kind(&[kind])) {
+            Some((_, words)) => Fault::Unreachable(words),
+            None => Fault::Other,
+        }
+    }
+
+    /// Whether the error came from talking to the source, not from the destination itself.
+    pub(super) fn is_remote(&self) -> bool {
+        !self.remote_statuses.is_empty() || self.any_kind(&["response_exception"])
+    }
+
+    /// Whether it says that a task is not there any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.any_kind(&["resource_not_found_exception"])
+    }
+
+    /// The innermost `type`, for people.
+    pub(super) fn innermost_kind(&self) -> Option<&str> {
+        self.kinds.last().map(String::as_str)
+    }
+}
+
+/// Java's TLS exceptions, as Elasticsearch spells them.
+const TRUST: &[&str] = &[
+    "s_s_l_exception",
+    "s_s_l_handshake_exception",
+    "s_s_l_peer_unverified_exception",
+    "sun_cert_path_builder_exception",
+    "validator_exception",
+    "certificate_exception",
+];
+
+/// What goes away by itself.
+const TRANSIENT: &[&str] = &[
+    "circuit_breaking_exception",
+    "cluster_manager_not_discovered_exception",
+    "es_rejected_execution_exception",
+    "master_not_discovered_exception",
+    "no_shard_available_action_exception",
+    "node_closed_exception",
+    "node_disconnected_exception",
+    "node_not_connected_exception",
+    "open_search_rejected_execution_exception",
+    "opensearch_rejected_execution_exception",
+    "process_cluster_event_timeout_exception",
+    "receive_timeout_transport_exception",
+    "rejected_execution_exception",
+    "search_context_missing_exception",
+    "task_cancelled_exception",
+    "unavailable_shards_exception",
+];
+
+/// The loss of a connection, with our words for it. The more exact ones come first.
+const NETWORK: &[(&str, &str)] = &[
+    ("unknown_host_exception", "its host name could not be resolved"),
+    ("unresolved_address_exception", "its host name could not be resolved"),
+    ("no_route_to_host_exception", "there is no route to it"),
+    ("connect_timeout_exception", "the connection timed out"),
+    ("connect_exception", "the connection was refused"),
+    ("socket_timeout_exception", "it did not answer in time"),
+    ("timeout_exception", "it did not answer in time"),
+    ("connection_closed_exception", "the connection was closed"),
+    ("connection_request_timeout_exception", "the connection timed out"),
+    ("closed_channel_exception", "the connection was closed"),
+    ("socket_exception", "the connection broke"),
+    ("unsupported_http_version_exception", "it does not speak HTTP"),
+    ("i_o_exception", "the connection broke"),
+];

@@ -1,0 +1,36 @@
+//! Client for the HTTP API of Elasticsearch and OpenSearch: one file an API area, wire types that tolerate unknown
+//! fields, and an error that knows what may be retried and what may be shown.
+//!
+//! | module | what it covers |
+//! |---|---|
+//! | [`connect`] | address, credentials, trust; the [`SearchClient`] |
+//! | [`cluster`] | who the cluster is, its health, nodes and shards |
+//! | [`index`] | definitions, documents counted, sequence numbers |
+//! | [`reindex`] | starting a remote `_reindex`, and the harmless probe of one |
+//! | [`tasks`] | following, finding and cancelling tasks |
+//! | [`settings`] | shard allocation and voting around a node's restart |
+//! | [`error`] | [`SearchError`] |
+//!
+//! Every call is one HTTP request with a deadline; nothing here retries, caches or sleeps. Callers decide that from
+//! [`SearchError::is_retryable`].
+
+pub mod cluster;
+pub mod connect;
+pub mod error;
+pub mod index;
+pub mod reindex;
+pub mod settings;
+pub mod tasks;
+
+mod fault;
+mod name;
+mod request;
+
+pub use cluster::{ClusterInfo, Distribution, Health, HealthStatus, NodeInfo, ShardCopy, Version};
+pub use connect::{BasicAuth, Connection, SearchClient, Tls};
+pub use error::{Rejection, SearchError, TlsFault};
+pub use index::{AliasDefinition, IndexDefinition, ShardPosition};
+pub use reindex::{ProbeVerdict, ReindexRequest, RemoteSource};
+pub use tasks::{
+    RunningTask, TaskError, TaskErrorClass, TaskFailure, TaskId, TaskResponse, TaskRetries, TaskState, TaskStatus,
+};

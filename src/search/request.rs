@@ -1,0 +1,220 @@
+//! One request and its answer: address, credentials, deadline, bounded body.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::header::{HeaderName, HeaderValue};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+
+use super::connect::SearchClient;
+use super::error::{Rejection, SearchError, bounded};
+use super::name::segment;
+
+/// Most that is read of one answer: a definition of a very wide mapping, or the shards of a very large cluster.
+const RESPONSE_LIMIT: usize = 32 * 1024 * 1024;
+/// Most of a refused request's answer that is logged.
+const LOGGED_BODY: usize = 4 * 1024;
+/// Longest `type` and `reason` kept of an error, in characters.
+const KIND_LIMIT: usize = 100;
+const REASON_LIMIT: usize = 1000;
+/// How many `type`s of nested causes are kept.
+const KINDS_LIMIT: usize = 16;
+
+const OPAQUE_ID: HeaderName = HeaderName::from_static("x-opaque-id");
+
+/// A request under construction.
+pub(super) struct Call<'a> {
+    client: &'a SearchClient,
+    /// Names the call in errors and in the log; never part of a URL.
+    what: &'static str,
+    method: Method,
+    url: Url,
+    body: Option<Value>,
+    opaque_id: Option<&'a str>,
+    timeout: Option<Duration>,
+    unpooled: bool,
+}
+
+impl SearchClient {
+    /// A request to the path made of those segments, below the endpoint's own path.
+    pub(super) fn call(&self, method: Method, what: &'static str, path: &[&str]) -> Call<'_> {
+        let mut url = (*self.base).clone();
+        let mut full = url.path().trim_end_matches('/').to_owned();
+        for part in path {
+            full.push('/');
+            full.push_str(&segment(part));
+        }
+        url.set_path(&full);
+        Call { client: self, what, method, url, body: None, opaque_id: None, timeout: None, unpooled: false }
+    }
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn query(mut self, key: &str, value: &str) -> Self {
+        self.url.query_pairs_mut().append_pair(key, value);
+        self
+    }
+
+    pub(super) fn body(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    /// A deadline other than 30 s.
+    pub(super) fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    pub(super) fn opaque_id(mut self, id: &'a str) -> Self {
+        self.opaque_id = Some(id);
+        self
+    }
+
+    /// Send it over a connection of its own.
+    pub(super) fn unpooled(mut self) -> Self {
+        self.unpooled = true;
+        self
+    }
+
+    /// The answer, decoded.
+    pub(super) async fn json<T: DeserializeOwned>(self) -> Result<T, SearchError> {
+        let what = self.what;
+        let body = self.bytes().await?;
+        serde_json::from_slice(&body).map_err(|source| SearchError::Decode { what, source })
+    }
+
+    /// The answer of a change to the cluster state: `acknowledged` must be true.
+    pub(super) async fn acknowledged(self) -> Result<(), SearchError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            acknowledged: bool,
+        }
+        match self.json::<Answer>().await?.acknowledged {
+            true => Ok(()),
+            false => Err(SearchError::NotAcknowledged),
+        }
+    }
+
+    /// The answer's body; any status that is not a success is an error.
+    pub(super) async fn bytes(self) -> Result<Vec<u8>, SearchError> {
+        match self.answer().await? {
+            (200..300, body) => Ok(body),
+            (status, body) => Err(SearchError::rejected(status, &body)),
+        }
+    }
+
+    /// Status and body, whatever they are.
+    pub(super) async fn answer(self) -> Result<(u16, Vec<u8>), SearchError> {
+        let http = if self.unpooled { &self.client.http_unpooled } else { &self.client.http };
+        let mut request = http.request(self.method.clone(), self.url);
+        if let Some(basic) = &self.client.basic {
+            request = request.basic_auth(&basic.username, Some(basic.password.expose_secret()));
+        }
+        if let Some(id) = self.opaque_id {
+            let id = HeaderValue::from_str(id).map_err(|_| SearchError::InvalidArgument { what: "the opaque id" })?;
+            request = request.header(OPAQUE_ID, id);
+        }
+        if let Some(timeout) = self.timeout {
+            request = request.timeout(timeout);
+        }
+        if let Some(body) = &self.body {
+            request = request.json(body);
+        }
+        let mut response = request.send().await.map_err(SearchError::transport)?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(SearchError::transport)? {
+            if body.len() + chunk.len() > RESPONSE_LIMIT {
+                return Err(SearchError::ResponseTooLarge { limit: RESPONSE_LIMIT });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if !status.is_success() {
+            tracing::debug!(
+                call = self.what,
+                method = %self.method,
+                status = status.as_u16(),
+                body = %String::from_utf8_lossy(&body[..body.len().min(LOGGED_BODY)]),
+                "the cluster refused a request"
+            );
+        }
+        Ok((status.as_u16(), body))
+    }
+}
+
+/// `_shards` of an answer.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Shards {
+    pub total: u64,
+    pub successful: u64,
+    pub failed: u64,
+    pub failures: Vec<Value>,
+}
+
+impl Shards {
+    /// An error unless no shard failed.
+    pub(super) fn none_failed(&self) -> Result<(), SearchError> {
+        if self.failed == 0 { Ok(()) } else { Err(self.partial(self.failed)) }
+    }
+
+    /// An error unless every shard answered; one without any copy is no failure but missing in `successful`.
+    pub(super) fn all_answered(&self) -> Result<(), SearchError> {
+        let missing = self.failed.max(self.total.saturating_sub(self.successful));
+        if missing == 0 { Ok(()) } else { Err(self.partial(missing)) }
+    }
+
+    fn partial(&self, failed: u64) -> SearchError {
+        let mut kinds = Vec::new();
+        self.failures.iter().for_each(|failure| collect_kinds(failure, &mut kinds));
+        SearchError::PartialShards { failed, total: self.total, kind: kinds.into_iter().next() }
+    }
+}
+
+impl Rejection {
+    /// Reads `{"error": {"root_cause": […], "type", "reason", "caused_by"}}` or `{"error": "text"}`; anything else
+    /// (a proxy's HTML page) leaves only the status.
+    pub(super) fn parse(status: u16, body: &[u8]) -> Self {
+        let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+        let error = &answer["error"];
+        let root = match &error["root_cause"][0] {
+            Value::Null => error,
+            root => root,
+        };
+        let text = |value: &Value, limit| value.as_str().map(|text| bounded(text, limit));
+        let mut kinds = Vec::new();
+        collect_kinds(error, &mut kinds);
+        Rejection {
+            status,
+            kind: text(&root["type"], KIND_LIMIT),
+            reason: text(&root["reason"], REASON_LIMIT).or_else(|| text(error, REASON_LIMIT)),
+            kinds,
+        }
+    }
+}
+
+/// Every `type` of an error and its causes, outermost first.
+pub(super) fn collect_kinds(error: &Value, kinds: &mut Vec<String>) {
+    match error {
+        Value::Object(fields) => {
+            if let Some(kind) = fields.get("type").and_then(Value::as_str)
+                && kinds.len() < KINDS_LIMIT
+                && !kinds.iter().any(|known| known == kind)
+            {
+                kinds.push(bounded(kind, KIND_LIMIT));
+            }
+            for nested in ["root_cause", "caused_by", "suppressed", "failed_shards", "reason", "cause"] {
+                if let Some(nested) = fields.get(nested) {
+                    collect_kinds(nested, kinds);
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_kinds(item, kinds)),
+        _ => {}
+    }
+}

@@ -1,0 +1,63 @@
+//! Cluster settings around the restart of a node: shard allocation and the voting configuration.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::connect::SearchClient;
+use super::error::SearchError;
+
+const ALLOCATION_ENABLE: &str = "cluster.routing.allocation.enable";
+
+impl SearchClient {
+    /// The persistent `cluster.routing.allocation.enable` (`all`, `primaries`, `new_primaries`, `none`); `None` where
+    /// it is not set, which means `all`.
+    ///
+    /// A transient value, which somebody else may have set, overrides it and is not looked at.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn allocation_enable(&self) -> Result<Option<String>, SearchError> {
+        let answer: Value = self
+            .call(Method::GET, "cluster settings", &["_cluster", "settings"])
+            .query("flat_settings", "true")
+            .json()
+            .await?;
+        Ok(answer["persistent"][ALLOCATION_ENABLE].as_str().map(str::to_owned))
+    }
+
+    /// Sets the persistent `cluster.routing.allocation.enable`; `None` takes it out, back to the default.
+    ///
+    /// # Errors
+    /// [`SearchError::NotAcknowledged`] where not all nodes know it yet; 400 for another value than the four.
+    pub async fn set_allocation_enable(&self, value: Option<&str>) -> Result<(), SearchError> {
+        self.call(Method::PUT, "cluster settings", &["_cluster", "settings"])
+            .body(json!({ "persistent": { ALLOCATION_ENABLE: value } }))
+            .acknowledged()
+            .await
+    }
+
+    /// Takes the node's vote away, so that the cluster keeps a quorum without it; returns when another node votes.
+    ///
+    /// # Errors
+    /// 5xx where no other node could take over within 20 s; 400 for a cluster before Elasticsearch 7.8.
+    pub async fn add_voting_exclusion(&self, node_name: &str) -> Result<(), SearchError> {
+        self.call(Method::POST, "voting exclusion", &["_cluster", "voting_config_exclusions"])
+            .query("node_names", node_name)
+            .query("timeout", "20s")
+            .bytes()
+            .await
+            .map(drop)
+    }
+
+    /// Gives every excluded node its vote back, whether it is still in the cluster or not.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn clear_voting_exclusions(&self) -> Result<(), SearchError> {
+        self.call(Method::DELETE, "voting exclusions", &["_cluster", "voting_config_exclusions"])
+            .query("wait_for_removal", "false")
+            .bytes()
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,3 @@
+module reindex.dev/xtask/pause
+
+go 1.24.0

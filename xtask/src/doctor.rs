@@ -1,0 +1,83 @@
+//! What the machine must bring along, and one clear line for each thing that is in the way.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Result, bail};
+
+use crate::components::PORTS;
+use crate::network::{self, POD_NETWORK};
+use crate::{cache, progress};
+
+/// Programs that a developer brings along, and what they are for.
+const TOOLS: [(&str, &str); 5] = [
+    ("cargo", "builds the operator: install Rust"),
+    ("go", "builds Kubernetes: install Go 1.24 or later"),
+    ("mvn", "fetches the search engines: install Maven"),
+    ("javac", "builds the search engines' starters: install a JDK, 17 or later"),
+    ("apt-get", "installs the container runtime: use Debian or a relative of it"),
+];
+
+/// Debian's packages that the harness installs itself, each known by a file in it.
+const PACKAGES: [(&str, &str); 9] = [
+    ("containerd", "/usr/bin/containerd"),
+    ("runc", "/usr/sbin/runc"),
+    ("containernetworking-plugins", "/usr/lib/cni/bridge"),
+    ("iptables", "/usr/sbin/iptables"),
+    ("conntrack", "/usr/sbin/conntrack"),
+    ("debootstrap", "/usr/sbin/debootstrap"),
+    ("iproute2", "/usr/sbin/ip"),
+    ("procps", "/usr/bin/ps"),
+    ("mount", "/usr/bin/mount"),
+];
+
+/// Checks what a cluster needs of this machine, and installs the missing packages.
+pub fn prepare() -> Result<()> {
+    if env::consts::OS != "linux" || env::consts::ARCH != "x86_64" {
+        bail!("the cluster runs on Linux on x86_64 only: use such a machine, or `make test-offline`");
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("the cluster needs root (it mounts, makes a bridge and runs containers): run this as root");
+    }
+    for (tool, purpose) in TOOLS {
+        if find(tool).is_none() {
+            bail!("{tool} is missing ({purpose})");
+        }
+    }
+    let missing: Vec<_> =
+        PACKAGES.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let logs = cache::root().join("logs");
+    let mut update = Command::new("apt-get");
+    update.arg("update");
+    progress::run("refresh the package lists", &mut update, &logs.join("apt-update.log"))?;
+    let mut install = Command::new("apt-get");
+    install.args(["install", "--yes", "--no-install-recommends"]).args(&missing);
+    install.env("DEBIAN_FRONTEND", "noninteractive");
+    progress::run(&format!("install {}", missing.join(", ")), &mut install, &logs.join("apt-install.log"))
+}
+
+/// Checks that nothing else uses the ports and addresses of the cluster, which must not run yet.
+pub fn nothing_in_the_way() -> Result<()> {
+    for (port, component) in PORTS {
+        if TcpListener::bind(("0.0.0.0", port)).is_err() {
+            let listener = format!("sport = :{port}");
+            let who = progress::output(Command::new("ss").args(["-Hltnp", &listener])).unwrap_or_default();
+            let who = who.split("users:").nth(1).unwrap_or("an unknown process").trim().to_owned();
+            bail!("port {port} ({component}) is taken by {who}: end that process and try again");
+        }
+    }
+    if let Some(interface) = network::address_taken_by()? {
+        bail!("the network {POD_NETWORK} is taken by the interface {interface}: remove it and try again");
+    }
+    Ok(())
+}
+
+fn find(tool: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|folder| folder.join(tool)).find(|file| fs::metadata(file).is_ok_and(|it| it.is_file()))
+}

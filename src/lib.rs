@@ -1,2 +1,24 @@
-//! The Reindex operator.
+//! An operator that moves Elasticsearch and OpenSearch indexes between clusters with the remote `_reindex` API.
+//!
+//! ```text
+//!  Reindex:   Validate ──► Allowlist ──► Prepare ──► Copy ──► Verify ──► Complete
+//!             every        held by the   create      remote   counts
+//!             finding      destination's the index   _reindex
+//!             at once      SearchCluster             task
+//! ```
+//!
+//! | room | what is in it | who may be called from it |
+//! |---|---|---|
+//! | [`api`] | the custom resources | nobody |
+//! | [`plan`] | decisions: `(object, observation, now) -> decision` | `api` |
+//! | [`search`] | the HTTP client of the search engines | nobody |
+//! | [`allowlist`] | where the allowlist is kept, one file a provider | `api`, `plan` |
+//! | [`controller`] | observe → decide → write → act, one folder a kind | all |
+//! | [`telemetry`] | logs, metrics, probes | nobody |
+
+pub mod allowlist;
 pub mod api;
+pub mod controller;
+pub mod plan;
+pub mod search;
+pub mod telemetry;

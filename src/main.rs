@@ -1,1 +1,149 @@
-fn main(){}
+//! The operator's binary.
+
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use futures::FutureExt;
+use kube::{Client, Config};
+use kube_lease_manager::LeaseManagerBuilder;
+use reindex_operator::{
+    api::crd,
+    controller,
+    telemetry::{self, metrics::Metrics, probes},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Moves Elasticsearch and OpenSearch indexes between clusters with the remote reindex API.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the operator.
+    Run(Run),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crd,
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// What is logged, such as `info` or `reindex_operator=debug,info`.
+    #[arg(long, env = "LOG", default_value = "info")]
+    log: String,
+    /// Where probes and metrics are served.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// Name of this instance, as the leader's lease shows it.
+    #[arg(long, env = "POD_NAME", default_value = "reindex-operator")]
+    pod_name: String,
+    /// Namespace of the lease.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "reindex-system")]
+    pod_namespace: String,
+}
+
+/// What ends the operator.
+#[derive(Debug, thiserror::Error)]
+enum Fatal {
+    #[error("failed to read --log: {0}")]
+    Log(tracing_subscriber::filter::ParseError),
+    #[error("failed to render a CustomResourceDefinition: {0}")]
+    Crd(String),
+    #[error("failed to find the apiserver: {0}")]
+    Kube(Box<dyn std::error::Error + Send + Sync>),
+    #[error("failed to lead: {0}")]
+    Lease(Box<dyn std::error::Error + Send + Sync>),
+    #[error("failed to listen or to take signals: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("failed to stay leader: another instance holds the lease")]
+    LeaseLost,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run(run) => operate(run).await,
+        Command::Crd => print_crds(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fatal) => {
+            eprintln!("{fatal}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_crds() -> Result<(), Fatal> {
+    for crd in crd::all() {
+        println!("---\n{}", crd::to_yaml(&crd).map_err(|error| Fatal::Crd(error.to_string()))?);
+    }
+    Ok(())
+}
+
+async fn operate(run: Run) -> Result<(), Fatal> {
+    telemetry::init(&run.log).map_err(Fatal::Log)?;
+    // One crypto provider for the apiserver and the search clusters alike; there is none yet, so this can't fail.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), instance = run.pod_name, "starting");
+    let shutdown = terminated()?.shared();
+    let metrics = Metrics::new();
+    let (is_ready, ready) = tokio::sync::watch::channel(false);
+    let probes = tokio::spawn(probes::serve(run.listen, metrics.clone(), ready, shutdown.clone()));
+    let lead = async {
+        let config = Config::infer().await.map_err(|error| Fatal::Kube(error.into()))?;
+        let client = Client::try_from(config).map_err(|error| Fatal::Kube(error.into()))?;
+        client.apiserver_version().await.map_err(|error| Fatal::Kube(error.into()))?;
+        is_ready.send_replace(true);
+        lead(client, &run, metrics, shutdown.clone()).await
+    };
+    tokio::select! {
+        result = lead => result,
+        served = probes => served.map_err(|error| Fatal::Io(error.into()))?.map_err(Fatal::Io),
+    }
+}
+
+/// Waits for the lease, then runs the controllers while it is held. Nothing hangs on the lease for correctness: every effect may be
+/// repeated, and every write of status has its resourceVersion.
+async fn lead(client: Client, run: &Run, metrics: Metrics, shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static) -> Result<(), Fatal> {
+    let manager = LeaseManagerBuilder::new(client.clone(), "reindex-operator")
+        .with_namespace(&run.pod_namespace)
+        .with_identity(&run.pod_name)
+        .with_field_manager("reindex-operator")
+        .with_duration(15)
+        .with_grace(5)
+        .build()
+        .await
+        .map_err(|error| Fatal::Lease(error.into()))?;
+    let (mut leading, task) = manager.watch().await;
+    tokio::select! {
+        held = leading.wait_for(|held| *held) => { held.map_err(|error| Fatal::Lease(error.into()))?; }
+        () = shutdown.clone() => return Ok(()),
+    }
+    tracing::info!("leading");
+    let lost = async {
+        let _ = leading.wait_for(|held| !*held).await;
+    };
+    let lost = tokio::select! {
+        () = controller::run(client, metrics, run.pod_name.clone(), shutdown) => false,
+        () = lost => true,
+    };
+    drop(leading);
+    // Gives the lease back, so that the next instance need not wait for it to run out.
+    let _ = tokio::time::timeout(Duration::from_secs(5), task).await;
+    if lost { Err(Fatal::LeaseLost) } else { Ok(()) }
+}
+
+/// Ends with SIGTERM or SIGINT.
+fn terminated() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -34,12 +34,27 @@ pub(super) struct Evidence {
     reasons: Vec<String>,
     /// HTTP statuses that the source answered, as far as the error tells.
     remote_statuses: Vec<u16>,
+    /// `type` of the root cause; the source's own where its answer is quoted.
+    root_kind: Option<String>,
+}
+
+/// `type` of an error's root cause, or of the error itself.
+fn root_kind(error: &Value) -> Option<String> {
+    error["root_cause"][0]["type"]
+        .as_str()
+        .or(error["type"].as_str())
+        .map(str::to_owned)
 }
 
 impl Evidence {
     /// Reads `{"type", "reason", "caused_by", "root_cause"…}`.
     pub(super) fn read(error: &Value) -> Self {
-        let mut evidence = Evidence { kinds: Vec::new(), reasons: Vec::new(), remote_statuses: Vec::new() };
+        let mut evidence = Evidence {
+            kinds: Vec::new(),
+            reasons: Vec::new(),
+            remote_statuses: Vec::new(),
+            root_kind: root_kind(error),
+        };
         collect_kinds(error, &mut evidence.kinds);
         evidence.collect(error, 0);
         evidence
@@ -64,13 +79,23 @@ impl Evidence {
     /// A stored task error has no status of its own; the source's is in the text, as the status line of the HTTP
     /// exchange or inside the body that is quoted behind `body=`.
     fn read_reason(&mut self, reason: &str) {
-        let status_line = reason.split("status line [HTTP/").skip(1).filter_map(|rest| rest.split([' ', ']']).nth(1));
-        self.remote_statuses.extend(status_line.filter_map(|code| code.parse::<u16>().ok()));
+        let status_line = reason
+            .split("status line [HTTP/")
+            .skip(1)
+            .filter_map(|rest| rest.split([' ', ']']).nth(1));
+        self.remote_statuses
+            .extend(status_line.filter_map(|code| code.parse::<u16>().ok()));
         if let Some(start) = reason.find("body={") {
-            let mut quoted = serde_json::Deserializer::from_str(&reason[start + "body=".len()..]).into_iter::<Value>();
+            let mut quoted = serde_json::Deserializer::from_str(&reason[start + "body=".len()..])
+                .into_iter::<Value>();
             if let Some(Ok(body)) = quoted.next() {
-                self.remote_statuses.extend(body["status"].as_u64().and_then(|status| u16::try_from(status).ok()));
+                self.remote_statuses.extend(
+                    body["status"]
+                        .as_u64()
+                        .and_then(|status| u16::try_from(status).ok()),
+                );
                 collect_kinds(&body["error"], &mut self.kinds);
+                self.root_kind = root_kind(&body["error"]).or(self.root_kind.take());
             }
         }
         self.reasons.push(reason.to_owned());
@@ -81,28 +106,48 @@ impl Evidence {
     }
 
     fn any_reason(&self, texts: &[&str]) -> bool {
-        self.reasons.iter().any(|reason| texts.iter().any(|text| reason.contains(text)))
+        self.reasons
+            .iter()
+            .any(|reason| texts.iter().any(|text| reason.contains(text)))
     }
 
     /// The fault that the evidence shows. The order matters: a cause that needs a person is found before the loss of a
     /// connection that it ends in.
     pub(super) fn fault(&self) -> Fault {
         // "not whitelisted in", "not allowlisted in", "either not whitelisted in … or blocked in …"
-        if self.any_reason(&["whitelisted in reindex.remote", "allowlisted in reindex.remote", "in reindex.remote.blocklist"]) {
+        if self.any_reason(&[
+            "whitelisted in reindex.remote",
+            "allowlisted in reindex.remote",
+            "in reindex.remote.blocklist",
+        ]) {
             return Fault::NotAllowed;
         }
-        if self.any_reason(&["Remote responded with a chunk that was too large"]) || self.any_kind(&["content_too_long_exception"]) {
+        if self.any_reason(&["Remote responded with a chunk that was too large"])
+            || self.any_kind(&["content_too_long_exception"])
+        {
             return Fault::ChunkTooLarge;
         }
         if self.kinds.iter().any(|kind| TRUST.contains(&kind.as_str()))
-            || self.any_reason(&["PKIX path", "unable to find valid certification path", "No subject alternative names", "No name matching"])
+            || self.any_reason(&[
+                "PKIX path",
+                "unable to find valid certification path",
+                "No subject alternative names",
+                "No name matching",
+            ])
         {
             return Fault::Untrusted;
         }
-        if self.remote_statuses.iter().any(|status| matches!(status, 401 | 403)) {
+        if self
+            .remote_statuses
+            .iter()
+            .any(|status| matches!(status, 401 | 403))
+        {
             return Fault::Unauthorized;
         }
-        if self.remote_statuses.iter().any(|status| matches!(status, 429 | 500..))
+        if self
+            .remote_statuses
+            .iter()
+            .any(|status| matches!(status, 429 | 500..))
             || self.any_kind(TRANSIENT)
             || self.any_reason(&["too many scroll contexts", "TOO_MANY_REQUESTS"])
         {
@@ -119,14 +164,14 @@ impl Evidence {
         !self.remote_statuses.is_empty() || self.any_kind(&["response_exception"])
     }
 
-    /// Whether it says that a task is not there any more.
+    /// Whether it says that a task, or the node that ran it, is not there any more.
     pub(super) fn has_ended(&self) -> bool {
-        self.any_kind(&["resource_not_found_exception"])
+        self.any_kind(&["resource_not_found_exception", "no_such_node_exception"])
     }
 
-    /// The innermost `type`, for people.
-    pub(super) fn innermost_kind(&self) -> Option<&str> {
-        self.kinds.last().map(String::as_str)
+    /// `type` of the root cause. It may be the source's text: check its form before it is shown.
+    pub(super) fn root_kind(&self) -> Option<&str> {
+        self.root_kind.as_deref()
     }
 }
 
@@ -162,17 +207,29 @@ const TRANSIENT: &[&str] = &[
 
 /// The loss of a connection, with our words for it. The more exact ones come first.
 const NETWORK: &[(&str, &str)] = &[
-    ("unknown_host_exception", "its host name could not be resolved"),
-    ("unresolved_address_exception", "its host name could not be resolved"),
+    (
+        "unknown_host_exception",
+        "its host name could not be resolved",
+    ),
+    (
+        "unresolved_address_exception",
+        "its host name could not be resolved",
+    ),
     ("no_route_to_host_exception", "there is no route to it"),
     ("connect_timeout_exception", "the connection timed out"),
     ("connect_exception", "the connection was refused"),
     ("socket_timeout_exception", "it did not answer in time"),
     ("timeout_exception", "it did not answer in time"),
     ("connection_closed_exception", "the connection was closed"),
-    ("connection_request_timeout_exception", "the connection timed out"),
+    (
+        "connection_request_timeout_exception",
+        "the connection timed out",
+    ),
     ("closed_channel_exception", "the connection was closed"),
     ("socket_exception", "the connection broke"),
-    ("unsupported_http_version_exception", "it does not speak HTTP"),
+    (
+        "unsupported_http_version_exception",
+        "it does not speak HTTP",
+    ),
     ("i_o_exception", "the connection broke"),
 ];

@@ -94,7 +94,7 @@ pub enum ProbeVerdict {
     Passed,
     /// The destination's allowlist does not have the source.
     NotAllowed,
-    /// The destination cannot reach the source; our words for why.
+    /// The destination cannot reach the source, or the source is not ready; our words for why.
     Unreachable(String),
     /// The destination does not trust the source's certificate.
     Untrusted,
@@ -113,7 +113,11 @@ impl SearchClient {
     ///
     /// # Errors
     /// Those of the destination. A reason in them is withheld where it quotes the source's password.
-    pub async fn start_reindex(&self, request: &ReindexRequest<'_>, opaque_id: &str) -> Result<TaskId, SearchError> {
+    pub async fn start_reindex(
+        &self,
+        request: &ReindexRequest<'_>,
+        opaque_id: &str,
+    ) -> Result<TaskId, SearchError> {
         #[derive(Deserialize)]
         struct Answer {
             task: TaskId,
@@ -133,8 +137,11 @@ impl SearchClient {
     /// Tries a `_reindex` that matches no document: it goes through allowlist, DNS, TLS and credentials of the source
     /// as the destination sees them, writes nothing, and does not create the destination index.
     ///
-    /// Elasticsearch answers within the connect and socket timeouts. OpenSearch goes on trying a source that refuses
-    /// connections for many minutes; then the verdict is [`ProbeVerdict::Unreachable`] and the task is cancelled.
+    /// It says nothing about versions: without a hit there is nothing in the answer that Elasticsearch 7 fails to parse
+    /// of an Elasticsearch 8 or OpenSearch source.
+    ///
+    /// Elasticsearch answers within the connect and socket timeouts. OpenSearch goes on asking a source that answers
+    /// 5xx for many minutes; then the verdict is [`ProbeVerdict::Unreachable`] and the task is cancelled.
     ///
     /// # Errors
     /// Those of the destination: not reached, 401, 403 without a remote cause, 5xx without one.
@@ -168,7 +175,9 @@ impl SearchClient {
             Ok((status, body)) => verdict(status, &body).map_err(|error| withhold(error, remote)),
             Err(SearchError::Timeout(_)) => {
                 self.cancel_probe(&opaque_id).await;
-                Ok(ProbeVerdict::Unreachable("it did not answer in time".to_owned()))
+                Ok(ProbeVerdict::Unreachable(
+                    "it did not answer in time".to_owned(),
+                ))
             }
             Err(error) => Err(error),
         }
@@ -176,8 +185,13 @@ impl SearchClient {
 
     /// Ends a probe that nobody waits for any more. It is harmless if that fails: it copies nothing.
     async fn cancel_probe(&self, opaque_id: &str) {
-        let Ok(running) = self.reindex_tasks().await else { return };
-        for task in running.iter().filter(|task| task.opaque_id.as_deref() == Some(opaque_id)) {
+        let Ok(running) = self.reindex_tasks().await else {
+            return;
+        };
+        for task in running
+            .iter()
+            .filter(|task| task.opaque_id.as_deref() == Some(opaque_id))
+        {
             if let Err(error) = self.cancel_task(&task.id).await {
                 tracing::debug!(task = %task.id, error = %error, "failed to cancel a probe");
             }
@@ -185,17 +199,30 @@ impl SearchClient {
     }
 }
 
+/// What the opaque id of every probe begins with.
+pub(super) const PROBE_ID_PREFIX: &str = "reindex-probe/";
+
 /// A probe's own opaque id; it only has to differ from those of other probes that run now.
 fn probe_id() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    format!("reindex-probe/{started:x}/{}", COUNTER.fetch_add(1, Ordering::Relaxed))
+    let started = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos();
+    format!(
+        "{PROBE_ID_PREFIX}{started:x}/{}",
+        COUNTER.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// The source is asked for its version and then searched: two exchanges, each with both timeouts, and some slack.
 fn probe_timeout(remote: &RemoteSource<'_>) -> Duration {
     const LONGEST: Duration = Duration::from_secs(120);
-    let parse = |text| time_value(text).unwrap_or(Duration::from_secs(30)).min(LONGEST);
+    let parse = |text| {
+        time_value(text)
+            .unwrap_or(Duration::from_secs(30))
+            .min(LONGEST)
+    };
     let exchange = parse(remote.socket_timeout) + parse(remote.connect_timeout);
     (exchange * 2 + Duration::from_secs(15)).min(LONGEST)
 }
@@ -221,8 +248,12 @@ fn time_value(text: &str) -> Option<Duration> {
 fn passed_or_failures(body: &[u8]) -> ProbeVerdict {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     match answer["failures"].as_array() {
-        Some(failures) if failures.is_empty() && answer["total"].is_number() => ProbeVerdict::Passed,
-        Some(failures) if !failures.is_empty() => ProbeVerdict::Rejected("a shard of the source failed".to_owned()),
+        Some(failures) if failures.is_empty() && answer["total"].is_number() => {
+            ProbeVerdict::Passed
+        }
+        Some(failures) if !failures.is_empty() => {
+            ProbeVerdict::Rejected("a shard of the source failed".to_owned())
+        }
         _ => ProbeVerdict::Rejected("the answer is not that of _reindex".to_owned()),
     }
 }
@@ -236,29 +267,42 @@ fn verdict(status: u16, body: &[u8]) -> Result<ProbeVerdict, SearchError> {
         Fault::Untrusted => Ok(ProbeVerdict::Untrusted),
         Fault::Unauthorized => Ok(ProbeVerdict::Unauthorized),
         Fault::Unreachable(words) => Ok(ProbeVerdict::Unreachable(words.to_owned())),
+        Fault::Transient if evidence.is_remote() => Ok(ProbeVerdict::Unreachable(format!(
+            "it is overloaded or not ready (HTTP status {status})"
+        ))),
         Fault::ChunkTooLarge | Fault::Transient | Fault::Other => {
             if !evidence.is_remote() && (matches!(status, 401 | 403 | 429) || status >= 500) {
                 return Err(SearchError::rejected(status, body));
             }
-            Ok(ProbeVerdict::Rejected(match evidence.innermost_kind().filter(|kind| is_type_name(kind)) {
-                Some(kind) => format!("HTTP status {status} {kind}"),
-                None => format!("HTTP status {status}"),
-            }))
+            Ok(ProbeVerdict::Rejected(
+                match evidence.root_kind().filter(|kind| is_type_name(kind)) {
+                    Some(kind) => format!("HTTP status {status} {kind}"),
+                    None => format!("HTTP status {status}"),
+                },
+            ))
         }
     }
 }
 
-/// Whether the text has the form of an error `type`, so that nothing else passes as one.
+/// Whether the text has the form of an error `type`: the root cause's comes out of the source's body, and nothing else in
+/// there may pass as one.
 fn is_type_name(text: &str) -> bool {
-    text.len() <= 80 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    let form = text
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    form && text.len() <= 80 && text.ends_with("_exception")
 }
 
 /// The error without the cluster's reason where that quotes the request's password.
 fn withhold(error: SearchError, remote: &RemoteSource<'_>) -> SearchError {
-    let Some(basic) = remote.basic else { return error };
+    let Some(basic) = remote.basic else {
+        return error;
+    };
     let secret = basic.password.expose_secret();
     let clean = |rejection: Rejection| Rejection {
-        reason: rejection.reason.filter(|reason| secret.is_empty() || !reason.contains(secret)),
+        reason: rejection
+            .reason
+            .filter(|reason| secret.is_empty() || !reason.contains(secret)),
         ..rejection
     };
     match error {

@@ -28,7 +28,9 @@ pub fn artefact(name: &str, key: &str, build: impl FnOnce(&Path) -> Result<()>) 
     }
     let unfinished = root().join("unfinished").join(name);
     remove(&unfinished)?;
-    create_dir(unfinished.parent().expect("the path has a parent"))?;
+    for path in [&unfinished, &finished] {
+        create_dir(path.parent().expect("the path has a parent"))?;
+    }
     build(&unfinished)?;
     fs::rename(&unfinished, &finished)
         .with_context(|| format!("failed to move {} into place", finished.display()))?;

@@ -1,7 +1,8 @@
 //! Brings the one-node Kubernetes up and takes it down.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -118,8 +119,19 @@ fn start(checkout: &Path, kubernetes: &Path, coredns: &Path, pause: images::Imag
     wait_for("the node is ready", || {
         Ok(if node_is_ready()? { Ok(()) } else { Err("the node is not ready".to_owned()) })
     })?;
-    let dns = format!("http://{NODE_ADDRESS}:8181/ready");
-    let _ = dns;
+    wait_for("the cluster's DNS is ready", || ready(&dns_answers()))
+}
+
+/// CoreDNS says on a port of its own whether it knows the cluster's Services yet.
+fn dns_answers() -> Result<()> {
+    let mut connection = TcpStream::connect((NODE_ADDRESS, 8181)).context("failed to reach CoreDNS")?;
+    connection.write_all(b"GET /ready HTTP/1.0\r\n\r\n").context("failed to ask CoreDNS")?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).context("failed to read CoreDNS's answer")?;
+    let status = answer.lines().next().unwrap_or_default();
+    if !status.contains(" 200 ") {
+        bail!("CoreDNS answers {status:?}");
+    }
     Ok(())
 }
 

@@ -99,7 +99,7 @@ pub fn components() -> Vec<Component> {
                 "--tls-cert-file=pki/apiserver.crt",
                 "--tls-private-key-file=pki/apiserver.key",
                 "--client-ca-file=pki/ca.crt",
-                "--service-account-key-file=pki/service-account.key",
+                "--service-account-key-file=pki/service-account.pub",
                 "--service-account-signing-key-file=pki/service-account.key",
                 "--service-account-issuer=https://kubernetes.default.svc",
                 "--authorization-mode=Node,RBAC",
@@ -277,7 +277,9 @@ pub fn write() -> Result<()> {
     let folder = paths::state("pki");
     let authority = Authority::create("reindex-dev")?;
     cache::write(&folder.join("ca.crt"), &authority.certificate)?;
-    cache::write(&folder.join("service-account.key"), pki::signing_key()?)?;
+    let (private, public) = pki::signing_keys()?;
+    cache::write(&folder.join("service-account.key"), private)?;
+    cache::write(&folder.join("service-account.pub"), public)?;
     let hosts = [
         "127.0.0.1",
         NODE_ADDRESS,

@@ -58,9 +58,10 @@ impl Authority {
     }
 }
 
-/// A new private key, PEM; for signing tokens.
-pub fn signing_key() -> Result<String> {
-    Ok(new_key()?.serialize_pem())
+/// A new private key for signing tokens and the public key that checks them, both PEM.
+pub fn signing_keys() -> Result<(String, String)> {
+    let key = new_key()?;
+    Ok((key.serialize_pem(), key.public_key_pem()))
 }
 
 fn new_key() -> Result<KeyPair> {

@@ -44,27 +44,32 @@ pub fn run(title: &str, command: &mut Command, log: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Polls until `ready` gives a value; `Ok(Err(what))` says what is still missing.
-pub fn wait<T>(
-    title: &str,
-    limit: Duration,
-    mut ready: impl FnMut() -> Result<Result<T, String>>,
-) -> Result<T> {
+/// Polls until `ready` gives a value, and shows for how long; `Ok(Err(what))` says what is still missing.
+pub fn wait<T>(title: &str, limit: Duration, mut ready: impl FnMut() -> Result<Result<T, String>>) -> Result<T> {
     let mut ticker = Ticker::new(title);
+    let result = poll(title, limit, || {
+        let answer = ready()?;
+        ticker.tick();
+        Ok(answer)
+    });
+    match result {
+        Ok(_) => ticker.done(),
+        Err(_) => ticker.fail(),
+    }
+    result
+}
+
+/// Polls until `ready` gives a value, without a word; `Ok(Err(what))` says what is still missing.
+pub fn poll<T>(title: &str, limit: Duration, mut ready: impl FnMut() -> Result<Result<T, String>>) -> Result<T> {
     let start = Instant::now();
     loop {
         match ready()? {
-            Ok(value) => {
-                ticker.done();
-                return Ok(value);
-            }
+            Ok(value) => return Ok(value),
             Err(missing) if start.elapsed() > limit => {
-                ticker.fail();
                 bail!("failed: {title}: after {} s still: {missing}", limit.as_secs());
             }
-            Err(_) => ticker.tick(),
+            Err(_) => sleep(Duration::from_millis(300)),
         }
-        sleep(Duration::from_millis(300));
     }
 }
 

@@ -1,0 +1,11 @@
+//! Where the allowlist is kept and how it is changed, one file for each provider.
+//!
+//! - [`stateful_sets`]: a ConfigMap that StatefulSets mount; nodes restart by eviction
+//! - [`config_text`]: the edit of an `elasticsearch.yml`, which keeps every other byte
+//! - [`gitops`]: whether somebody else applies an object again and again
+//!
+//! The provider `none` has no file: nothing can be changed, a person is told what to do.
+
+pub mod config_text;
+pub mod gitops;
+pub mod stateful_sets;

@@ -1,0 +1,206 @@
+//! The provider `statefulSets`: node configuration in ConfigMaps, nodes restarted by evicting their pods.
+//!
+//! The StatefulSet itself is never changed: that would release other people's pending changes, and fight whoever applies it.
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{ConfigMap, Pod, PodSpec},
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{EvictParams, DeleteParams, ListParams, PostParams, Preconditions},
+};
+
+use crate::{
+    api::{BatchNode, FIELD_MANAGER, search_cluster::StatefulSetPool},
+    plan::restart,
+};
+
+use super::{
+    config_text::{self, ConfigTextError},
+    gitops,
+};
+
+/// Why the provider could not read or change something.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// The apiserver did not answer, or refused.
+    #[error("failed to {action} {name}: {source}")]
+    Kube {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        name: String,
+        /// The cause.
+        source: kube::Error,
+    },
+    /// The configuration can't be edited.
+    #[error("failed to edit ConfigMap {name}: {source}")]
+    Edit {
+        /// Which.
+        name: String,
+        /// The cause.
+        source: ConfigTextError,
+    },
+}
+
+/// The node pools of one SearchCluster.
+pub struct StatefulSets<'a> {
+    /// Talks to the apiserver.
+    pub client: &'a Client,
+    /// Where everything is.
+    pub namespace: &'a str,
+    /// The pools.
+    pub pools: &'a [StatefulSetPool],
+    /// The setting.
+    pub key: &'a str,
+}
+
+impl StatefulSets<'_> {
+    /// What is configured, and how the pods are.
+    ///
+    /// # Errors
+    /// [`ProviderError::Kube`]
+    pub async fn look(&self) -> Result<Vec<restart::Pool>, ProviderError> {
+        let mut pools = Vec::with_capacity(self.pools.len());
+        for pool in self.pools {
+            pools.push(self.look_at(pool).await?);
+        }
+        Ok(pools)
+    }
+
+    async fn look_at(&self, pool: &StatefulSetPool) -> Result<restart::Pool, ProviderError> {
+        let sets: Api<StatefulSet> = Api::namespaced(self.client.clone(), self.namespace);
+        let set = sets.get_opt(&pool.name).await.map_err(failed("read StatefulSet", &pool.name))?;
+        let reference = &pool.config_map;
+        let map = self.maps().get_opt(&reference.name).await.map_err(failed("read ConfigMap", &reference.name))?;
+        let text = map.as_ref().and_then(|map| map.data.as_ref()?.get(&reference.key));
+        let entries = match text {
+            Some(text) => config_text::entries(text, self.key).map_err(|error| error.to_string()),
+            None => Err(format!("it does not exist, or has no key {}", reference.key)),
+        };
+        // Whether the text can be edited is known only by trying.
+        let entries = entries.and_then(|entries| {
+            let tried = config_text::add(text.map_or("", String::as_str), self.key, &["probe:1".to_owned()]);
+            tried.map(|_| entries).map_err(|error| error.to_string())
+        });
+        Ok(restart::Pool {
+            stateful_set: pool.name.clone(),
+            replicas: set.as_ref().map(|set| set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)),
+            rolling_out: set.as_ref().is_some_and(is_rolling_out),
+            config: format!("{}/{}", reference.name, reference.key),
+            owner: map.as_ref().and_then(|map| gitops::owner(&map.metadata, &reference.key)),
+            entries,
+            pods: match &set {
+                Some(set) => self.pods(set).await?,
+                None => vec![],
+            },
+        })
+    }
+
+    async fn pods(&self, set: &StatefulSet) -> Result<Vec<restart::Pod>, ProviderError> {
+        let labels = set.spec.as_ref().and_then(|spec| spec.selector.match_labels.clone()).unwrap_or_default();
+        let selector: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let params = ListParams::default().labels(&selector.join(","));
+        let pods = self.pod_api().list(&params).await.map_err(failed("list the pods of StatefulSet", &set.name_any()))?;
+        let owned = |pod: &&Pod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == set.meta().uid.as_ref());
+        Ok(pods.items.iter().filter(owned).map(facts).collect())
+    }
+
+    /// Adds entries to every pool's configuration; two pools may share a ConfigMap.
+    ///
+    /// # Errors
+    /// [`ProviderError`]; a conflict means that somebody else wrote it meanwhile: look again.
+    pub async fn add(&self, entries: &[String]) -> Result<(), ProviderError> {
+        self.edit(|text| config_text::add(text, self.key, entries)).await
+    }
+
+    /// Takes entries out again.
+    ///
+    /// # Errors
+    /// As [`StatefulSets::add`].
+    pub async fn remove(&self, entries: &[String]) -> Result<(), ProviderError> {
+        self.edit(|text| config_text::remove(text, self.key, entries)).await
+    }
+
+    async fn edit(&self, change: impl Fn(&str) -> Result<String, ConfigTextError>) -> Result<(), ProviderError> {
+        for reference in self.pools.iter().map(|pool| &pool.config_map) {
+            let name = &reference.name;
+            let Some(mut map) = self.maps().get_opt(name).await.map_err(failed("read ConfigMap", name))? else { continue };
+            let Some(text) = map.data.as_mut().and_then(|data| data.get_mut(&reference.key)) else { continue };
+            let edited = change(text).map_err(|source| ProviderError::Edit { name: name.clone(), source })?;
+            if edited != *text {
+                *text = edited;
+                // Its resourceVersion goes with it: who wrote it meanwhile wins, and we look again.
+                let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+                self.maps().replace(name, &params, &map).await.map_err(failed("write ConfigMap", name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Evicts a node's pod, so that PodDisruptionBudgets hold; only the very pod that the batch names. Held back by a budget, or
+    /// replaced already: not an error, the next look sees it.
+    ///
+    /// # Errors
+    /// [`ProviderError::Kube`]
+    pub async fn evict(&self, node: &BatchNode) -> Result<(), ProviderError> {
+        let precondition = Preconditions { uid: Some(node.pod_uid.clone()), resource_version: None };
+        let delete_options = Some(DeleteParams { preconditions: Some(precondition), ..DeleteParams::default() });
+        let params = EvictParams { delete_options, ..EvictParams::default() };
+        match self.pod_api().evict(&node.pod, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 429) => {
+                tracing::info!(pod = node.pod, code = status.code, "the eviction has to wait: {}", status.message);
+                Ok(())
+            }
+            Err(source) => Err(failed("evict pod", &node.pod)(source)),
+        }
+    }
+
+    fn maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), self.namespace)
+    }
+
+    fn pod_api(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), self.namespace)
+    }
+}
+
+fn failed(action: &'static str, name: &str) -> impl FnOnce(kube::Error) -> ProviderError {
+    move |source| ProviderError::Kube { action, name: name.to_owned(), source }
+}
+
+fn is_rolling_out(set: &StatefulSet) -> bool {
+    let Some(status) = &set.status else { return true };
+    status.update_revision != status.current_revision || status.observed_generation < set.metadata.generation
+}
+
+fn facts(pod: &Pod) -> restart::Pod {
+    let status = pod.status.as_ref();
+    let ready = status
+        .and_then(|status| status.conditions.as_ref())
+        .is_some_and(|conditions| conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"));
+    restart::Pod {
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        ip: status.and_then(|status| status.pod_ip.clone()),
+        ready: ready && pod.metadata.deletion_timestamp.is_none(),
+        durable_paths: pod.spec.as_ref().map(durable_paths).unwrap_or_default(),
+    }
+}
+
+/// Mount paths of volumes that outlive the pod.
+fn durable_paths(spec: &PodSpec) -> Vec<String> {
+    let durable: Vec<&str> = spec
+        .volumes
+        .iter()
+        .flatten()
+        .filter(|volume| {
+            volume.persistent_volume_claim.is_some() || volume.host_path.is_some() || volume.nfs.is_some() || volume.csi.is_some()
+        })
+        .map(|volume| volume.name.as_str())
+        .collect();
+    let mounts = spec.containers.iter().flat_map(|container| container.volume_mounts.iter().flatten());
+    mounts.filter(|mount| durable.contains(&mount.name.as_str())).map(|mount| mount.mount_path.clone()).collect()
+}

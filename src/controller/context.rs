@@ -1,0 +1,25 @@
+//! What every reconcile is given.
+
+use kube::{
+    Client,
+    runtime::{events::Recorder, reflector::Store},
+};
+
+use crate::{
+    api::{Reindex, SearchCluster},
+    telemetry::metrics::Metrics,
+};
+
+/// Shared by all reconciles of both kinds.
+pub struct Context {
+    /// Talks to the apiserver.
+    pub client: Client,
+    /// Publishes events; shared, so that repeated ones are counted instead of listed.
+    pub recorder: Recorder,
+    /// Every Reindex, as the watch last told; for waking and for wishes, never for the gate.
+    pub reindexes: Store<Reindex>,
+    /// Every SearchCluster, as the watch last told.
+    pub clusters: Store<SearchCluster>,
+    /// Counters.
+    pub metrics: Metrics,
+}

@@ -1,0 +1,101 @@
+//! The controllers: observe → decide → write → act, one folder a kind.
+
+pub mod connect;
+pub mod context;
+pub mod error;
+pub mod events;
+pub mod reindex;
+pub mod search_cluster;
+pub mod status;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::{FutureExt, StreamExt};
+use kube::{
+    Api, Client, ResourceExt,
+    runtime::{
+        Controller,
+        controller::{Action, Config},
+        events::{Recorder, Reporter},
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+
+use crate::{
+    api::{FIELD_MANAGER, Reindex, SearchCluster},
+    plan::reindex::{Stage, stage},
+    telemetry::metrics::Metrics,
+};
+
+use context::Context;
+use error::Error;
+
+/// How many objects of a kind are worked on at once.
+const CONCURRENCY: u16 = 16;
+
+/// Runs both controllers until `shutdown` ends; passes that are under way end first.
+pub async fn run(client: Client, metrics: Metrics, instance: String, shutdown: impl Future<Output = ()> + Send + 'static) {
+    let shutdown = shutdown.shared();
+    let reindexes = || Api::<Reindex>::all(client.clone());
+    let clusters = || Api::<SearchCluster>::all(client.clone());
+    let settings = Config::default().concurrency(CONCURRENCY);
+    let reindex_controller = Controller::new(reindexes(), watcher::Config::default()).with_config(settings.clone());
+    let cluster_controller = Controller::new(clusters(), watcher::Config::default()).with_config(settings);
+    let (reindex_store, cluster_store) = (reindex_controller.store(), cluster_controller.store());
+    let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(instance) };
+    let ctx = Arc::new(Context {
+        recorder: Recorder::new(client.clone(), reporter),
+        reindexes: reindex_store.clone(),
+        clusters: cluster_store.clone(),
+        client: client.clone(),
+        metrics,
+    });
+    let copies = reindex_controller
+        .watches(clusters(), watcher::Config::default(), move |cluster| waiting_for(&reindex_store, &cluster))
+        .graceful_shutdown_on(shutdown.clone())
+        .run(reindex::reconcile, |reindex, error, ctx| on_error("Reindex", &reindex.name_any(), error, &ctx), ctx.clone());
+    let allowlists = cluster_controller
+        .watches(reindexes(), watcher::Config::default(), move |reindex| needed_by(&cluster_store, &reindex))
+        .graceful_shutdown_on(shutdown)
+        .run(search_cluster::reconcile, |cluster, error, ctx| on_error("SearchCluster", &cluster.name_any(), error, &ctx), ctx);
+    futures::join!(
+        copies.for_each(|_| std::future::ready(())),
+        allowlists.for_each(|_| std::future::ready(())),
+    );
+}
+
+/// Reindexes that may go on when this SearchCluster changed. Those that copy look by themselves.
+fn waiting_for(reindexes: &Store<Reindex>, cluster: &SearchCluster) -> Vec<ObjectRef<Reindex>> {
+    let names = |reindex: &Reindex| {
+        let own = reindex.namespace().unwrap_or_default();
+        [&reindex.spec.source.cluster_ref, &reindex.spec.destination.cluster_ref].into_iter().any(|reference| {
+            reference.name == cluster.name_any() && Some(reference.namespace_or(&own)) == cluster.metadata.namespace.as_deref()
+        })
+    };
+    let waits = |reindex: &Reindex| {
+        let stage = stage(&reindex.status.clone().unwrap_or_default());
+        matches!(stage, Stage::Validate | Stage::Allowlist | Stage::Begin)
+    };
+    let found = reindexes.state();
+    found.iter().filter(|reindex| waits(reindex) && names(reindex)).map(|reindex| ObjectRef::from_obj(reindex.as_ref())).collect()
+}
+
+/// The destination whose allowlist a Reindex waits for.
+fn needed_by(clusters: &Store<SearchCluster>, reindex: &Reindex) -> Option<ObjectRef<SearchCluster>> {
+    let status = reindex.status.as_ref()?;
+    let reference = &reindex.spec.destination.cluster_ref;
+    let own = reindex.namespace().unwrap_or_default();
+    let cluster = ObjectRef::new(&reference.name).within(reference.namespace_or(&own));
+    (stage(status) == Stage::Allowlist && clusters.get(&cluster).is_some()).then_some(cluster)
+}
+
+/// Every error passes by itself: try again, at once where somebody else only wrote the object first.
+fn on_error(kind: &'static str, name: &str, error: &Error, ctx: &Context) -> Action {
+    if error.is_conflict() {
+        return Action::requeue(Duration::from_millis(100));
+    }
+    ctx.metrics.reconcile_failed(kind);
+    tracing::warn!(kind, name, %error, "a pass ended early and is tried again");
+    Action::requeue(Duration::from_secs(5))
+}

@@ -1,0 +1,47 @@
+//! What is done before a deleted Reindex may go.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{ResourceExt, runtime::controller::Action};
+
+use crate::{
+    api::{FINALIZER, Reindex},
+    controller::{context::Context, error::Error, events},
+    plan::cleanup::{self as plan, Cleanup},
+};
+
+use super::{act, observe, set_finalizer};
+
+/// Cancels what still runs, then lets the object go; gives up after two minutes.
+pub async fn cleanup(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> {
+    if !reindex.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        return Ok(Action::await_change());
+    }
+    let seen = match plan::owes_cancel(reindex) {
+        true => observe::running_tasks(ctx, reindex).await,
+        false => Ok(vec![]),
+    };
+    match plan::decide(reindex, seen, Timestamp::now()) {
+        Cleanup::Release(note) => {
+            if let Some(note) = note {
+                let note = events::Note { type_: events::EventType::Warning, reason: note.reason, message: note.message };
+                events::publish(ctx, reindex, &note).await;
+            }
+            release(ctx, reindex).await
+        }
+        Cleanup::Cancel(tasks) => {
+            act::cancel_tasks(ctx, reindex, &tasks).await?;
+            Ok(Action::requeue(Duration::from_secs(1)))
+        }
+        Cleanup::Wait(wait) => Ok(Action::requeue(wait)),
+    }
+}
+
+/// The object may be gone already: that is what was wanted.
+async fn release(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> {
+    match set_finalizer(ctx, &mut reindex.clone(), false).await {
+        Err(Error::Kube { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(Action::await_change()),
+        other => other.map(|()| Action::await_change()),
+    }
+}

@@ -1,0 +1,103 @@
+//! From what the client of the search engine says to what the planner reads.
+
+use crate::{
+    api::reindex_status::{CopyResult, Failure, Retries},
+    plan::{
+        copy::{Death, DeathClass, LISTED_FAILURES, Task},
+        validate::{ClusterFacts, Distribution, Trouble},
+        verify::ShardPosition,
+    },
+    search::{self, SearchError, TaskErrorClass, TaskResponse, TaskState},
+};
+
+/// Who a cluster is.
+pub fn cluster(info: &search::ClusterInfo) -> ClusterFacts {
+    ClusterFacts {
+        uuid: info.cluster_uuid.clone(),
+        distribution: match info.distribution {
+            search::Distribution::Elasticsearch => Distribution::Elasticsearch,
+            search::Distribution::OpenSearch => Distribution::OpenSearch,
+        },
+        major: info.version.major,
+        version: info.version.to_string(),
+    }
+}
+
+/// An error as trouble with `side`.
+pub fn trouble(side: &str, error: &SearchError) -> Trouble {
+    Trouble { reason: error.reason(), message: format!("{side}: {}", error.public_message()) }
+}
+
+/// The source's shards.
+pub fn shards(positions: Vec<search::ShardPosition>) -> Vec<ShardPosition> {
+    positions
+        .into_iter()
+        .map(|position| ShardPosition {
+            index_uuid: position.index_uuid,
+            shard: position.shard,
+            history_uuid: position.history_uuid,
+            max_seq_no: position.max_seq_no,
+            global_checkpoint: position.global_checkpoint,
+        })
+        .collect()
+}
+
+/// A task, as the destination shows it; None is one that it does not know.
+pub fn task(state: Option<TaskState>) -> Task {
+    let Some(state) = state else { return Task::Lost };
+    if !state.completed {
+        let status = &state.status;
+        let copied = status.created + status.updated + status.version_conflicts + status.noops;
+        return Task::Running { copied: number(copied), total: number(status.total) };
+    }
+    if let Some(error) = &state.error {
+        return Task::Died(death(error));
+    }
+    match state.response {
+        Some(response) if response.canceled.is_some() => Task::Cancelled,
+        Some(response) => Task::Ended(Box::new(result(&response))),
+        None => Task::Lost,
+    }
+}
+
+fn death(error: &search::TaskError) -> Death {
+    let (class, message) = match error.class() {
+        TaskErrorClass::NotAllowed => (DeathClass::NotAllowed, "the node that ran the task does not allow the source"),
+        TaskErrorClass::Unauthorized => (DeathClass::Passing, "the source refused the credentials"),
+        TaskErrorClass::Transient => (DeathClass::Passing, "the task ended with an error that passes by itself"),
+        TaskErrorClass::Unreachable => (DeathClass::Passing, "the destination lost the source"),
+        TaskErrorClass::ChunkTooLarge => (DeathClass::BatchTooLarge, "a batch was over 100 MB"),
+        TaskErrorClass::Permanent => (DeathClass::Permanent, "the task ended with an error"),
+    };
+    Death { class, message: format!("{message} ({})", error.kind) }
+}
+
+fn result(response: &TaskResponse) -> CopyResult {
+    let status = &response.status;
+    CopyResult {
+        took: number(response.took),
+        timed_out: response.timed_out,
+        total: number(status.total),
+        updated: number(status.updated),
+        created: number(status.created),
+        deleted: number(status.deleted),
+        batches: number(status.batches),
+        version_conflicts: number(status.version_conflicts),
+        noops: number(status.noops),
+        retries: Retries { bulk: number(status.retries.bulk), search: number(status.retries.search) },
+        throttled_millis: number(status.throttled_millis),
+        requests_per_second: status.requests_per_second,
+        throttled_until_millis: number(status.throttled_until_millis),
+        failures: response.failures.iter().take(LISTED_FAILURES).map(failure).collect(),
+    }
+}
+
+fn failure(failure: &search::TaskFailure) -> Failure {
+    let reason: String = failure.reason.chars().take(300).collect();
+    Failure { id: failure.id.clone(), status: failure.status.map(i32::from), reason: format!("{}: {reason}", failure.kind) }
+}
+
+/// Counters are far below the range of a signed number; what isn't would be a lie of the engine.
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,108 @@
+//! The controller of Reindexes.
+//!
+//! One pass of [`reconcile`]:
+//! 1. observe: look at what this stage needs (I/O)
+//! 2. decide: what follows (pure, `plan::reindex`)
+//! 3. write: the new status, which holds the intent, under the resourceVersion that was read (I/O)
+//! 4. act: do it, and write what came of it (I/O)
+//!
+//! Passes follow one another until one says to wait.
+
+mod act;
+mod cleanup;
+mod convert;
+mod observe;
+mod sides;
+mod validate;
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::controller::Action,
+};
+use serde_json::json;
+
+use crate::{
+    api::{FIELD_MANAGER, FINALIZER, Reindex},
+    plan::reindex::{self as plan, Decision, Requeue, Stage, stage},
+};
+
+use super::{
+    context::Context,
+    error::Error,
+    events::{self, EventType},
+    status,
+};
+
+/// More passes than a Reindex has stages: a loop that turns this often would turn for ever.
+const MAX_PASSES: usize = 12;
+
+/// Brings one Reindex as far as it goes now.
+///
+/// # Errors
+/// Trouble with the apiserver, or a conflict: both are tried again.
+pub async fn reconcile(reindex: Arc<Reindex>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let mut reindex = Arc::unwrap_or_clone(reindex);
+    if reindex.metadata.deletion_timestamp.is_some() {
+        return cleanup::cleanup(&ctx, &reindex).await;
+    }
+    for _ in 0..MAX_PASSES {
+        match pass(&ctx, &mut reindex).await? {
+            Requeue::Now => {}
+            Requeue::After(wait) => return Ok(Action::requeue(wait)),
+            Requeue::OnChange => return Ok(Action::await_change()),
+        }
+    }
+    Ok(Action::requeue(Duration::from_secs(1)))
+}
+
+async fn pass(ctx: &Context, reindex: &mut Reindex) -> Result<Requeue, Error> {
+    let stage = stage(&reindex.status.clone().unwrap_or_default());
+    // Held only while a task may run, so that nothing but a running copy can hold a deletion up.
+    set_finalizer(ctx, reindex, matches!(stage, Stage::Begin | Stage::Adopt | Stage::Poll | Stage::Cancel)).await?;
+    let seen = observe::observe(ctx, reindex, stage).await?;
+    let decision = plan::decide(reindex, seen, Timestamp::now());
+    let effect = decision.effect.clone();
+    let requeue = follow(ctx, reindex, decision).await?;
+    let Some(effect) = effect else { return Ok(requeue) };
+    match act::act(ctx, reindex, effect).await? {
+        Some(outcome) => {
+            let decision = plan::settle(reindex, outcome, Timestamp::now());
+            follow(ctx, reindex, decision).await
+        }
+        None => Ok(requeue),
+    }
+}
+
+/// Writes the status, then tells people: an event never speaks of what was not written.
+async fn follow(ctx: &Context, reindex: &mut Reindex, decision: Decision) -> Result<Requeue, Error> {
+    if let Some(written) = status::write(&ctx.client, reindex, &decision.status).await.map_err(Error::kube("write the status"))? {
+        *reindex = written;
+    }
+    for note in decision.notes {
+        let type_ = if note.warning { EventType::Warning } else { EventType::Normal };
+        tracing::info!(reindex = %reindex.name_any(), namespace = ?reindex.namespace(), reason = note.reason, "{}", note.message);
+        events::publish(ctx, reindex, &events::Note { type_, reason: note.reason, message: note.message }).await;
+    }
+    Ok(decision.requeue)
+}
+
+/// Sets or removes the finalizer, where that changes anything.
+async fn set_finalizer(ctx: &Context, reindex: &mut Reindex, wanted: bool) -> Result<(), Error> {
+    let mut finalizers = reindex.finalizers().to_vec();
+    if finalizers.iter().any(|finalizer| finalizer == FINALIZER) == wanted {
+        return Ok(());
+    }
+    match wanted {
+        true => finalizers.push(FINALIZER.to_owned()),
+        false => finalizers.retain(|finalizer| finalizer != FINALIZER),
+    }
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": reindex.resource_version()}});
+    let api: Api<Reindex> = Api::namespaced(ctx.client.clone(), &reindex.namespace().unwrap_or_default());
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    *reindex = api.patch(&reindex.name_any(), &params, &Patch::Merge(patch)).await.map_err(Error::kube("set the finalizer"))?;
+    Ok(())
+}

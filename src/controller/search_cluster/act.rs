@@ -1,0 +1,71 @@
+//! Does what was decided for an allowlist. Every effect may be repeated without harm.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::{
+    api::{Batch, SearchCluster, allowlist::Borrowed},
+    controller::{
+        connect::connect,
+        context::Context,
+        error::Error,
+        status,
+    },
+    plan::restart::{self, Effect},
+    search::SearchClient,
+};
+
+use super::observe::provider;
+
+/// The value around a node's restart: its replicas wait for it instead of being made anew elsewhere.
+const PRIMARIES: &str = "primaries";
+
+/// Does it.
+pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Result<(), Error> {
+    let namespace = cluster.namespace().unwrap_or_default();
+    let provider = provider(ctx, cluster, &namespace);
+    match effect {
+        Effect::Edit(entries) => provider.add(&entries).await.map_err(Error::Provider),
+        Effect::Restart(node, borrowed) => {
+            let client = open(ctx, cluster).await?;
+            client.set_allocation_enable(Some(PRIMARIES)).await.map_err(Error::search("hold shard allocation"))?;
+            client.flush_all().await.map_err(Error::search("flush"))?;
+            if borrowed.voting_exclusion {
+                client.add_voting_exclusion(&node.name).await.map_err(Error::search("take a node out of the vote"))?;
+            }
+            provider.evict(&node).await.map_err(Error::Provider)
+        }
+        Effect::GiveBack(borrowed) => {
+            give_back(&open(ctx, cluster).await?, &borrowed).await?;
+            write_batch(ctx, cluster, restart::given_back).await
+        }
+        Effect::RollBack(entries, borrowed) => {
+            // The configuration first: it can be put back although the cluster is down.
+            provider.remove(&entries).await.map_err(Error::Provider)?;
+            if let Some(borrowed) = borrowed {
+                give_back(&open(ctx, cluster).await?, &borrowed).await?;
+            }
+            write_batch(ctx, cluster, |batch| restart::rolled_back(batch, Timestamp::now())).await
+        }
+    }
+}
+
+async fn open(ctx: &Context, cluster: &SearchCluster) -> Result<SearchClient, Error> {
+    connect(&ctx.client, cluster).await.map(|connected| connected.client).map_err(Error::Connect)
+}
+
+async fn give_back(client: &SearchClient, borrowed: &Borrowed) -> Result<(), Error> {
+    client.set_allocation_enable(borrowed.allocation_enable.as_deref()).await.map_err(Error::search("put shard allocation back"))?;
+    if borrowed.voting_exclusion {
+        client.clear_voting_exclusions().await.map_err(Error::search("put the node back into the vote"))?;
+    }
+    Ok(())
+}
+
+async fn write_batch(ctx: &Context, cluster: &SearchCluster, change: impl Fn(&Batch) -> Batch) -> Result<(), Error> {
+    let mut next = cluster.status.clone().unwrap_or_default();
+    if let Some(batch) = next.allowlist.as_mut().and_then(|allowlist| allowlist.batch.as_mut()) {
+        *batch = change(batch);
+    }
+    status::write(&ctx.client, cluster, &next).await.map(drop).map_err(Error::kube("write the status"))
+}

@@ -1,0 +1,83 @@
+//! The controller of SearchClusters.
+//!
+//! One pass of [`reconcile`]:
+//! 1. observe: look at the cluster; closely, where its allowlist may have to change (I/O)
+//! 2. decide: what is reported, and the next step of a change (pure, `plan::search_cluster`)
+//! 3. write: the new status, which holds the intent, under the resourceVersion that was read (I/O)
+//! 4. act: edit, restart or put back (I/O)
+
+mod act;
+mod observe;
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::controller::Action,
+};
+use serde_json::json;
+
+use crate::{
+    api::{FIELD_MANAGER, FINALIZER, SearchCluster},
+    plan::search_cluster::{self as plan, is_open},
+};
+
+use super::{
+    context::Context,
+    error::Error,
+    events::{self, EventType},
+    status,
+};
+
+/// Brings one SearchCluster one step on.
+///
+/// # Errors
+/// Trouble with the apiserver or the cluster, or a conflict: all are tried again.
+pub async fn reconcile(cluster: Arc<SearchCluster>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let mut cluster = Arc::unwrap_or_clone(cluster);
+    if cluster.metadata.deletion_timestamp.is_some() && (!is_open(cluster.status.as_ref()) || is_overdue(&cluster)) {
+        set_finalizer(&ctx, &mut cluster, false).await?;
+        return Ok(Action::await_change());
+    }
+    let seen = observe::observe(&ctx, &cluster).await?;
+    let decision = plan::decide(&cluster, &seen, Timestamp::now());
+    // Held only while there is something to be put back.
+    set_finalizer(&ctx, &mut cluster, is_open(Some(&decision.status))).await?;
+    if let Some(written) = status::write(&ctx.client, &cluster, &decision.status).await.map_err(Error::kube("write the status"))? {
+        cluster = written;
+    }
+    for note in decision.notes {
+        let type_ = if note.warning { EventType::Warning } else { EventType::Normal };
+        tracing::info!(cluster = %cluster.name_any(), namespace = ?cluster.namespace(), reason = note.reason, "{}", note.message);
+        events::publish(&ctx, &cluster, &events::Note { type_, reason: note.reason, message: note.message }).await;
+    }
+    if let Some(effect) = decision.effect {
+        act::act(&ctx, &cluster, effect).await?;
+    }
+    Ok(Action::requeue(decision.requeue))
+}
+
+/// A deletion waits two minutes for what is to be put back, no longer.
+fn is_overdue(cluster: &SearchCluster) -> bool {
+    let since = cluster.metadata.deletion_timestamp.as_ref();
+    since.is_some_and(|since| Timestamp::now().duration_since(since.0) >= crate::plan::cleanup::PATIENCE)
+}
+
+async fn set_finalizer(ctx: &Context, cluster: &mut SearchCluster, wanted: bool) -> Result<(), Error> {
+    let mut finalizers = cluster.finalizers().to_vec();
+    let deleting = cluster.metadata.deletion_timestamp.is_some();
+    if finalizers.iter().any(|finalizer| finalizer == FINALIZER) == wanted || (wanted && deleting) {
+        return Ok(());
+    }
+    match wanted {
+        true => finalizers.push(FINALIZER.to_owned()),
+        false => finalizers.retain(|finalizer| finalizer != FINALIZER),
+    }
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": cluster.resource_version()}});
+    let api: Api<SearchCluster> = Api::namespaced(ctx.client.clone(), &cluster.namespace().unwrap_or_default());
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    *cluster = api.patch(&cluster.name_any(), &params, &Patch::Merge(patch)).await.map_err(Error::kube("set the finalizer"))?;
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! What deleting a Reindex does before the object may go: always something that ends.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use crate::api::{
+    Reindex,
+    reindex::DeletionPolicy,
+    reindex_status::{Partition, PartitionState},
+};
+
+use super::{report::Note, validate::Trouble};
+
+/// How long a cluster that can't be reached may hold a deletion up.
+pub const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+
+/// What follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cleanup {
+    /// The object may go.
+    Release(Option<Note>),
+    /// Cancel these tasks, and look again.
+    Cancel(Vec<String>),
+    /// Look again after this time.
+    Wait(Duration),
+}
+
+/// Whether a task of this object may run that has to be cancelled.
+pub fn owes_cancel(reindex: &Reindex) -> bool {
+    let runs = |partition: &Partition| {
+        matches!(partition.state, PartitionState::Starting | PartitionState::Running | PartitionState::Cancelling)
+    };
+    reindex.spec.deletion_policy == DeletionPolicy::Cancel
+        && reindex.status.as_ref().is_some_and(|status| status.partitions.iter().any(runs))
+}
+
+/// Decides from our tasks that still run on the destination, or from why they can't be seen.
+pub fn decide(reindex: &Reindex, seen: Result<Vec<String>, Trouble>, now: Timestamp) -> Cleanup {
+    let overdue = reindex.metadata.deletion_timestamp.as_ref().is_some_and(|since| now.duration_since(since.0) >= PATIENCE);
+    match seen {
+        Ok(tasks) if tasks.is_empty() => Cleanup::Release(None),
+        Ok(tasks) if !overdue => Cleanup::Cancel(tasks),
+        Ok(tasks) => Cleanup::Release(Some(warning(format!("tasks {} were cancelled but still run on the destination", tasks.join(", "))))),
+        Err(_) if !overdue => Cleanup::Wait(Duration::from_secs(5)),
+        Err(trouble) => Cleanup::Release(Some(warning(format!("a task may still run on the destination, which could not be asked: {}", trouble.message)))),
+    }
+}
+
+fn warning(message: String) -> Note {
+    Note { warning: true, reason: "CleanupGivenUp", message }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn deleted(seconds_ago: i64) -> (Reindex, Timestamp) {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let since = Timestamp::from_second(1_000_000 - seconds_ago).unwrap();
+        let reindex = serde_json::from_value(json!({
+            "apiVersion": "reindex.dev/v1alpha1", "kind": "Reindex",
+            "metadata": {"name": "r", "namespace": "n", "deletionTimestamp": since.to_string()},
+            "spec": {"source": {"clusterRef": {"name": "a"}, "index": "i"}, "destination": {"clusterRef": {"name": "b"}, "index": "j"}},
+        }));
+        (reindex.unwrap(), now)
+    }
+
+    fn unreachable() -> Trouble {
+        Trouble { reason: "Unreachable", message: "connection refused".into() }
+    }
+
+    #[test]
+    fn tasks_are_cancelled_until_none_is_left() {
+        let (reindex, now) = deleted(1);
+        assert_eq!(decide(&reindex, Ok(vec!["n:1".into()]), now), Cleanup::Cancel(vec!["n:1".into()]));
+        assert_eq!(decide(&reindex, Ok(vec![]), now), Cleanup::Release(None));
+    }
+
+    #[test]
+    fn a_cluster_that_is_gone_holds_the_deletion_up_for_two_minutes_only() {
+        let (reindex, now) = deleted(119);
+        assert_eq!(decide(&reindex, Err(unreachable()), now), Cleanup::Wait(Duration::from_secs(5)));
+        let (reindex, now) = deleted(120);
+        assert!(matches!(decide(&reindex, Err(unreachable()), now), Cleanup::Release(Some(_))));
+    }
+}

@@ -1,0 +1,19 @@
+//! What is to be done, decided without doing it: `(object, observation, now) -> decision`.
+//!
+//! Nothing here talks to anything. The clock is an argument, what was seen comes in as plain values, and the words that people
+//! read in `status` leave with the decision. A test holds that this room imports no client, no runtime and no `async`.
+
+pub mod access;
+pub mod allowlist;
+pub mod cleanup;
+pub mod copy;
+pub mod index_body;
+pub mod progress;
+pub mod reindex;
+pub mod remote;
+pub mod report;
+pub mod restart;
+pub mod search_cluster;
+pub mod spec_hash;
+pub mod validate;
+pub mod verify;

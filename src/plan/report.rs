@@ -1,0 +1,171 @@
+//! How a Reindex's status says what is going on: conditions, steps and phase are set here and nowhere else.
+
+use std::time::Duration;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
+use crate::api::{
+    ReindexStatus,
+    conditions::{self, COMPLETE, FAILED, READY, RECONCILING, STALLED, State, VALIDATED},
+    reindex_status::{PartitionState, Phase, Step, StepName, StepState},
+};
+
+/// Something that people are told as an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Somebody should look after it.
+    pub warning: bool,
+    /// CamelCase, stable.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+/// A status under construction, and what is told with it.
+pub struct Report {
+    /// The status as it will be written.
+    pub status: ReindexStatus,
+    /// What people are told.
+    pub notes: Vec<Note>,
+    generation: i64,
+    now: Timestamp,
+}
+
+/// Whether the Reindex ended, well or not.
+pub fn is_finished(status: &ReindexStatus) -> bool {
+    conditions::is_true(&status.conditions, COMPLETE) || conditions::is_true(&status.conditions, FAILED)
+}
+
+/// The state of a step, None before it began.
+pub fn step_state(status: &ReindexStatus, name: StepName) -> Option<StepState> {
+    status.steps.iter().find(|step| step.name == name).map(|step| step.state)
+}
+
+impl Report {
+    /// Begins from what the object says now.
+    pub fn new(status: Option<&ReindexStatus>, generation: i64, now: Timestamp) -> Report {
+        let mut status = status.cloned().unwrap_or_default();
+        status.observed_generation = Some(generation);
+        status.start_time.get_or_insert(Time(now));
+        Report { status, notes: Vec::new(), generation, now }
+    }
+
+    /// The clock.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The step goes on.
+    pub fn running(&mut self, name: StepName, reason: &'static str, message: &str) {
+        self.step(name, StepState::Running, message);
+        self.condition(READY, State::Unknown, reason, message);
+        self.condition(RECONCILING, State::True, reason, message);
+        conditions::clear(&mut self.status.conditions, STALLED);
+        self.unfinished();
+    }
+
+    /// The step waits for somebody to act; it is tried again by itself.
+    pub fn stalled(&mut self, name: StepName, reason: &'static str, message: &str) {
+        let before = conditions::get(&self.status.conditions, STALLED).map(|c| c.reason.clone());
+        self.step(name, StepState::Running, message);
+        self.condition(READY, State::False, reason, message);
+        self.condition(STALLED, State::True, reason, message);
+        conditions::clear(&mut self.status.conditions, RECONCILING);
+        self.unfinished();
+        if before.as_deref() != Some(reason) {
+            self.note(true, reason, message);
+        }
+    }
+
+    /// The step is done.
+    pub fn succeeded(&mut self, name: StepName, reason: &'static str, message: &str) {
+        self.step(name, StepState::Succeeded, message);
+        if name == StepName::Validate {
+            self.condition(VALIDATED, State::True, "Validated", message);
+        }
+        self.note(false, reason, message);
+    }
+
+    /// The Reindex ended without success. A task that may still run is cancelled.
+    pub fn failed(&mut self, name: StepName, reason: &'static str, message: &str) {
+        self.step(name, StepState::Failed, message);
+        if name == StepName::Validate {
+            self.condition(VALIDATED, State::False, reason, message);
+        }
+        self.condition(READY, State::False, reason, message);
+        self.condition(FAILED, State::True, reason, message);
+        self.condition(COMPLETE, State::False, reason, message);
+        self.condition(STALLED, State::True, reason, message);
+        conditions::clear(&mut self.status.conditions, RECONCILING);
+        self.status.completion_time = Some(Time(self.now));
+        self.status.phase = Some(Phase::Failed);
+        for partition in &mut self.status.partitions {
+            partition.state = match partition.state {
+                PartitionState::Starting | PartitionState::Running | PartitionState::Cancelling => PartitionState::Cancelling,
+                ended @ (PartitionState::Waiting | PartitionState::Done) => ended,
+            };
+        }
+        self.note(true, reason, message);
+    }
+
+    /// The Reindex ended well.
+    pub fn complete(&mut self, message: &str) {
+        self.step(StepName::Verify, StepState::Succeeded, message);
+        self.condition(READY, State::True, "Complete", message);
+        self.condition(COMPLETE, State::True, "Complete", message);
+        self.condition(FAILED, State::False, "Complete", message);
+        conditions::clear(&mut self.status.conditions, RECONCILING);
+        conditions::clear(&mut self.status.conditions, STALLED);
+        self.status.completion_time = Some(Time(self.now));
+        self.status.phase = Some(Phase::Complete);
+        self.status.partitions.clear();
+        self.note(false, "Complete", message);
+    }
+
+    /// Tells people something.
+    pub fn note(&mut self, warning: bool, reason: &'static str, message: &str) {
+        self.notes.push(Note { warning, reason, message: message.to_owned() });
+    }
+
+    /// How long to wait before something that stalls is looked at again: longer the longer it stalls, 5 minutes at most.
+    pub fn patience(&self) -> Duration {
+        let waiting = [STALLED, RECONCILING].iter().find_map(|type_| conditions::get(&self.status.conditions, type_));
+        let since = waiting.map_or(self.now, |condition| condition.last_transition_time.0);
+        let seconds = self.now.duration_since(since).as_secs().clamp(0, i64::from(u16::MAX)) as u64;
+        Duration::from_secs((seconds / 2).clamp(2, 300))
+    }
+
+    fn unfinished(&mut self) {
+        let validated = conditions::is_true(&self.status.conditions, VALIDATED);
+        if !validated {
+            self.condition(VALIDATED, State::Unknown, "Validating", "");
+        }
+        self.condition(COMPLETE, State::False, "InProgress", "");
+        self.condition(FAILED, State::False, "InProgress", "");
+        self.status.phase = Some(match self.status.steps.last().map(|step| step.name) {
+            None | Some(StepName::Validate) => Phase::Validating,
+            Some(StepName::Allowlist) => Phase::WaitingForAllowlist,
+            Some(StepName::Prepare) => Phase::Preparing,
+            Some(StepName::Copy) => Phase::Copying,
+            Some(StepName::Verify) => Phase::Verifying,
+        });
+    }
+
+    fn condition(&mut self, type_: &str, state: State, reason: &str, message: &str) {
+        conditions::set(&mut self.status.conditions, type_, state, reason, message, self.generation, self.now);
+    }
+
+    fn step(&mut self, name: StepName, state: StepState, message: &str) {
+        let now = Time(self.now);
+        let message = Some(conditions::bounded(message)).filter(|text| !text.is_empty());
+        let finished_at = (state != StepState::Running).then(|| now.clone());
+        match self.status.steps.iter_mut().find(|step| step.name == name) {
+            Some(step) => {
+                step.finished_at = if step.state == state { step.finished_at.clone() } else { finished_at };
+                step.state = state;
+                step.message = message;
+            }
+            None => self.status.steps.push(Step { name, state, started_at: Some(now), finished_at, message }),
+        }
+    }
+}

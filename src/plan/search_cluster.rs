@@ -1,0 +1,283 @@
+//! The decision about a SearchCluster: what is reported, and what becomes of its allowlist.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::{
+    AllowlistStatus, BatchPhase, SearchCluster, SearchClusterStatus,
+    conditions::{self, ALLOWLIST_READY, READY, RECONCILING, STALLED, State},
+    search_cluster::Management,
+};
+
+use super::{
+    allowlist::{self, covers},
+    report::Note,
+    restart::{self, Blocked, Effect, Permissions, Pool, Seen, View},
+    validate::Trouble,
+};
+
+/// What was seen of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Its UUID.
+    pub uuid: String,
+    /// `Elasticsearch` or `OpenSearch`.
+    pub distribution: String,
+    /// Its major version.
+    pub major: u32,
+    /// Its version.
+    pub version: String,
+    /// `green`, `yellow` or `red`.
+    pub health: String,
+    /// What each node has loaded.
+    pub loaded: Vec<Vec<String>>,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// The cluster, or why it can't be seen.
+    pub reached: Result<Reached, Trouble>,
+    /// Entries that Reindexes need.
+    pub wanted: Vec<String>,
+    /// An older SearchCluster for the same cluster, which manages it.
+    pub managed_by: Option<String>,
+    /// A close look, where a change may be made: the provider is `statefulSets`, management is Automatic, and entries are pending or
+    /// a batch is open.
+    pub close: Option<Result<Close, Trouble>>,
+}
+
+/// A close look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// The search cluster; None while it can't be reached.
+    pub view: Option<View>,
+    /// Its node pools.
+    pub pools: Vec<Pool>,
+    /// Copies into or out of it that run.
+    pub copies: Vec<String>,
+}
+
+/// What follows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The status to be written, before the effect.
+    pub status: SearchClusterStatus,
+    /// What is done then.
+    pub effect: Option<Effect>,
+    /// What people are told.
+    pub notes: Vec<Note>,
+    /// When to look again.
+    pub requeue: Duration,
+}
+
+/// Decides what follows from what was seen.
+pub fn decide(cluster: &SearchCluster, seen: &Observation, now: Timestamp) -> Decision {
+    let mut plan = Plan::new(cluster, now);
+    plan.report_reached(seen);
+    let open = plan.allowlist().batch.as_ref().is_some_and(|batch| batch.phase.closes_the_gate());
+    if open {
+        plan.go_on(seen);
+    } else if seen.reached.is_ok() {
+        plan.look_after(seen);
+    }
+    plan.finish(seen)
+}
+
+/// Whether a batch is open, which must be put back before the object may go.
+pub fn is_open(status: Option<&SearchClusterStatus>) -> bool {
+    let batch = status.and_then(|status| status.allowlist.as_ref()).and_then(|allowlist| allowlist.batch.as_ref());
+    batch.is_some_and(|batch| batch.phase.closes_the_gate())
+}
+
+struct Plan<'a> {
+    cluster: &'a SearchCluster,
+    status: SearchClusterStatus,
+    effect: Option<Effect>,
+    notes: Vec<Note>,
+    now: Timestamp,
+    generation: i64,
+    /// kstatus: Some(stalled), with reason and message.
+    waiting: Option<(bool, &'static str, String)>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(cluster: &'a SearchCluster, now: Timestamp) -> Plan<'a> {
+        let mut status = cluster.status.clone().unwrap_or_default();
+        let generation = cluster.metadata.generation.unwrap_or_default();
+        status.observed_generation = Some(generation);
+        Plan { cluster, status, effect: None, notes: vec![], now, generation, waiting: None }
+    }
+
+    fn allowlist(&mut self) -> &mut AllowlistStatus {
+        self.status.allowlist.get_or_insert_default()
+    }
+
+    fn permissions(&self) -> Permissions {
+        let spec = &self.cluster.spec.allowlist;
+        Permissions { unavailable: spec.allow_unavailable, interrupt: spec.interrupt_running }
+    }
+
+    fn report_reached(&mut self, seen: &Observation) {
+        match &seen.reached {
+            Ok(reached) => {
+                if self.status.cluster_uuid.as_ref().is_some_and(|before| *before != reached.uuid) {
+                    let message = format!("another cluster answers at spec.endpoint now: UUID {}", reached.uuid);
+                    self.note(true, "ClusterChanged", &message);
+                }
+                self.status.cluster_uuid = Some(reached.uuid.clone());
+                self.status.distribution = Some(reached.distribution.clone());
+                self.status.version = Some(reached.version.clone());
+                self.status.nodes = i32::try_from(reached.loaded.len()).ok();
+                self.status.health = Some(reached.health.clone());
+                let effective = allowlist::effective(&reached.loaded);
+                let pending = seen.wanted.iter().filter(|entry| !covers(&effective, entry)).cloned().collect();
+                let allowlist = self.allowlist();
+                allowlist.key = allowlist::key(&reached.distribution, reached.major).to_owned();
+                allowlist.effective = effective;
+                allowlist.pending = pending;
+                let message = format!("{} {}, {} nodes", reached.distribution, reached.version, reached.loaded.len());
+                self.condition(READY, State::True, "Reachable", &message);
+            }
+            Err(trouble) => {
+                let before = conditions::get(&self.status.conditions, READY).map(|condition| condition.reason.clone());
+                self.condition(READY, State::False, trouble.reason, &trouble.message);
+                if before.as_deref() != Some(trouble.reason) {
+                    self.note(true, trouble.reason, &trouble.message);
+                }
+                self.waiting = Some((true, trouble.reason, trouble.message.clone()));
+            }
+        }
+    }
+
+    /// No change is on its way: is one needed, and may it be made?
+    fn look_after(&mut self, seen: &Observation) {
+        let pending = self.allowlist().pending.clone();
+        self.allowlist().instruction = None;
+        if pending.is_empty() {
+            return self.condition(ALLOWLIST_READY, State::True, "Effective", "every entry that Reindexes need is loaded by every node");
+        }
+        if let Some(other) = &seen.managed_by {
+            let message = format!("SearchCluster {other} stands for the same cluster, is older, and manages its allowlist");
+            return self.hold(false, "ManagedByAnother", &message);
+        }
+        let failed = self.allowlist().batch.clone().filter(|batch| batch.phase == BatchPhase::Failed && batch.generation == self.generation);
+        if let Some(batch) = failed {
+            let why = batch.message.unwrap_or_default();
+            let message = format!("the restart was stopped and put back: {why}. It is tried again after the next edit of this SearchCluster's spec");
+            return self.hold(true, "RestartFailed", &message);
+        }
+        if self.cluster.spec.allowlist.management == Management::Verify || self.cluster.spec.provider.stateful_sets.is_none() {
+            self.instruct();
+            let message = "a person must add the missing entries to the configuration of every node and restart them one by one";
+            return self.hold(false, "VerifyOnly", message);
+        }
+        match &seen.close {
+            Some(Ok(Close { view: Some(view), pools, .. })) => match restart::freeze(&pending, view, pools, self.permissions(), self.generation, self.now) {
+                Ok(batch) => {
+                    let message = format!("adding {} and restarting {} nodes one by one", batch.entries.join(", "), batch.nodes.len());
+                    self.note(false, "AllowlistChangeBegun", &message);
+                    self.allowlist().batch = Some(batch);
+                    self.hold(false, "Draining", &message);
+                }
+                Err(blocked) => self.refuse(&blocked),
+            },
+            Some(Err(trouble)) => self.hold(true, trouble.reason, &trouble.message),
+            Some(Ok(_)) | None => self.hold(false, "Pending", "the change of the allowlist is being prepared"),
+        }
+    }
+
+    fn refuse(&mut self, blocked: &Blocked) {
+        let owned = blocked.reason == "ConfigOwned";
+        if owned {
+            self.instruct();
+        }
+        self.hold(!owned, blocked.reason, &blocked.message);
+    }
+
+    /// The exact text for a person.
+    fn instruct(&mut self) {
+        let sets = self.cluster.spec.provider.stateful_sets.iter().flatten();
+        let places: Vec<_> = sets.map(|pool| format!("key {} of ConfigMap {}", pool.config_map.key, pool.config_map.name)).collect();
+        let allowlist = self.allowlist();
+        let line = allowlist::line(&allowlist.key, &allowlist.effective, &allowlist.pending);
+        allowlist.instruction = Some(match places.is_empty() {
+            true => line,
+            false => format!("{line}   # in {}", places.join(", ")),
+        });
+    }
+
+    fn go_on(&mut self, seen: &Observation) {
+        let Some(batch) = self.allowlist().batch.clone() else { return };
+        let close = match &seen.close {
+            Some(Ok(close)) => close,
+            Some(Err(trouble)) => return self.hold(false, "Restarting", &trouble.message),
+            None => return,
+        };
+        let deleting = self.cluster.metadata.deletion_timestamp.is_some();
+        let look = Seen { view: close.view.clone(), pools: close.pools.clone(), copies: close.copies.clone(), deleting };
+        let step = restart::advance(&batch, &look, self.permissions(), self.now);
+        self.tell(&batch, step.batch.as_ref(), &step.doing);
+        if let Some(done) = step.batch.as_ref().filter(|batch| batch.phase == BatchPhase::Done) {
+            let allowlist = self.allowlist();
+            allowlist.managed.extend(done.entries.clone());
+            allowlist.managed.sort();
+            allowlist.managed.dedup();
+        }
+        self.effect = step.effect;
+        let given_up = step.batch.is_none();
+        self.allowlist().batch = step.batch;
+        match given_up {
+            true => self.refuse(&step.doing),
+            false => self.hold(step.doing.reason == "IndexWithoutReplica", step.doing.reason, &step.doing.message),
+        }
+    }
+
+    fn tell(&mut self, before: &crate::api::Batch, after: Option<&crate::api::Batch>, doing: &Blocked) {
+        let Some(after) = after else { return };
+        let begun = after.nodes.iter().zip(&before.nodes).any(|(now, then)| now.state != then.state && now.started_at != then.started_at);
+        if after.phase != before.phase || begun {
+            self.note(after.phase == BatchPhase::RollingBack, doing.reason, &doing.message);
+        }
+    }
+
+    /// The allowlist lacks something.
+    fn hold(&mut self, stalled: bool, reason: &'static str, message: &str) {
+        self.condition(ALLOWLIST_READY, State::False, reason, message);
+        self.waiting.get_or_insert_with(|| (stalled, reason, message.to_owned()));
+    }
+
+    fn finish(mut self, seen: &Observation) -> Decision {
+        for type_ in [RECONCILING, STALLED] {
+            let wanted = self.waiting.clone().filter(|(stalled, ..)| (type_ == STALLED) == *stalled);
+            match wanted {
+                Some((_, reason, message)) => self.condition(type_, State::True, reason, &message),
+                None => conditions::clear(&mut self.status.conditions, type_),
+            }
+        }
+        let requeue = self.requeue(seen);
+        Decision { status: self.status, effect: self.effect, notes: self.notes, requeue }
+    }
+
+    /// Soon while something is on its way, rarely while nobody needs the cluster.
+    fn requeue(&self, seen: &Observation) -> Duration {
+        let in_use = !seen.wanted.is_empty();
+        let seconds = match (is_open(Some(&self.status)), &seen.reached, in_use) {
+            (true, ..) => 2,
+            (false, Err(_), true) => 10,
+            (false, Err(_), false) => 60,
+            (false, Ok(_), true) => 30,
+            (false, Ok(_), false) => 300,
+        };
+        Duration::from_secs(seconds)
+    }
+
+    fn note(&mut self, warning: bool, reason: &'static str, message: &str) {
+        self.notes.push(Note { warning, reason, message: message.to_owned() });
+    }
+
+    fn condition(&mut self, type_: &str, state: State, reason: &str, message: &str) {
+        conditions::set(&mut self.status.conditions, type_, state, reason, message, self.generation, self.now);
+    }
+}

@@ -1,0 +1,247 @@
+//! Every check before anything is changed; all findings at once.
+
+use crate::api::{
+    Reindex,
+    reindex::VersionPolicy,
+    reindex_status::{PinnedDestination, PinnedIndex, PinnedSource},
+};
+
+use super::{index_body, remote::RemoteAddress};
+
+/// Which software a cluster runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+pub enum Distribution {
+    /// Elasticsearch.
+    Elasticsearch,
+    /// OpenSearch.
+    OpenSearch,
+}
+
+/// Who a cluster is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterFacts {
+    /// Its UUID.
+    pub uuid: String,
+    /// Its software.
+    pub distribution: Distribution,
+    /// Its major version.
+    pub major: u32,
+    /// Its version.
+    pub version: String,
+}
+
+/// Why something can't be looked at now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Reason of a condition.
+    pub reason: &'static str,
+    /// What happened, and what to do.
+    pub message: String,
+}
+
+/// The source index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceIndex {
+    /// It does not exist.
+    Absent,
+    /// It exists.
+    Found {
+        /// Concrete indices behind the name.
+        indices: Vec<PinnedIndex>,
+        /// Those whose `_source` is switched off or filtered: they can't be copied whole.
+        without_source: Vec<String>,
+        /// Their mappings are not all the same.
+        mappings_differ: bool,
+    },
+}
+
+/// What a look at one cluster brought.
+pub type Seen<T> = Result<T, Trouble>;
+
+/// What Validate looks at. Where access is missing nothing was connected to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// Missing SearchClusters, or such as don't admit; then the rest is empty.
+    pub access: Vec<Trouble>,
+    /// The source cluster.
+    pub source: Option<Seen<ClusterFacts>>,
+    /// The destination cluster.
+    pub destination: Option<Seen<ClusterFacts>>,
+    /// The source index.
+    pub source_index: Option<Seen<SourceIndex>>,
+    /// Whether the destination index exists.
+    pub destination_exists: Option<Seen<bool>>,
+    /// Another unfinished Reindex that has the same destination index and came first.
+    pub busy_with: Option<String>,
+    /// How the destination reaches the source.
+    pub remote: Option<RemoteAddress>,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Reason of a condition.
+    pub reason: &'static str,
+    /// What is wrong, and what to do.
+    pub message: String,
+    /// Nothing outside the spec can mend it.
+    pub terminal: bool,
+}
+
+/// What is pinned when every check passed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validated {
+    /// The source.
+    pub source: PinnedSource,
+    /// The destination.
+    pub destination: PinnedDestination,
+}
+
+/// How many concrete indices `status.source.indices` names.
+const NAMED_INDICES: usize = 32;
+
+/// Runs every check.
+///
+/// # Errors
+/// All findings.
+pub fn validate(reindex: &Reindex, facts: &Facts) -> Result<Validated, Vec<Finding>> {
+    let mut findings = Vec::new();
+    if let Err(invalid) = index_body::check(&reindex.spec.destination) {
+        findings.push(terminal("InvalidSettings", invalid.to_string()));
+    }
+    findings.extend(facts.access.iter().map(surrounding));
+    findings.extend(trouble(&facts.source));
+    findings.extend(trouble(&facts.destination));
+    let (source, destination) = (reached(&facts.source), reached(&facts.destination));
+    if let (Some(source), Some(destination)) = (source, destination) {
+        findings.extend(check_versions(reindex.spec.version_policy, source, destination));
+    }
+    findings.extend(trouble(&facts.source_index));
+    findings.extend(trouble(&facts.destination_exists));
+    findings.extend(check_source_index(reindex, facts));
+    let same = source.zip(destination).is_some_and(|(source, destination)| source.uuid == destination.uuid) && is_same_index(reindex, facts);
+    if same {
+        let index = &reindex.spec.source.index;
+        findings.push(terminal("SameIndex", format!("source and destination are the same index of the same cluster ({index}): name another destination.index")));
+    } else {
+        findings.extend(check_destination_index(reindex, facts));
+    }
+    match (findings.is_empty(), source, destination, reached(&facts.source_index), &facts.remote) {
+        (true, Some(source), Some(destination), Some(SourceIndex::Found { indices, .. }), Some(remote)) => {
+            Ok(pinned(source, destination, indices, remote))
+        }
+        _ => Err(findings),
+    }
+}
+
+fn pinned(source: &ClusterFacts, destination: &ClusterFacts, indices: &[PinnedIndex], remote: &RemoteAddress) -> Validated {
+    Validated {
+        source: PinnedSource {
+            cluster_uuid: source.uuid.clone(),
+            version: source.version.clone(),
+            indices: indices.iter().take(NAMED_INDICES).cloned().collect(),
+            remote: remote.url.clone(),
+        },
+        destination: PinnedDestination { cluster_uuid: destination.uuid.clone(), version: destination.version.clone(), index_uuid: None },
+    }
+}
+
+fn check_versions(policy: VersionPolicy, source: &ClusterFacts, destination: &ClusterFacts) -> Option<Finding> {
+    let VersionPolicy::SameMajor = policy;
+    if source.distribution != destination.distribution {
+        return Some(terminal(
+            "DistributionMismatch",
+            format!(
+                "the source runs {} {}, the destination {} {}: a remote reindex between them is not supported",
+                source.distribution, source.version, destination.distribution, destination.version
+            ),
+        ));
+    }
+    (source.major != destination.major).then(|| {
+        terminal(
+            "VersionMismatch",
+            format!(
+                "versionPolicy SameMajor wants the same major version on both sides: the source runs {}, the destination {}",
+                source.version, destination.version
+            ),
+        )
+    })
+}
+
+fn check_source_index(reindex: &Reindex, facts: &Facts) -> Vec<Finding> {
+    let name = &reindex.spec.source.index;
+    match reached(&facts.source_index) {
+        None => vec![],
+        Some(SourceIndex::Absent) => vec![surrounding(&Trouble {
+            reason: "SourceIndexNotFound",
+            message: format!("the source has no index, alias or data stream {name}: create it, or correct source.index in a new Reindex"),
+        })],
+        Some(SourceIndex::Found { without_source, mappings_differ, indices }) => {
+            let mut findings = vec![];
+            if !without_source.is_empty() {
+                let names = without_source.join(", ");
+                findings.push(terminal("SourceDisabled", format!("_source is disabled or filtered in the mapping of {names}: the documents can't be read whole")));
+            }
+            if *mappings_differ && reindex.spec.destination.mappings.is_none() {
+                findings.push(terminal(
+                    "MappingsDiffer",
+                    format!("{name} stands for {} indices whose mappings differ: give destination.mappings", indices.len()),
+                ));
+            }
+            findings
+        }
+    }
+}
+
+fn check_destination_index(reindex: &Reindex, facts: &Facts) -> Option<Finding> {
+    let index = &reindex.spec.destination.index;
+    if let Some(other) = &facts.busy_with {
+        return Some(surrounding(&Trouble {
+            reason: "DestinationBusy",
+            message: format!("Reindex {other} has the same destination index {index} and came first: it must end before this one can begin"),
+        }));
+    }
+    (reached(&facts.destination_exists) == Some(&true)).then(|| {
+        terminal(
+            "DestinationExists",
+            format!("the destination already has an index, alias or data stream {index} and ifExists is Refuse: delete it, or name another destination.index"),
+        )
+    })
+}
+
+fn is_same_index(reindex: &Reindex, facts: &Facts) -> bool {
+    let (source, destination) = (&reindex.spec.source.index, &reindex.spec.destination.index);
+    let behind = |indices: &[PinnedIndex]| indices.iter().any(|index| &index.name == destination);
+    source == destination || matches!(reached(&facts.source_index), Some(SourceIndex::Found { indices, .. }) if behind(indices))
+}
+
+fn reached<T>(seen: &Option<Seen<T>>) -> Option<&T> {
+    seen.as_ref().and_then(|seen| seen.as_ref().ok())
+}
+
+fn trouble<T>(seen: &Option<Seen<T>>) -> Option<Finding> {
+    seen.as_ref().and_then(|seen| seen.as_ref().err()).map(surrounding)
+}
+
+fn terminal(reason: &'static str, message: String) -> Finding {
+    Finding { reason, message, terminal: true }
+}
+
+fn surrounding(trouble: &Trouble) -> Finding {
+    Finding { reason: trouble.reason, message: trouble.message.clone(), terminal: false }
+}
+
+/// One reason and one message for all findings; those that only a new object can mend come first.
+pub fn summary(findings: &[Finding]) -> (&'static str, String) {
+    let mut sorted: Vec<_> = findings.iter().collect();
+    sorted.sort_by_key(|finding| !finding.terminal);
+    let Some(first) = sorted.first() else { return ("Validating", "the clusters are being looked at".to_owned()) };
+    let message = match sorted.as_slice() {
+        [only] => only.message.clone(),
+        all => {
+            let lines: Vec<_> = all.iter().map(|finding| format!("{}: {}", finding.reason, finding.message)).collect();
+            format!("{} findings. {}", all.len(), lines.join("; "))
+        }
+    };
+    (first.reason, message)
+}

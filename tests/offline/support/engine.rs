@@ -1,0 +1,183 @@
+//! A search engine in this process, spoken to over HTTP: as much of Elasticsearch 7.17 as a reindex needs, with the behaviour that was
+//! seen on real ones. What is not modelled is refused, so that nothing passes by accident.
+
+mod http;
+mod index;
+mod tasks;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+
+use super::faults::Faults;
+
+pub use index::Index;
+pub use tasks::Pace;
+use tasks::Task;
+
+/// Engines by `host:port`, for a destination that is told to read from one.
+pub type Network = Arc<Mutex<BTreeMap<String, Arc<Mutex<State>>>>>;
+
+/// One running engine. Dropping it ends it.
+pub struct Engine {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    network: Network,
+    server: tokio::task::JoinHandle<()>,
+}
+
+/// An engine's inside. Tests set what they need.
+pub struct State {
+    /// Name of the node; in the journal too.
+    pub name: String,
+    /// The cluster's UUID.
+    pub cluster_uuid: String,
+    /// Version number.
+    pub version: String,
+    /// Whether it says that it is OpenSearch.
+    pub opensearch: bool,
+    /// The password of `elastic`; None is an engine without security.
+    pub password: Option<String>,
+    /// `host:port` of sources that every node allows.
+    pub allowlist: Vec<String>,
+    /// How fast its tasks are.
+    pub pace: Pace,
+    /// Indices by name.
+    pub indices: BTreeMap<String, Index>,
+    /// Its tasks by number; finished ones stay.
+    pub tasks: BTreeMap<u64, Task>,
+    /// Names of all indices that were created through the API, in order.
+    pub created: Vec<String>,
+    /// Reindexes that were started while another one wrote to the same index.
+    pub overlaps: Vec<String>,
+    /// Passwords that were sent to it, in headers or bodies.
+    pub passwords_seen: BTreeSet<String>,
+    next: u64,
+}
+
+impl Engine {
+    /// Starts one on a free port.
+    pub async fn start(name: &str, faults: Arc<Faults>, network: Network) -> Engine {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State::new(name)));
+        network.lock().unwrap().insert(address.to_string(), state.clone());
+        let router = http::router(state.clone(), faults, network.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Engine { address, state, network, server }
+    }
+
+    /// `http://host:port`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// `host:port`, as it stands on an allowlist.
+    pub fn host_port(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Its inside, for a moment.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Goes away: connections are refused from now on.
+    pub fn stop(&self) {
+        self.server.abort();
+        self.network.lock().unwrap().remove(&self.host_port());
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl State {
+    fn new(name: &str) -> State {
+        State {
+            name: name.to_owned(),
+            cluster_uuid: format!("uuid-of-{name}"),
+            version: "7.17.29".into(),
+            opensearch: false,
+            password: None,
+            allowlist: vec![],
+            pace: Pace::PerPoll(2),
+            indices: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            created: vec![],
+            overlaps: vec![],
+            passwords_seen: BTreeSet::new(),
+            next: 100,
+        }
+    }
+
+    /// Creates an index as a person would.
+    pub fn create(&mut self, name: &str, body: &Value) -> &mut Index {
+        let uuid = format!("index-{}-{}", self.name, self.number());
+        self.indices.entry(name.to_owned()).or_insert(Index::new(uuid, body))
+    }
+
+    /// The index of that name.
+    pub fn index(&mut self, name: &str) -> &mut Index {
+        self.indices.get_mut(name).unwrap_or_else(|| panic!("no index {name}"))
+    }
+
+    /// Forgets every task, as a node does that is restarted. What was copied stays.
+    pub fn lose_tasks(&mut self) {
+        self.tasks.clear();
+    }
+
+    /// Tasks that run now.
+    pub fn running(&self) -> usize {
+        self.tasks.values().filter(|task| task.is_running()).count()
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn node_id(&self) -> String {
+        format!("node-of-{}", self.name)
+    }
+
+    /// A refusal where the credentials are not those of this engine.
+    fn authenticate(&mut self, authorization: Option<&str>) -> Result<(), Refusal> {
+        let given = authorization.and_then(|header| header.strip_prefix("Basic "));
+        let decoded = given.and_then(|text| BASE64_STANDARD.decode(text).ok()).and_then(|bytes| String::from_utf8(bytes).ok());
+        let (user, password) = decoded.as_deref().and_then(|text| text.split_once(':')).unwrap_or_default();
+        if !password.is_empty() {
+            self.passwords_seen.insert(password.to_owned());
+        }
+        self.check(user, password)
+    }
+
+    fn check(&self, user: &str, password: &str) -> Result<(), Refusal> {
+        match &self.password {
+            Some(wanted) if (user, password) != ("elastic", wanted.as_str()) => {
+                Err(refusal(401, "security_exception", "unable to authenticate user [elastic] for REST request [/]"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An answer that is none: HTTP status and body.
+type Refusal = (u16, Value);
+
+fn refusal(status: u16, kind: &str, reason: &str) -> Refusal {
+    let cause = json!({"type": kind, "reason": reason});
+    (status, json!({"error": {"root_cause": [cause], "type": kind, "reason": reason}, "status": status}))
+}
+
+fn no_such_index(name: &str) -> Refusal {
+    refusal(404, "index_not_found_exception", &format!("no such index [{name}]"))
+}

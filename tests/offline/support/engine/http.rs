@@ -1,0 +1,159 @@
+//! Which request is answered by what.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    http::{HeaderMap, Method, StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use super::{
+    super::faults::{Call, Faults},
+    Network, Refusal, State, no_such_index, refusal, tasks,
+};
+
+/// One request.
+pub struct Request {
+    /// HTTP method.
+    pub verb: String,
+    /// Path, without the query.
+    pub path: String,
+    /// The query's parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// `X-Opaque-Id`.
+    pub opaque_id: Option<String>,
+    /// The body; null without one.
+    pub body: Value,
+}
+
+/// Answers everything, after counting it.
+pub fn router(state: Arc<Mutex<State>>, faults: Arc<Faults>, network: Network) -> Router {
+    Router::new().fallback(move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| async move {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let authorization = header("authorization");
+        let query = uri.query().unwrap_or_default();
+        let request = Request {
+            verb: method.to_string(),
+            path: uri.path().to_owned(),
+            parameters: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+            opaque_id: header("x-opaque-id"),
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        };
+        let name = state.lock().unwrap().name.clone();
+        let call = Call { to: name, verb: request.verb.clone(), path: request.path.clone() };
+        let effect = || match state.lock().unwrap().authenticate(authorization.as_deref()) {
+            Ok(()) => answer(&state, &network, &request).unwrap_or_else(|refusal| refusal),
+            Err(refusal) => refusal,
+        };
+        let refused = |status| refusal(status, "refused_by_the_test_exception", "refused by the test");
+        let (status, body) = faults.call(call, effect, refused).await;
+        respond(status, &body)
+    })
+}
+
+fn respond(status: u16, body: &Value) -> Response {
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, [("content-type", "application/json; charset=UTF-8")], body.to_string()).into_response()
+}
+
+/// `Err` is an answer too: a refusal.
+fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<(u16, Value), Refusal> {
+    if (request.verb.as_str(), request.path.as_str()) == ("POST", "/_reindex") {
+        // Locks the source, then this engine: never both.
+        return tasks::reindex(state, network, request);
+    }
+    let mut state = state.lock().unwrap();
+    let parts: Vec<_> = request.path.split('/').filter(|part| !part.is_empty()).collect();
+    match (request.verb.as_str(), parts.as_slice()) {
+        ("GET", []) => Ok((200, info(&state))),
+        ("GET", ["_cluster", "health"]) => Ok((200, health(&state))),
+        ("GET", ["_nodes", "settings"]) => Ok((200, nodes(&state))),
+        ("GET", ["_cluster", "state", "master_node"]) => Ok((200, json!({"master_node": state.node_id()}))),
+        ("GET", ["_tasks"]) => Ok((200, tasks::list(&mut state))),
+        ("GET", ["_tasks", id]) => tasks::get(&mut state, id),
+        ("POST", ["_tasks", id, "_cancel"]) => Ok((200, tasks::cancel(&mut state, id))),
+        (_, [index, ..]) if !index.starts_with('_') => of_index(&mut state, request, &parts),
+        (verb, _) => {
+            let why = format!("no handler found for uri [{}] and method [{verb}]", request.path);
+            Err(refusal(400, "illegal_argument_exception", &why))
+        }
+    }
+}
+
+fn of_index(state: &mut State, request: &Request, parts: &[&str]) -> Result<(u16, Value), Refusal> {
+    let name = parts[0];
+    if (request.verb.as_str(), parts) == ("PUT", &[name]) {
+        return create(state, name, &request.body);
+    }
+    let index = state.indices.get_mut(name).ok_or_else(|| no_such_index(name))?;
+    let shards = index.shards();
+    Ok((200, match (request.verb.as_str(), &parts[1..]) {
+        ("GET" | "HEAD", []) => json!({name: index.definition()}),
+        ("DELETE", []) => {
+            state.indices.remove(name);
+            json!({"acknowledged": true})
+        }
+        ("GET", ["_settings"]) => json!({name: {"settings": {"index": {"uuid": index.uuid}}}}),
+        ("POST", ["_refresh"]) => {
+            index.refresh();
+            json!({"_shards": shards})
+        }
+        ("POST", ["_count"]) => json!({"count": index.search(&request.body["query"])?.len(), "_shards": shards}),
+        ("POST", ["_search"]) => {
+            index.search(&request.body["query"])?;
+            json!({"took": 1, "timed_out": false, "_shards": shards, "hits": {"max_score": null, "hits": []}})
+        }
+        ("GET", ["_stats", "docs"]) => json!({"indices": {name: index.stats()}}),
+        _ => return Err(refusal(400, "illegal_argument_exception", &format!("no handler found for uri [{}]", request.path))),
+    }))
+}
+
+fn create(state: &mut State, name: &str, body: &Value) -> Result<(u16, Value), Refusal> {
+    if let Some(index) = state.indices.get(name) {
+        return Err(refusal(400, "resource_already_exists_exception", &format!("index [{name}/{}] already exists", index.uuid)));
+    }
+    let settings = body["settings"].to_string();
+    let fields = body["mappings"]["properties"].as_object();
+    for analyzer in fields.into_iter().flat_map(|fields| fields.values()).filter_map(|field| field["analyzer"].as_str()) {
+        if analyzer != "standard" && !settings.contains(&format!("analysis.analyzer.{analyzer}")) {
+            let why = format!("Failed to parse mapping [_doc]: analyzer [{analyzer}] has not been configured in mappings");
+            return Err(refusal(400, "mapper_parsing_exception", &why));
+        }
+    }
+    state.create(name, body);
+    state.created.push(name.to_owned());
+    Ok((200, json!({"acknowledged": true, "shards_acknowledged": true, "index": name})))
+}
+
+fn info(state: &State) -> Value {
+    let mut version = json!({"number": state.version, "build_snapshot": false});
+    if state.opensearch {
+        version["distribution"] = json!("opensearch");
+    }
+    json!({"name": state.name, "cluster_name": state.name, "cluster_uuid": state.cluster_uuid, "version": version})
+}
+
+fn health(state: &State) -> Value {
+    json!({
+        "cluster_name": state.name, "status": "green", "timed_out": false, "number_of_nodes": 1, "number_of_data_nodes": 1,
+        "active_primary_shards": state.indices.len(), "active_shards": state.indices.len(), "relocating_shards": 0,
+        "initializing_shards": 0, "unassigned_shards": 0,
+    })
+}
+
+fn nodes(state: &State) -> Value {
+    let mut settings = json!({"node.name": state.name, "path.data": format!("/srv/{}", state.name)});
+    if !state.allowlist.is_empty() {
+        settings["reindex.remote.whitelist"] = json!(state.allowlist);
+    }
+    json!({
+        "_nodes": {"total": 1, "successful": 1, "failed": 0},
+        "nodes": {state.node_id(): {"name": state.name, "ip": "127.0.0.1", "version": state.version, "roles": ["data", "master"], "settings": settings}},
+    })
+}

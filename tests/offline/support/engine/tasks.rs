@@ -1,0 +1,272 @@
+//! The remote `_reindex` and its tasks.
+
+use std::{collections::VecDeque, sync::Mutex};
+
+use serde_json::{Value, json};
+
+use super::{
+    Network, Refusal, State,
+    http::Request,
+    index::{Document, Index, Written},
+    refusal,
+};
+
+/// How fast tasks are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// A task is done before its POST is answered.
+    Instant,
+    /// A task copies that many documents each time somebody looks at it, and is done at the look after the last one; 0 never ends.
+    PerPoll(usize),
+}
+
+/// A reindex.
+#[derive(Debug)]
+pub struct Task {
+    opaque_id: Option<String>,
+    description: String,
+    destination: String,
+    left: VecDeque<(String, Document)>,
+    total: usize,
+    created: usize,
+    updated: usize,
+    conflicts: usize,
+    batches: usize,
+    cancelled: bool,
+    failures: Vec<Value>,
+    error: Option<Value>,
+    completed: bool,
+}
+
+impl Task {
+    /// Whether it has not ended.
+    pub fn is_running(&self) -> bool {
+        !self.completed
+    }
+
+    fn status(&self) -> Value {
+        let mut status = json!({
+            "total": self.total, "updated": self.updated, "created": self.created, "deleted": 0, "batches": self.batches,
+            "version_conflicts": self.conflicts, "noops": 0, "retries": {"bulk": 0, "search": 0}, "throttled_millis": 0,
+            "requests_per_second": -1.0, "throttled_until_millis": 0,
+        });
+        if self.cancelled {
+            status["canceled"] = json!("by user request");
+        }
+        status
+    }
+
+    fn description(&self, node: &str, number: u64) -> Value {
+        let headers = match &self.opaque_id {
+            Some(id) => json!({"X-Opaque-Id": id}),
+            None => json!({}),
+        };
+        json!({
+            "node": node, "id": number, "type": "transport", "action": "indices:data/write/reindex", "status": self.status(),
+            "description": self.description, "start_time_in_millis": 1_795_486_061_976_u64, "running_time_in_nanos": 1_000_000,
+            "cancellable": true, "cancelled": false, "headers": headers,
+        })
+    }
+
+    fn response(&self) -> Value {
+        let mut response = self.status();
+        response["took"] = json!(49);
+        response["timed_out"] = json!(false);
+        response["failures"] = json!(self.failures);
+        response
+    }
+}
+
+/// `POST _reindex`. A refusal of the source is the answer of a probe, but only the end of a task.
+pub fn reindex(state: &Mutex<State>, network: &Network, request: &Request) -> Result<(u16, Value), Refusal> {
+    let waits = request.parameters.get("wait_for_completion").is_none_or(|wait| wait != "false");
+    let body = &request.body;
+    check_body(body)?;
+    if let Some(password) = body["source"]["remote"]["password"].as_str() {
+        state.lock().unwrap().passwords_seen.insert(password.to_owned());
+    }
+    let read = match allowed(state, body) {
+        Ok(()) => read_source(network, body),
+        Err(refusal) => Err(refusal),
+    };
+    let destination = body["dest"]["index"].as_str().unwrap_or_default().to_owned();
+    let size = body["source"]["size"].as_u64().unwrap_or(1000) as usize;
+    let mut state = state.lock().unwrap();
+    let (documents, error) = match read {
+        Ok(documents) => (documents, None),
+        Err(refusal) if waits => return Err(refusal),
+        Err((_, answer)) => (vec![], Some(stored(&answer["error"]))),
+    };
+    let mut task = Task {
+        opaque_id: request.opaque_id.clone(),
+        description: format!("reindex from [{}] to [{destination}][_doc]", body["source"]["remote"]["host"].as_str().unwrap_or_default()),
+        destination: destination.clone(),
+        total: documents.len(),
+        left: documents.into(),
+        created: 0,
+        updated: 0,
+        conflicts: 0,
+        batches: 0,
+        cancelled: false,
+        failures: vec![],
+        completed: error.is_some(),
+        error,
+    };
+    if waits {
+        while !task.completed {
+            advance(&mut state, &mut task, size.max(1));
+        }
+        return Ok((200, task.response()));
+    }
+    if state.tasks.values().any(|task| task.is_running() && task.destination == destination) {
+        let started = request.opaque_id.clone().unwrap_or_default();
+        state.overlaps.push(started);
+    }
+    if state.pace == Pace::Instant {
+        while !task.completed {
+            advance(&mut state, &mut task, size.max(1));
+        }
+    }
+    let number = state.number();
+    state.tasks.insert(number, task);
+    Ok((200, json!({"task": format!("{}:{number}", state.node_id())})))
+}
+
+/// What the operator must never send, and what it must.
+fn check_body(body: &Value) -> Result<(), Refusal> {
+    let invalid = |why: &str| Err(refusal(400, "action_request_validation_exception", why));
+    if body["dest"]["version_type"] != "external_gte" || body["conflicts"] != "proceed" {
+        return invalid("this engine wants external_gte and proceed");
+    }
+    if !body["source"]["slice"].is_null() || !body["slices"].is_null() {
+        return invalid("reindex from remote sources doesn't support slices");
+    }
+    if body["source"]["size"].as_u64().is_some_and(|size| !(1..=10_000).contains(&size)) {
+        return invalid("Batch size is too large");
+    }
+    Ok(())
+}
+
+fn host_port(body: &Value) -> String {
+    let host = body["source"]["remote"]["host"].as_str().unwrap_or_default();
+    host.trim_start_matches("http://").trim_end_matches('/').to_owned()
+}
+
+fn allowed(state: &Mutex<State>, body: &Value) -> Result<(), Refusal> {
+    let wanted = host_port(body);
+    let listed = state.lock().unwrap().allowlist.contains(&wanted);
+    let why = format!("[{wanted}] not whitelisted in reindex.remote.whitelist");
+    if listed { Ok(()) } else { Err(refusal(400, "illegal_argument_exception", &why)) }
+}
+
+/// What the source's searches find now, or its refusal as a destination passes it on.
+fn read_source(network: &Network, body: &Value) -> Result<Vec<(String, Document)>, Refusal> {
+    let source = network.lock().unwrap().get(&host_port(body)).cloned();
+    let source = source.ok_or_else(|| refusal(500, "connect_exception", "Connection refused"))?;
+    let source = source.lock().unwrap();
+    let remote = &body["source"]["remote"];
+    let text = |key: &str| remote[key].as_str().unwrap_or_default();
+    source.check(text("username"), text("password")).map_err(|refusal| wrapped(&refusal))?;
+    let name = body["source"]["index"].as_str().unwrap_or_default();
+    let index = source.indices.get(name).ok_or_else(|| wrapped(&super::no_such_index(name)))?;
+    index.search(&body["source"]["query"]).map_err(|refusal| wrapped(&refusal))
+}
+
+/// The destination's own error around what the source said.
+fn wrapped((status, body): &Refusal) -> Refusal {
+    let reason = format!("body={body}");
+    let (mut answer, quoted) = (refusal(*status, "status_exception", &reason).1, format!("status line [HTTP/1.1 {status} X]\n{body}"));
+    answer["error"]["caused_by"] = json!({"type": "response_exception", "reason": quoted});
+    (*status, answer)
+}
+
+/// As a task keeps it: without root causes and HTTP status.
+fn stored(error: &Value) -> Value {
+    let mut stored = json!({"type": error["type"], "reason": error["reason"]});
+    if !error["caused_by"].is_null() {
+        stored["caused_by"] = error["caused_by"].clone();
+    }
+    stored
+}
+
+/// Copies up to `batch` documents, or ends the task.
+fn advance(state: &mut State, task: &mut Task, batch: usize) {
+    if task.cancelled || task.left.is_empty() {
+        task.completed = true;
+        return;
+    }
+    task.batches += 1;
+    if !state.indices.contains_key(&task.destination) {
+        // The bulk creates what is not there, with a dynamic mapping.
+        let name = task.destination.clone();
+        state.create(&name, &Value::Null);
+    }
+    let index: &mut Index = state.index(&task.destination);
+    for _ in 0..batch {
+        let Some((id, (version, source))) = task.left.pop_front() else { break };
+        match index.put_external_gte(&id, version, &source) {
+            Written::Created => task.created += 1,
+            Written::Updated => task.updated += 1,
+            Written::Conflict => task.conflicts += 1,
+            Written::Failed(cause) => {
+                task.failures.push(json!({"index": task.destination, "type": "_doc", "id": id, "cause": cause, "status": 400}));
+            }
+        }
+    }
+    task.completed = !task.failures.is_empty();
+}
+
+/// What a task does while somebody looks at it.
+fn tick(state: &mut State, number: u64) {
+    let Pace::PerPoll(documents) = state.pace else { return };
+    let Some(mut task) = state.tasks.remove(&number) else { return };
+    if task.is_running() && (documents > 0 || task.cancelled) {
+        advance(state, &mut task, documents);
+    }
+    state.tasks.insert(number, task);
+}
+
+/// `GET _tasks/<id>`.
+pub fn get(state: &mut State, id: &str) -> Result<(u16, Value), Refusal> {
+    let node = state.node_id();
+    let number = id.strip_prefix(&format!("{node}:")).and_then(|number| number.parse().ok()).unwrap_or_default();
+    let unknown = || refusal(404, "resource_not_found_exception", &format!("task [{id}] isn't running and hasn't stored its results"));
+    let task = state.tasks.get(&number).ok_or_else(unknown)?;
+    let mut answer = json!({"completed": task.completed, "task": task.description(&node, number)});
+    if let Some(error) = &task.error {
+        answer["error"] = error.clone();
+    } else if task.completed {
+        answer["response"] = task.response();
+    }
+    tick(state, number);
+    Ok((200, answer))
+}
+
+/// `GET _tasks`: those that run.
+pub fn list(state: &mut State) -> Value {
+    let node = state.node_id();
+    let running: Vec<_> = state.tasks.iter().filter(|(_, task)| task.is_running()).map(|(number, _)| *number).collect();
+    let mut nodes = json!({});
+    for number in &running {
+        nodes[&node]["name"] = json!(state.name);
+        nodes[&node]["tasks"][format!("{node}:{number}")] = state.tasks[number].description(&node, *number);
+    }
+    running.into_iter().for_each(|number| tick(state, number));
+    json!({"nodes": nodes})
+}
+
+/// `POST _tasks/<id>/_cancel`. The task ends at its next batch.
+pub fn cancel(state: &mut State, id: &str) -> Value {
+    let node = state.node_id();
+    let number = id.strip_prefix(&format!("{node}:")).and_then(|number| number.parse::<u64>().ok());
+    match number.and_then(|number| state.tasks.get_mut(&number)).filter(|task| task.is_running()) {
+        Some(task) => {
+            task.cancelled = true;
+            json!({"nodes": {node: {"tasks": {id: {"cancelled": true}}}}})
+        }
+        None => {
+            let cause = json!({"type": "resource_not_found_exception", "reason": format!("task [{id}] is not found")});
+            json!({"node_failures": [{"type": "failed_node_exception", "reason": format!("Failed node [{node}]"), "caused_by": cause}], "nodes": {}})
+        }
+    }
+}

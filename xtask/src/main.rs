@@ -1,0 +1,95 @@
+//! `xtask`: the commands behind the Makefile's targets.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use xtask::suite::{self, Selection};
+use xtask::{cluster, demo, operator, paths, sample};
+
+/// Development harness of the Reindex operator.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Start a one-node Kubernetes on this machine.
+    Up,
+    /// Stop it and remove what it left; caches stay.
+    Down,
+    /// Start Kubernetes and the two Elasticsearch clusters with the sample data.
+    Engines,
+    /// Start Kubernetes; build the operator and install it.
+    Operator,
+    /// Show a Reindex from beginning to end.
+    Demo,
+    /// Run the tests.
+    Test {
+        /// Only tests that need no cluster.
+        #[arg(long, conflicts_with = "all")]
+        offline: bool,
+        /// The slow tests too.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let start = Instant::now();
+    match run(Arguments::parse().command) {
+        Ok(()) => {
+            println!("done in {:.0} s", start.elapsed().as_secs_f32());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(action: Action) -> Result<()> {
+    let selection = match action {
+        Action::Test { offline: true, .. } => return suite::run(Selection::Offline),
+        Action::Test { all: true, .. } => Selection::All,
+        _ => Selection::Usual,
+    };
+    let _lock = cluster::lock()?;
+    match action {
+        Action::Down => cluster::down(),
+        Action::Test { .. } => suite::run(selection),
+        Action::Up => {
+            cluster::up()?;
+            println!(
+                "  export KUBECONFIG=target/cluster/kubeconfig\n  kubectl: {}",
+                paths::kubectl().display()
+            );
+            Ok(())
+        }
+        Action::Engines => {
+            cluster::up()?;
+            sample::deploy()?;
+            block_on(sample::load())
+        }
+        Action::Operator => {
+            cluster::up()?;
+            operator::deploy()
+        }
+        Action::Demo => {
+            cluster::up()?;
+            block_on(demo::run())
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the asynchronous runtime")?;
+    runtime.block_on(work)
+}

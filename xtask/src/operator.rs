@@ -1,0 +1,94 @@
+//! Builds the operator, puts it into an image and installs its chart.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::images::{self, Image, layer};
+use crate::{cache, go, kubectl, paths, progress};
+
+/// The operator's namespace, which enforces the strictest rules for pods.
+pub const NAMESPACE: &str = "reindex-system";
+const RELEASE: &str = "reindex-operator";
+const REPOSITORY: &str = "docker.io/local/reindex-operator";
+
+/// Builds and installs the operator of this checkout, and waits until it is ready.
+pub fn deploy() -> Result<()> {
+    let checkout = paths::checkout()?;
+    let binary = build(&checkout)?;
+    let tag = cache::key(std::slice::from_ref(&binary), &[])?;
+    images::import(&[image(&binary, &tag)?])?;
+    install(&checkout, &tag)?;
+    kubectl::wait_for_rollout(NAMESPACE, &format!("deployment/{RELEASE}"), Duration::from_secs(120))
+}
+
+fn build(checkout: &Path) -> Result<PathBuf> {
+    let mut build = Command::new("cargo");
+    build.args(["build", "--release", "--bin", "reindex-operator"]).current_dir(checkout);
+    progress::run("build the operator", &mut build, &paths::log("operator-build"))?;
+    let mut metadata = Command::new("cargo");
+    metadata.args(["metadata", "--no-deps", "--format-version=1"]).current_dir(checkout);
+    let metadata: Value =
+        serde_json::from_str(&progress::output(&mut metadata)?).context("failed to parse cargo's metadata")?;
+    let target = metadata["target_directory"].as_str().context("failed to find cargo's target folder")?;
+    Ok(Path::new(target).join("release/reindex-operator"))
+}
+
+/// The binary, the few shared objects it needs, and the machine's certificate authorities.
+fn image(binary: &Path, tag: &str) -> Result<Image> {
+    let layer = layer("operator-layer", tag, |root| {
+        copy(binary, root, "usr/local/bin/reindex-operator")?;
+        for library in libraries(binary)? {
+            copy(Path::new(&library), root, library.trim_start_matches('/'))?;
+        }
+        let authorities = "etc/ssl/certs/ca-certificates.crt";
+        let on_host = Path::new("/").join(authorities);
+        if on_host.exists() {
+            copy(&on_host, root, authorities)?;
+        }
+        Ok(())
+    })?;
+    Ok(Image {
+        reference: format!("{REPOSITORY}:{tag}"),
+        layers: vec![layer],
+        entrypoint: vec!["/usr/local/bin/reindex-operator".to_owned()],
+        user: "65532:65532".to_owned(),
+    })
+}
+
+/// The absolute paths that `ldd` names, the loader's among them.
+fn libraries(binary: &Path) -> Result<Vec<String>> {
+    let text = progress::output(Command::new("ldd").arg(binary))?;
+    Ok(text.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned).collect())
+}
+
+fn copy(from: &Path, root: &Path, to: &str) -> Result<()> {
+    let to = root.join(to);
+    cache::create_dir(to.parent().expect("the path has a parent"))?;
+    fs::copy(from, &to).with_context(|| format!("failed to copy {}", from.display()))?;
+    Ok(())
+}
+
+/// Helm installs the definitions of custom resources once and never updates them: they are applied apart.
+fn install(checkout: &Path, tag: &str) -> Result<()> {
+    let chart = checkout.join("charts/reindex-operator");
+    let definitions = chart.join("crds");
+    if definitions.exists() {
+        let folder = definitions.display().to_string();
+        kubectl::run(&["apply", "--server-side", "--force-conflicts", "--filename", &folder])?;
+    }
+    kubectl::apply(&[json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+    })])?;
+    let mut helm = Command::new(go::HELM.binary()?);
+    helm.args(["upgrade", "--install", RELEASE]).arg(chart).args(["--namespace", NAMESPACE, "--skip-crds"]);
+    helm.args(["--set", &format!("image.repository={REPOSITORY}"), "--set-string", &format!("image.tag={tag}")]);
+    helm.arg("--kubeconfig").arg(paths::kubeconfig());
+    progress::run("install the chart", &mut helm, &paths::log("helm"))
+}

@@ -28,12 +28,7 @@ public class SearchNode extends Node {
         }
         Node node = new SearchNode(new Environment(s.build(), base.resolve("config")), List.of(
             org.opensearch.transport.Netty4Plugin.class,
-            org.opensearch.index.reindex.ReindexPlugin.class,
-            org.opensearch.painless.PainlessPlugin.class,
-            org.opensearch.analysis.common.CommonAnalysisPlugin.class,
-            org.opensearch.ingest.common.IngestCommonPlugin.class,
-            org.opensearch.index.mapper.MapperExtrasPlugin.class,
-            org.opensearch.join.ParentJoinPlugin.class));
+            org.opensearch.index.reindex.ReindexPlugin.class));
         Runtime.getRuntime().addShutdownHook(new Thread(() -> { try { node.close(); } catch (Exception e) { e.printStackTrace(); } }));
         node.start();
         new CountDownLatch(1).await();

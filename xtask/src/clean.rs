@@ -21,7 +21,7 @@ pub fn clean() -> Result<()> {
     unmount_all()?;
     cgroup::remove()?;
     network::remove()?;
-    remove_log_links()?;
+    remove_kubelet_traces()?;
     cache::remove(Path::new(STATE))
 }
 
@@ -59,8 +59,9 @@ fn unmount_all() -> Result<()> {
     Ok(())
 }
 
-/// The kubelet links every container's log in a folder of the machine.
-fn remove_log_links() -> Result<()> {
+/// The kubelet links every container's log in a folder of the machine, and has one socket that can't be elsewhere.
+fn remove_kubelet_traces() -> Result<()> {
+    cache::remove(Path::new("/var/lib/kubelet/device-plugins/kubelet.sock"))?;
     for entry in fs::read_dir("/var/log/containers").into_iter().flatten().flatten() {
         if fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(STATE)) {
             cache::remove(&entry.path())?;

@@ -155,8 +155,8 @@ pub fn files() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// `restrict_oom_score_adj`: without CAP_SYS_RESOURCE every sandbox dies otherwise. Network namespaces below the
-/// state folder: they go with everything else that is mounted there.
+/// `restrict_oom_score_adj`: without CAP_SYS_RESOURCE every sandbox dies otherwise. Network namespaces and runc's notes
+/// below the state folder: they go with everything else that is there.
 fn containerd() -> String {
     format!(
         r#"version = 2
@@ -164,12 +164,18 @@ root = "{STATE}/containerd"
 state = "{STATE}/run"
 [grpc]
   address = "{CONTAINERD_SOCKET}"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{STATE}/opt"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{pause}"
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        Root = "{STATE}/run/runc"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "{STATE}/config/cni"

@@ -121,7 +121,8 @@ impl State {
 
     /// Creates an index as a person would.
     pub fn create(&mut self, name: &str, body: &Value) -> &mut Index {
-        let uuid = format!("index-{}-{}", self.name, self.number());
+        let number = self.number();
+        let uuid = format!("index-{}-{number}", self.name);
         self.indices.entry(name.to_owned()).or_insert(Index::new(uuid, body))
     }
 

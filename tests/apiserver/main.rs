@@ -1,0 +1,3 @@
+//! What the real apiserver accepts and refuses. Needs `KUBECONFIG`, which `make test` sets.
+
+mod rules;

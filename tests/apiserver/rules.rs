@@ -1,0 +1,179 @@
+//! The rules in the CRDs, on the apiserver that enforces them.
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use reindex_operator::api::{Reindex, SearchCluster, crd};
+use serde_json::{Value, json};
+
+/// A client, with the CRDs of this checkout installed.
+async fn client() -> Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = Client::try_default().await.expect("KUBECONFIG must name a cluster: run the tests by `make test`");
+    let crds = Api::all(client.clone());
+    for crd in crd::all() {
+        let params = PatchParams::apply("rules-test").force();
+        crds.patch(&crd.name_any(), &params, &Patch::Apply(&crd)).await.expect("the CRD is installed");
+        kube::runtime::wait::await_condition(crds.clone(), &crd.name_any(), kube::runtime::conditions::is_crd_established())
+            .await
+            .expect("the CRD is established");
+    }
+    client
+}
+
+/// Merges `change` into `value`; null removes.
+fn merged(mut value: Value, change: &Value) -> Value {
+    match (value.as_object_mut(), change.as_object()) {
+        (Some(object), Some(changes)) => {
+            for (key, change) in changes {
+                let before = object.remove(key).unwrap_or(Value::Null);
+                let after = merged(before, change);
+                if !after.is_null() {
+                    object.insert(key.clone(), after);
+                }
+            }
+            value
+        }
+        (None, Some(_)) => merged(json!({}), change),
+        _ => change.clone(),
+    }
+}
+
+fn reindex(change: Value) -> Value {
+    let valid = json!({
+        "apiVersion": "reindex.dev/v1alpha1", "kind": "Reindex", "metadata": {"generateName": "rules-", "namespace": "default"},
+        "spec": {
+            "source": {"clusterRef": {"name": "es-2"}, "index": "product_info"},
+            "destination": {"clusterRef": {"name": "es-1"}, "index": "dest"},
+        },
+    });
+    merged(valid, &json!({"spec": change}))
+}
+
+fn cluster(change: Value) -> Value {
+    let valid = json!({
+        "apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster", "metadata": {"generateName": "rules-", "namespace": "default"},
+        "spec": {"endpoint": "https://es-1-http.search.svc:9200"},
+    });
+    merged(valid, &json!({"spec": change}))
+}
+
+/// What the apiserver says to creating this, without keeping it; None if it is accepted.
+async fn refusal<K>(client: &Client, value: Value) -> Option<String>
+where
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let api: Api<kube::core::DynamicObject> =
+        Api::namespaced_with(client.clone(), "default", &kube::core::ApiResource::erase::<K>(&()));
+    let object = serde_json::from_value(value).expect("an object");
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    match api.create(&params, &object).await {
+        Ok(_) => None,
+        Err(kube::Error::Api(status)) => Some(status.message.clone()),
+        Err(error) => panic!("the apiserver did not answer: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn a_reindex_with_a_mistake_is_refused_and_told_which() {
+    let client = client().await;
+    for (change, told) in [
+        (json!({"source": {"index": "a,b"}}), "one index, alias or data stream"),
+        (json!({"source": {"index": "logs-*"}}), "one index, alias or data stream"),
+        (json!({"source": {"index": "Upper"}}), "one index, alias or data stream"),
+        (json!({"source": {"index": ""}}), "spec.source.index"),
+        (json!({"source": {"socketTimeout": "soon"}}), "spec.source.socketTimeout"),
+        (json!({"source": {"sourceFields": {}}}), "includes or excludes must be set"),
+        (json!({"source": {"clusterRef": {"name": null}}}), "spec.source.clusterRef.name"),
+        (json!({"destination": {"index": ".hidden"}}), "valid index name"),
+        (json!({"destination": {"index": "a/b"}}), "valid index name"),
+        (json!({"destination": {"ifExists": "Overwrite"}}), "spec.destination.ifExists"),
+        (json!({"destination": {"mappings": {"properties": {}}, "mappingsFrom": "Source"}}), "exclude each other"),
+        (json!({"destination": {"settings": {"numberOfShards": 0}}}), "spec.destination.settings.numberOfShards"),
+        (json!({"destination": {"settings": {"numberOfReplicas": -1}}}), "spec.destination.settings.numberOfReplicas"),
+        (json!({"execution": {"batchSize": 10001}}), "spec.execution.batchSize"),
+        (json!({"execution": {"activeDeadlineSeconds": 0}}), "spec.execution.activeDeadlineSeconds"),
+        (json!({"verification": {"level": "Maybe"}}), "spec.verification.level"),
+        (json!({"versionPolicy": "Any"}), "spec.versionPolicy"),
+    ] {
+        let refused = refusal::<Reindex>(&client, reindex(change.clone())).await;
+        assert!(refused.as_ref().is_some_and(|text| text.contains(told)), "{change}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_cluster_with_a_mistake_is_refused_and_told_which() {
+    let client = client().await;
+    for (change, told) in [
+        (json!({"endpoint": "es-1:9200"}), "must be a URL"),
+        (json!({"endpoint": "https://es-1"}), "must be a URL"),
+        (json!({"endpoint": "ftp://es-1:9200"}), "must be a URL"),
+        (json!({"endpoint": "https://elastic:secret@es-1:9200"}), "no user name"),
+        (json!({"remoteEndpoint": "https://es-1:9200?x=1"}), "no user name"),
+        (json!({"tls": {"caRef": {}}}), "exactly one of secret and configMap"),
+        (json!({"tls": {"caRef": {"secret": {"name": "a"}}, "insecureSkipVerify": true}}), "exclude each other"),
+        (json!({"provider": {"none": {}, "statefulSets": [{"name": "a", "configMap": {"name": "b"}}]}}), "exactly one provider"),
+        (json!({"allowlist": {"management": "Sometimes"}}), "spec.allowlist.management"),
+        (json!({"access": [{"namespaces": {}}]}), "names or selector must be set"),
+        (json!({"access": [{"roles": []}]}), "roles"),
+        (json!({"auth": {"basic": {}}}), "secretRef"),
+    ] {
+        let refused = refusal::<SearchCluster>(&client, cluster(change.clone())).await;
+        assert!(refused.as_ref().is_some_and(|text| text.contains(told)), "{change}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_right_is_accepted() {
+    let client = client().await;
+    for change in [
+        json!({}),
+        json!({"source": {"index": "logs-2026.11", "query": {"term": {"a": {"value": 1}}}, "sourceFields": {"excludes": ["secret.*"]}}}),
+        json!({"source": {"index": ".ds-logs-000001", "socketTimeout": "500ms", "connectTimeout": "2m"}}),
+        json!({"destination": {"mappings": {"properties": {"a": {"type": "text"}}}}}),
+        json!({"destination": {"mappingsFrom": "None", "settings": {"numberOfShards": 5, "numberOfReplicas": 0, "additional": {"refresh_interval": "30s"}}}}),
+        json!({"execution": {"batchSize": 10000, "activeDeadlineSeconds": 60}, "verification": {"level": "None"}, "conflicts": "Proceed"}),
+    ] {
+        assert_eq!(refusal::<Reindex>(&client, reindex(change.clone())).await, None, "{change}");
+    }
+    for change in [
+        json!({}),
+        json!({"endpoint": "http://10.0.0.7:9200/es", "tls": {"serverName": "es.example.org"}}),
+        json!({"remotes": [{"cluster": {"name": "es-2", "namespace": "other"}, "endpoint": "http://ep-bp1:9200"}]}),
+        json!({"access": [{"namespaces": {"selector": {}}, "roles": ["Source"], "indexes": ["a*"]}, {}]}),
+        json!({"provider": {"statefulSets": [{"name": "es", "configMap": {"name": "es-config"}}]}, "allowlist": {"management": "Automatic"}}),
+    ] {
+        assert_eq!(refusal::<SearchCluster>(&client, cluster(change.clone())).await, None, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_object_reads_as_not_seen_and_its_spec_is_fixed() {
+    let client = client().await;
+    let api: Api<Reindex> = Api::namespaced(client, "default");
+    let mut value = reindex(json!({"source": {"index": "nothing"}, "destination": {"clusterRef": {"name": "nobody"}}}));
+    value["metadata"] = json!({"name": "rules-fixed", "namespace": "default"});
+    let _ = api.delete("rules-fixed", &DeleteParams::default()).await;
+    let created = api.create(&PostParams::default(), &serde_json::from_value(value).expect("valid")).await.expect("accepted");
+    assert_eq!(created.status.and_then(|status| status.observed_generation), Some(-1));
+    assert_eq!(created.spec.source.socket_timeout, "30s");
+    assert_eq!(created.spec.source.connect_timeout, "1s");
+    let patch = |spec: Value| {
+        let api = api.clone();
+        async move { api.patch("rules-fixed", &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await }
+    };
+    for (spec, told) in [
+        (json!({"source": {"index": "other"}}), "source can't change"),
+        (json!({"source": {"sourceFields": {"includes": ["a"]}}}), "source can't change"),
+        (json!({"destination": {"settings": {"numberOfShards": 3}}}), "destination can't change"),
+        (json!({"conflicts": "Proceed"}), "conflicts can't change"),
+        (json!({"execution": {"batchSize": 5}}), "execution can't change"),
+        (json!({"verification": {"level": "None"}}), "verification can't change"),
+    ] {
+        let refused = patch(spec.clone()).await.expect_err("a change of what is fixed");
+        assert!(refused.to_string().contains(told), "{spec}: {refused}");
+    }
+    patch(json!({"deletionPolicy": "Orphan"})).await.expect("deletionPolicy may change");
+    api.delete("rules-fixed", &DeleteParams::default()).await.expect("deleted");
+}

@@ -1,0 +1,7 @@
+//! Tests that need neither root nor a cluster: what can be seen in memory and on 127.0.0.1.
+
+mod crds;
+mod layering;
+mod life;
+mod search_client;
+mod support;

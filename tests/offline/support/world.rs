@@ -1,0 +1,349 @@
+//! One Reindex between two engines, and the operator that works on it.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use k8s_openapi::{api::events::v1::Event, jiff::SignedDuration};
+use kube::{
+    ResourceExt,
+    runtime::{
+        controller::Action,
+        events::{Recorder, Reporter},
+        reflector::store::{Writer, store},
+        watcher,
+    },
+};
+use reindex_operator::{
+    api::{
+        Reindex, SearchCluster,
+        conditions::{self, COMPLETE, FAILED, STALLED},
+        reindex_status::PartitionState,
+    },
+    controller::{context::Context, error::Error, reindex::reconcile},
+    telemetry::metrics::Metrics,
+};
+use serde_json::{Value, json};
+
+use super::{apiserver::ApiServer, engine::Engine, faults::Faults};
+
+/// The namespace of everything.
+pub const NAMESPACE: &str = "search";
+/// The Reindex.
+pub const NAME: &str = "product-info";
+/// The source's password; it may be sent to the source, and to the destination inside a reindex.
+pub const SOURCE_PASSWORD: &str = "s3cret-of-the-source";
+/// The destination's password.
+pub const DESTINATION_PASSWORD: &str = "s3cret-of-the-destination";
+/// More rounds than any life here takes.
+const MAX_ROUNDS: usize = 60;
+/// How much time passes between two rounds.
+const ROUND: SignedDuration = SignedDuration::from_secs(60);
+
+/// Everything outside the operator, and the operator.
+pub struct World {
+    /// Counts calls, and kills the operator.
+    pub faults: Arc<Faults>,
+    /// The apiserver.
+    pub api: ApiServer,
+    /// ES_2, with index `product_info`.
+    pub source: Engine,
+    /// ES_1.
+    pub destination: Engine,
+    /// What this world is about, for messages.
+    pub title: String,
+    operator: Operator,
+    errors: Vec<String>,
+}
+
+/// One process of the operator.
+struct Operator {
+    ctx: Arc<Context>,
+    reindexes: Writer<Reindex>,
+    clusters: Writer<SearchCluster>,
+}
+
+/// How a round ended.
+#[derive(Debug)]
+pub enum Round {
+    /// The reconcile ended well.
+    Done(Action),
+    /// It ended with an error, and is tried again.
+    Erred(Error),
+    /// The operator was killed.
+    Died,
+    /// The object is gone.
+    Gone,
+}
+
+impl World {
+    /// Six documents on the source, both clusters known and admitted, the source on the destination's allowlist, and one Reindex.
+    pub async fn new() -> World {
+        World::with(|_| {}).await
+    }
+
+    /// The same with a change to the Reindex.
+    pub async fn with(change: impl FnOnce(&mut Value)) -> World {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (faults, network) = (Arc::new(Faults::default()), super::engine::Network::default());
+        let api = ApiServer::new(faults.clone());
+        let source = Engine::start("source", faults.clone(), network.clone()).await;
+        let destination = Engine::start("destination", faults.clone(), network).await;
+        source.state().password = Some(SOURCE_PASSWORD.into());
+        destination.state().password = Some(DESTINATION_PASSWORD.into());
+        destination.state().allowlist = vec![source.host_port()];
+        fill(&source);
+        let operator = Operator::new(&api);
+        let world = World { faults, api, source, destination, title: "a life".into(), operator, errors: vec![] };
+        world.api.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}));
+        world.api.apply(secret("es-1-elastic", DESTINATION_PASSWORD));
+        world.api.apply(secret("es-2-elastic", SOURCE_PASSWORD));
+        world.api.apply(search_cluster("es-1", &world.destination, json!({"effective": [world.source.host_port()]})));
+        world.api.apply(search_cluster("es-2", &world.source, json!({"effective": []})));
+        let mut reindex = valid_reindex();
+        change(&mut reindex);
+        world.api.apply(reindex);
+        world
+    }
+
+    /// The Reindex, if it is still there.
+    pub fn reindex(&self) -> Option<Reindex> {
+        self.api.get(NAMESPACE, NAME)
+    }
+
+    /// Changes a SearchCluster, its status included, by a merge patch.
+    pub fn change_cluster(&self, name: &str, patch: Value) {
+        self.change("SearchCluster", name, patch);
+    }
+
+    /// Changes the Reindex by a merge patch.
+    pub fn change_reindex(&self, patch: Value) {
+        self.change("Reindex", NAME, patch);
+    }
+
+    fn change(&self, kind: &str, name: &str, mut patch: Value) {
+        patch["apiVersion"] = json!("reindex.dev/v1alpha1");
+        patch["kind"] = json!(kind);
+        patch["metadata"] = json!({"name": name, "namespace": NAMESPACE});
+        self.api.apply(patch);
+    }
+
+    /// Reconciles once; then time passes.
+    pub async fn round(&mut self) -> Round {
+        self.operator.look(&self.api);
+        let Some(reindex) = self.reindex() else { return Round::Gone };
+        let round = self.reconcile(reindex).await;
+        self.api.age("reindexes.reindex.dev", ROUND);
+        match &round {
+            Round::Died => self.restart(),
+            Round::Erred(error) => self.errors.push(error.to_string()),
+            Round::Done(_) | Round::Gone => {}
+        }
+        round
+    }
+
+    /// Reconciles that very object, which may be older than what the apiserver has.
+    pub async fn reconcile(&self, reindex: Reindex) -> Round {
+        tokio::select! {
+            biased;
+            () = self.faults.died() => Round::Died,
+            ended = reconcile(Arc::new(reindex), self.operator.ctx.clone()) => match ended {
+                Ok(action) => Round::Done(action),
+                Err(error) => Round::Erred(error),
+            },
+        }
+    }
+
+    /// A new process takes over, which knows nothing of the old one.
+    fn restart(&mut self) {
+        self.faults.revive();
+        self.operator = Operator::new(&self.api);
+    }
+
+    /// Rounds until nothing moves any more, and the Reindex has ended. Returns it as it is then.
+    pub async fn end(&mut self) -> Reindex {
+        self.until("it has ended and nothing moves", |before, after, _| {
+            is_finished(after) && before.resource_version() == after.resource_version()
+        })
+        .await
+    }
+
+    /// Rounds until `wanted` holds for the Reindex.
+    pub async fn until_it(&mut self, what: &str, wanted: impl Fn(&Reindex) -> bool) -> Reindex {
+        self.until(what, |_, after, _| wanted(after)).await
+    }
+
+    /// Rounds until a task is known to run.
+    pub async fn until_copying(&mut self) -> Reindex {
+        self.until_it("a task runs", |reindex| partition_state(reindex) == Some(PartitionState::Running)).await
+    }
+
+    /// Rounds until it is stalled, which the message says why.
+    pub async fn until_stalled(&mut self) -> (String, String) {
+        let reindex = self.until_it("it is stalled", |reindex| condition(reindex, STALLED).is_some()).await;
+        condition(&reindex, STALLED).unwrap()
+    }
+
+    /// Rounds until the object is gone.
+    pub async fn until_gone(&mut self) {
+        for _ in 0..MAX_ROUNDS {
+            if let Round::Gone = self.round().await {
+                return;
+            }
+        }
+        panic!("{}", self.story("the object is gone"));
+    }
+
+    async fn until(&mut self, what: &str, wanted: impl Fn(&Reindex, &Reindex, &Round) -> bool) -> Reindex {
+        for _ in 0..MAX_ROUNDS {
+            let Some(before) = self.reindex() else { panic!("{}", self.story("the object is still there")) };
+            let round = self.round().await;
+            let Some(after) = self.reindex() else { panic!("{}", self.story("the object is still there")) };
+            self.check_size(&after);
+            if wanted(&before, &after, &round) {
+                return after;
+            }
+            let unchanged = before.resource_version() == after.resource_version();
+            let waits_for_ever = matches!(&round, Round::Done(action) if *action == Action::await_change());
+            assert!(!(unchanged && waits_for_ever), "{}", self.story("somebody wakes it"));
+        }
+        panic!("{}", self.story(what))
+    }
+
+    /// The design's limits: 16 KiB always, 3 KiB when finished.
+    fn check_size(&self, reindex: &Reindex) {
+        let size = serde_json::to_vec(&reindex.status).unwrap().len();
+        let limit = if is_finished(reindex) { 3 * 1024 } else { 16 * 1024 };
+        assert!(size <= limit, "{}", self.story(&format!("the status is at most {limit} bytes, not {size}")));
+    }
+
+    /// What happened, for a message: what was expected, the last status, the last calls and errors.
+    pub fn story(&self, expected: &str) -> String {
+        let mut story = format!("{}: expected that {expected}\n", self.title);
+        let status = self.reindex().map(|reindex| serde_json::to_string_pretty(&reindex.status).unwrap());
+        let _ = writeln!(story, "status: {}", status.as_deref().unwrap_or("the object is gone"));
+        for error in self.errors.iter().rev().take(5) {
+            let _ = writeln!(story, "error: {error}");
+        }
+        let journal = self.faults.journal();
+        let _ = writeln!(story, "the last of {} calls:", journal.len());
+        for call in journal.iter().skip(journal.len().saturating_sub(40)) {
+            let _ = writeln!(story, "  {call}");
+        }
+        story
+    }
+
+    /// Reasons of the events that were written, sorted.
+    pub fn event_reasons(&self) -> Vec<String> {
+        self.api.list::<Event>().into_iter().filter_map(|event| event.reason).collect()
+    }
+
+    /// Calls that were made to an engine.
+    pub fn calls_to(&self, name: &str) -> usize {
+        self.faults.journal().iter().filter(|call| call.to == name).count()
+    }
+}
+
+impl Operator {
+    fn new(api: &ApiServer) -> Operator {
+        let client = api.client();
+        let (reindex_store, reindexes) = store();
+        let (cluster_store, clusters) = store();
+        let reporter = Reporter { controller: "reindex-operator".into(), instance: None };
+        let ctx = Context {
+            client: client.clone(),
+            recorder: Recorder::new(client, reporter),
+            reindexes: reindex_store,
+            clusters: cluster_store,
+            metrics: Metrics::new(),
+        };
+        Operator { ctx: Arc::new(ctx), reindexes, clusters }
+    }
+
+    /// The caches catch up with the apiserver.
+    fn look(&mut self, api: &ApiServer) {
+        fill_store(&mut self.reindexes, api.list());
+        fill_store(&mut self.clusters, api.list());
+    }
+}
+
+fn fill_store<K>(writer: &mut Writer<K>, objects: Vec<K>)
+where
+    K: kube::Resource<DynamicType = ()> + Clone + 'static,
+{
+    writer.apply_watcher_event(&watcher::Event::Init);
+    for object in objects {
+        writer.apply_watcher_event(&watcher::Event::InitApply(object));
+    }
+    writer.apply_watcher_event(&watcher::Event::InitDone);
+}
+
+/// The guide's data: index product_info with six documents.
+fn fill(source: &Engine) {
+    let mut state = source.state();
+    let index = state.create(
+        "product_info",
+        &json!({
+            "settings": {"number_of_shards": 5, "number_of_replicas": 1,
+                "analysis": {"analyzer": {"ik_smart": {"type": "custom", "tokenizer": "standard"}}}},
+            "mappings": {"properties": {
+                "productName": {"type": "text", "analyzer": "ik_smart"},
+                "annual_rate": {"type": "keyword"},
+            }},
+        }),
+    );
+    for (letter, rate) in [("A", "3.2200%"), ("B", "3.1100%"), ("C", "3.3500%"), ("D", "3.1200%"), ("E", "3.0100%"), ("F", "2.7500%")] {
+        index.put(letter, json!({"productName": format!("Wealth Management Product {letter}"), "annual_rate": rate}));
+    }
+    // One of them is not in its first version.
+    index.put("F", json!({"productName": "Wealth Management Product F", "annual_rate": "2.7500%"}));
+    index.refresh();
+}
+
+/// A Reindex that is valid in every way.
+pub fn valid_reindex() -> Value {
+    json!({
+        "apiVersion": "reindex.dev/v1alpha1", "kind": "Reindex",
+        "metadata": {"name": NAME, "namespace": NAMESPACE},
+        "spec": {
+            "source": {"clusterRef": {"name": "es-2"}, "index": "product_info"},
+            "destination": {"clusterRef": {"name": "es-1"}, "index": "dest", "settings": {"numberOfShards": 5, "numberOfReplicas": 1}},
+        },
+    })
+}
+
+/// A SearchCluster as its own controller leaves it.
+pub fn search_cluster(name: &str, engine: &Engine, mut allowlist: Value) -> Value {
+    allowlist["key"] = json!("reindex.remote.whitelist");
+    json!({
+        "apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"endpoint": engine.url(), "auth": {"basic": {"secretRef": {"name": format!("{name}-elastic")}}}},
+        "status": {
+            "observedGeneration": 1, "clusterUUID": engine.state().cluster_uuid, "distribution": "Elasticsearch",
+            "version": "7.17.29", "nodes": 1, "health": "green", "allowlist": allowlist, "conditions": [],
+        },
+    })
+}
+
+/// A Secret with a password.
+pub fn secret(name: &str, password: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE},
+        "data": {"password": k8s_openapi::ByteString(password.into())},
+    })
+}
+
+/// Reason and message of a condition that is True.
+pub fn condition(reindex: &Reindex, type_: &str) -> Option<(String, String)> {
+    let found = conditions::get(&reindex.status.as_ref()?.conditions, type_)?;
+    (found.status == "True").then(|| (found.reason.clone(), found.message.clone()))
+}
+
+/// Whether it ended.
+pub fn is_finished(reindex: &Reindex) -> bool {
+    condition(reindex, COMPLETE).is_some() || condition(reindex, FAILED).is_some()
+}
+
+/// The state of the only partition.
+pub fn partition_state(reindex: &Reindex) -> Option<PartitionState> {
+    Some(reindex.status.as_ref()?.partitions.first()?.state)
+}

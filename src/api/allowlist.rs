@@ -39,6 +39,9 @@ pub struct Batch {
     pub phase: BatchPhase,
     /// The generation of the SearchCluster for which it was made; a failed one is tried again after the next edit of the spec.
     pub generation: i64,
+    /// Those of them that no configuration held before; only they are taken out again when it fails. Absent until the edit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<Vec<String>>,
     /// When it was frozen.
     pub started_at: Time,
     /// When it ended, one way or the other.

@@ -17,7 +17,6 @@ use super::{ClusterRef, reindex_status::ReindexStatus, schema};
     namespaced,
     status = "ReindexStatus",
     shortname = "rix",
-    category = "reindex",
     derive = "PartialEq",
     doc = "Copies one index from one cluster to another, once and to the end, and proves that the copy is complete. To try again, create a new object.",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),

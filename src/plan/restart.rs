@@ -149,7 +149,7 @@ pub enum Effect {
     Restart(BatchNode, Borrowed),
     /// Put back what was changed on the cluster.
     GiveBack(Borrowed),
-    /// Take the entries out of the configuration again, and put back what was changed on the cluster.
+    /// Take these entries out of the configuration again, and put back what was changed on the cluster.
     RollBack(Vec<String>, Option<Borrowed>),
 }
 
@@ -187,6 +187,7 @@ pub fn freeze(entries: &[String], view: &View, pools: &[Pool], allowed: Permissi
     Ok(Batch {
         id: short_hash(identity.join("\n").as_bytes()),
         entries: entries.to_vec(),
+        added: None,
         phase: BatchPhase::Draining,
         generation,
         started_at: Time(now),
@@ -338,7 +339,17 @@ impl Run<'_> {
             return Step { batch: None, effect: None, doing };
         }
         let entries = self.batch.entries.clone();
+        // Kept from the first look: after half an edit it would be too short.
+        if self.batch.added.is_none() {
+            self.batch.added = Some(self.missing_everywhere());
+        }
         self.with(Effect::Edit(entries), "Editing", "editing the configuration".into())
+    }
+
+    /// Entries that no pool's configuration holds: what a person had put there already is theirs.
+    fn missing_everywhere(&self) -> Vec<String> {
+        let held = |entry: &String| self.seen.pools.iter().any(|pool| pool.entries.as_ref().is_ok_and(|held| held.contains(entry)));
+        self.batch.entries.iter().filter(|entry| !held(entry)).cloned().collect()
     }
 
     /// Every pool's configuration covers the batch.
@@ -462,7 +473,7 @@ impl Run<'_> {
 
     fn rolling_back(self) -> Step {
         let message = self.batch.message.clone().unwrap_or_default();
-        let effect = Effect::RollBack(self.batch.entries.clone(), self.batch.borrowed.clone());
+        let effect = Effect::RollBack(self.batch.added.clone().unwrap_or_default(), self.batch.borrowed.clone());
         self.with(effect, "RollingBack", format!("{message}: putting the configuration back"))
     }
 }

@@ -120,6 +120,7 @@ impl<'a> Plan<'a> {
     }
 
     fn report_reached(&mut self, seen: &Observation) {
+        let restarting = is_open(Some(&self.status));
         match &seen.reached {
             Ok(reached) => {
                 if self.status.cluster_uuid.as_ref().is_some_and(|before| *before != reached.uuid) {
@@ -143,6 +144,10 @@ impl<'a> Plan<'a> {
             Err(trouble) => {
                 let before = conditions::get(&self.status.conditions, READY).map(|condition| condition.reason.clone());
                 self.condition(READY, State::False, trouble.reason, &trouble.message);
+                // While its nodes restart a cluster is missed for a moment: expected, and told by the batch.
+                if restarting {
+                    return;
+                }
                 if before.as_deref() != Some(trouble.reason) {
                     self.note(true, trouble.reason, &trouble.message);
                 }
@@ -221,7 +226,7 @@ impl<'a> Plan<'a> {
         self.tell(&batch, step.batch.as_ref(), &step.doing);
         if let Some(done) = step.batch.as_ref().filter(|batch| batch.phase == BatchPhase::Done) {
             let allowlist = self.allowlist();
-            allowlist.managed.extend(done.entries.clone());
+            allowlist.managed.extend(done.added.clone().unwrap_or_default());
             allowlist.managed.sort();
             allowlist.managed.dedup();
         }

@@ -9,6 +9,8 @@ use serde_json::Value;
 use crate::{kubectl, operator, paths, progress, sample};
 
 const REINDEX: &str = "product-info";
+/// The index that the example makes.
+const COPY: &str = "dest";
 const EXAMPLE: &str = "deploy/examples/product-info.yaml";
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -39,7 +41,7 @@ async fn reset() -> Result<()> {
     let namespace = ["--namespace", sample::NAMESPACE];
     kubectl::run(&[&["delete", "reindex", REINDEX, "--ignore-not-found", "--timeout=120s"], &namespace[..]].concat())?;
     let client = sample::destination()?.client()?;
-    let (status, answer) = client.request(Method::DELETE, &format!("/{}", sample::INDEX), None).await?;
+    let (status, answer) = client.request(Method::DELETE, &format!("/{COPY}"), None).await?;
     if status != 200 && status != 404 {
         bail!("failed to delete the destination index: {status} {answer}");
     }
@@ -86,9 +88,9 @@ fn has_condition(status: &Value, kind: &str) -> bool {
 
 /// The documents must be found on the destination, in all five shards.
 async fn search() -> Result<()> {
-    let path = format!("/{}/_search", sample::INDEX);
+    let path = format!("/{COPY}/_search");
     let client = sample::destination()?.client()?;
-    client.request(Method::POST, &format!("/{}/_refresh", sample::INDEX), None).await?;
+    client.request(Method::POST, &format!("/{COPY}/_refresh"), None).await?;
     let answer = client.get(&path).await?;
     println!("GET {path}\n{}", serde_json::to_string_pretty(&answer).context("failed to print an answer")?);
     let (documents, shards) = (&answer["hits"]["total"]["value"], &answer["_shards"]["total"]);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -32,11 +33,7 @@ pub fn remove() -> Result<()> {
     if fs::exists(format!("/sys/class/net/{BRIDGE}")).unwrap_or(false) {
         ip(&["link", "delete", BRIDGE])?;
     }
-    for entry in fs::read_dir("/var/lib/cni/results").into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&format!("{CNI_NETWORK}-")) {
-            cache::remove(&entry.path())?;
-        }
-    }
+    remove_cni_results()?;
     for family in ["iptables", "ip6tables"] {
         remove_chains(family)?;
     }
@@ -52,6 +49,20 @@ pub fn address_taken_by() -> Result<Option<String>> {
 
 fn ip(arguments: &[&str]) -> Result<()> {
     progress::output(Command::new("ip").args(arguments)).map(drop)
+}
+
+/// The CNI library notes each pod's network and its loopback; only the former tells whose pod it was.
+fn remove_cni_results() -> Result<()> {
+    let folder = Path::new("/var/lib/cni/results");
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pod = name.strip_prefix(&format!("{CNI_NETWORK}-")).and_then(|rest| rest.strip_suffix("-eth0"));
+        if let Some(pod) = pod {
+            cache::remove(&folder.join(format!("cni-loopback-{pod}-lo")))?;
+            cache::remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn remove_chains(family: &str) -> Result<()> {

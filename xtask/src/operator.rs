@@ -73,21 +73,16 @@ fn copy(from: &Path, root: &Path, to: &str) -> Result<()> {
     Ok(())
 }
 
-/// Helm installs the definitions of custom resources once and never updates them: they are applied apart.
+/// The chart brings the definitions of the custom resources along, and updates them.
 fn install(checkout: &Path, tag: &str) -> Result<()> {
     let chart = checkout.join("charts/reindex-operator");
-    let definitions = chart.join("crds");
-    if definitions.exists() {
-        let folder = definitions.display().to_string();
-        kubectl::run(&["apply", "--server-side", "--force-conflicts", "--filename", &folder])?;
-    }
     kubectl::apply(&[json!({
         "apiVersion": "v1",
         "kind": "Namespace",
         "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
     })])?;
     let mut helm = Command::new(go::HELM.binary()?);
-    helm.args(["upgrade", "--install", RELEASE]).arg(chart).args(["--namespace", NAMESPACE, "--skip-crds"]);
+    helm.args(["upgrade", "--install", RELEASE]).arg(chart).args(["--namespace", NAMESPACE]);
     helm.args(["--set", &format!("image.repository={REPOSITORY}"), "--set-string", &format!("image.tag={tag}")]);
     helm.arg("--kubeconfig").arg(paths::kubeconfig());
     progress::run("install the chart", &mut helm, &paths::log("helm"))

@@ -84,7 +84,7 @@ async fn follow(ctx: &Context, reindex: &mut Reindex, decision: Decision) -> Res
     }
     for note in decision.notes {
         let type_ = if note.warning { EventType::Warning } else { EventType::Normal };
-        tracing::info!(reindex = %reindex.name_any(), namespace = ?reindex.namespace(), reason = note.reason, "{}", note.message);
+        tracing::info!(reindex = %reindex.name_any(), namespace = reindex.namespace(), reason = note.reason, "{}", note.message);
         events::publish(ctx, reindex, &events::Note { type_, reason: note.reason, message: note.message }).await;
     }
     Ok(decision.requeue)

@@ -50,7 +50,7 @@ pub async fn reconcile(cluster: Arc<SearchCluster>, ctx: Arc<Context>) -> Result
     }
     for note in decision.notes {
         let type_ = if note.warning { EventType::Warning } else { EventType::Normal };
-        tracing::info!(cluster = %cluster.name_any(), namespace = ?cluster.namespace(), reason = note.reason, "{}", note.message);
+        tracing::info!(cluster = %cluster.name_any(), namespace = cluster.namespace(), reason = note.reason, "{}", note.message);
         events::publish(&ctx, &cluster, &events::Note { type_, reason: note.reason, message: note.message }).await;
     }
     if let Some(effect) = decision.effect {

@@ -487,3 +487,6 @@ pub fn given_back(batch: &Batch) -> Batch {
 pub fn rolled_back(batch: &Batch, now: Timestamp) -> Batch {
     Batch { phase: BatchPhase::Failed, borrowed: None, finished_at: Some(Time(now)), ..batch.clone() }
 }
+
+#[cfg(test)]
+mod tests;

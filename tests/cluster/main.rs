@@ -1,7 +1,8 @@
 //! The operator as a pod, on a real Kubernetes, between real Elasticsearch clusters. Needs `make up`'s cluster and the operator in it,
 //! which `make test` brings up.
 
+mod allowlist;
 mod interruptions;
 mod refusals;
-mod restart;
+
 mod world;

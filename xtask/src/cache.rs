@@ -9,12 +9,19 @@ use sha2::{Digest, Sha256};
 
 /// The cache folder: `$REINDEX_CACHE`, else `reindex-operator` below the user's cache folder.
 pub fn root() -> PathBuf {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     if let Some(folder) = set("REINDEX_CACHE") {
         return folder;
     }
-    let base = set("XDG_CACHE_HOME")
-        .unwrap_or_else(|| set("HOME").unwrap_or_else(|| PathBuf::from("/root")).join(".cache"));
+    let base = set("XDG_CACHE_HOME").unwrap_or_else(|| {
+        set("HOME")
+            .unwrap_or_else(|| PathBuf::from("/root"))
+            .join(".cache")
+    });
     base.join("reindex-operator")
 }
 

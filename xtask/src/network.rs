@@ -23,7 +23,15 @@ pub const CNI_NETWORK: &str = "reindex";
 /// Creates the bridge. Its hardware address is fixed, or it would change with every pod that comes and goes.
 pub fn create_bridge() -> Result<()> {
     let address = format!("{NODE_ADDRESS}/16");
-    ip(&["link", "add", BRIDGE, "address", "02:52:45:49:4e:44", "type", "bridge"])?;
+    ip(&[
+        "link",
+        "add",
+        BRIDGE,
+        "address",
+        "02:52:45:49:4e:44",
+        "type",
+        "bridge",
+    ])?;
     ip(&["address", "add", &address, "dev", BRIDGE])?;
     ip(&["link", "set", BRIDGE, "up"])
 }
@@ -42,9 +50,21 @@ pub fn remove() -> Result<()> {
 
 /// Another interface whose addresses overlap with the pods', if there is one.
 pub fn address_taken_by() -> Result<Option<String>> {
-    let lines = progress::output(Command::new("ip").args(["-o", "-4", "address", "show", "to", POD_NETWORK]))?;
-    let interfaces = lines.lines().filter_map(|line| line.split_whitespace().nth(1));
-    Ok(interfaces.filter(|name| *name != BRIDGE).map(str::to_owned).next())
+    let lines = progress::output(Command::new("ip").args([
+        "-o",
+        "-4",
+        "address",
+        "show",
+        "to",
+        POD_NETWORK,
+    ]))?;
+    let interfaces = lines
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1));
+    Ok(interfaces
+        .filter(|name| *name != BRIDGE)
+        .map(str::to_owned)
+        .next())
 }
 
 fn ip(arguments: &[&str]) -> Result<()> {
@@ -56,7 +76,9 @@ fn remove_cni_results() -> Result<()> {
     let folder = Path::new("/var/lib/cni/results");
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let pod = name.strip_prefix(&format!("{CNI_NETWORK}-")).and_then(|rest| rest.strip_suffix("-eth0"));
+        let pod = name
+            .strip_prefix(&format!("{CNI_NETWORK}-"))
+            .and_then(|rest| rest.strip_suffix("-eth0"));
         if let Some(pod) = pod {
             cache::remove(&folder.join(format!("cni-loopback-{pod}-lo")))?;
             cache::remove(&entry.path())?;
@@ -67,7 +89,9 @@ fn remove_cni_results() -> Result<()> {
 
 fn remove_chains(family: &str) -> Result<()> {
     // Without this family in the kernel there is nothing to remove.
-    let Ok(saved) = progress::output(&mut Command::new(format!("{family}-save"))) else { return Ok(()) };
+    let Ok(saved) = progress::output(&mut Command::new(format!("{family}-save"))) else {
+        return Ok(());
+    };
     let removal = removal(&saved);
     if removal.is_empty() {
         return Ok(());
@@ -84,9 +108,14 @@ fn remove_chains(family: &str) -> Result<()> {
         .expect("the standard input is piped")
         .write_all(removal.as_bytes())
         .with_context(|| format!("failed to write to {family}-restore"))?;
-    let output = restore.wait_with_output().with_context(|| format!("failed to wait for {family}-restore"))?;
+    let output = restore
+        .wait_with_output()
+        .with_context(|| format!("failed to wait for {family}-restore"))?;
     if !output.status.success() {
-        bail!("failed to remove the chains of {family}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "failed to remove the chains of {family}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }
@@ -102,7 +131,9 @@ fn removal(saved: &str) -> String {
             .filter_map(|line| line.strip_prefix(':')?.split_whitespace().next())
             .filter(|chain| ours(chain))
             .collect();
-        let Some(name) = table.lines().find(|line| line.starts_with('*')) else { continue };
+        let Some(name) = table.lines().find(|line| line.starts_with('*')) else {
+            continue;
+        };
         if chains.is_empty() {
             continue;
         }

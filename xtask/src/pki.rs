@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 
 use crate::cache;
@@ -40,8 +41,14 @@ impl Authority {
         let mut params = params(name, &[], &[])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate = params.self_signed(&key).context("failed to sign a certificate authority")?.pem();
-        Ok(Self { certificate, issuer: Issuer::new(params, key) })
+        let certificate = params
+            .self_signed(&key)
+            .context("failed to sign a certificate authority")?
+            .pem();
+        Ok(Self {
+            certificate,
+            issuer: Issuer::new(params, key),
+        })
     }
 
     /// Signs a certificate that serves both as a server's, for these names and addresses, and as a client's.
@@ -49,12 +56,18 @@ impl Authority {
         let key = new_key()?;
         let mut params = params(name, groups, hosts)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.use_authority_key_identifier_extension = true;
         let certificate = params
             .signed_by(&key, &self.issuer)
             .with_context(|| format!("failed to sign the certificate of {name}"))?;
-        Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(Pair {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
     }
 }
 
@@ -73,7 +86,9 @@ fn params(name: &str, groups: &[&str], hosts: &[String]) -> Result<CertificatePa
         .with_context(|| format!("failed to name the hosts of the certificate of {name}"))?;
     params.distinguished_name.push(DnType::CommonName, name);
     for group in groups {
-        params.distinguished_name.push(DnType::OrganizationName, *group);
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, *group);
     }
     Ok(params)
 }

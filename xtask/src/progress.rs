@@ -30,7 +30,10 @@ pub fn run(title: &str, command: &mut Command, log: &Path) -> Result<()> {
         .with_context(|| format!("failed to start {program}"))?;
     let mut ticker = Ticker::new(title);
     let status = loop {
-        match child.try_wait().with_context(|| format!("failed to wait for {program}"))? {
+        match child
+            .try_wait()
+            .with_context(|| format!("failed to wait for {program}"))?
+        {
             Some(status) => break status,
             None => ticker.tick(),
         }
@@ -45,7 +48,11 @@ pub fn run(title: &str, command: &mut Command, log: &Path) -> Result<()> {
 }
 
 /// Polls until `ready` gives a value, and shows for how long; `Ok(Err(what))` says what is still missing.
-pub fn wait<T>(title: &str, limit: Duration, mut ready: impl FnMut() -> Result<Result<T, String>>) -> Result<T> {
+pub fn wait<T>(
+    title: &str,
+    limit: Duration,
+    mut ready: impl FnMut() -> Result<Result<T, String>>,
+) -> Result<T> {
     let mut ticker = Ticker::new(title);
     let result = poll(title, limit, || {
         let answer = ready()?;
@@ -60,13 +67,20 @@ pub fn wait<T>(title: &str, limit: Duration, mut ready: impl FnMut() -> Result<R
 }
 
 /// Polls until `ready` gives a value, without a word; `Ok(Err(what))` says what is still missing.
-pub fn poll<T>(title: &str, limit: Duration, mut ready: impl FnMut() -> Result<Result<T, String>>) -> Result<T> {
+pub fn poll<T>(
+    title: &str,
+    limit: Duration,
+    mut ready: impl FnMut() -> Result<Result<T, String>>,
+) -> Result<T> {
     let start = Instant::now();
     loop {
         match ready()? {
             Ok(value) => return Ok(value),
             Err(missing) if start.elapsed() > limit => {
-                bail!("failed: {title}: after {} s still: {missing}", limit.as_secs());
+                bail!(
+                    "failed: {title}: after {} s still: {missing}",
+                    limit.as_secs()
+                );
             }
             Err(_) => sleep(Duration::from_millis(300)),
         }
@@ -81,7 +95,10 @@ pub fn output(command: &mut Command) -> Result<String> {
         .output()
         .with_context(|| format!("failed to start {program}"))?;
     if !output.status.success() {
-        let arguments: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+        let arguments: Vec<_> = command
+            .get_args()
+            .map(|word| word.to_string_lossy())
+            .collect();
         bail!(
             "failed: {program} {}: {}",
             arguments.join(" "),
@@ -110,7 +127,11 @@ struct Ticker {
 impl Ticker {
     fn new(title: &str) -> Self {
         let now = Instant::now();
-        Self { title: title.to_owned(), start: now, printed: now }
+        Self {
+            title: title.to_owned(),
+            start: now,
+            printed: now,
+        }
     }
 
     fn tick(&mut self) {

@@ -55,11 +55,15 @@ pub async fn load() -> Result<()> {
 /// Creates the source index with its six documents, unless it has them. The analyzer's name is that of a plugin which
 /// is not there; it is defined in the index instead.
 async fn load_products(client: &SearchClient) -> Result<()> {
-    let (status, count) = client.request(Method::GET, &format!("/{INDEX}/_count"), None).await?;
+    let (status, count) = client
+        .request(Method::GET, &format!("/{INDEX}/_count"), None)
+        .await?;
     if status == 200 && count["count"] == PRODUCTS.len() {
         return Ok(());
     }
-    client.request(Method::DELETE, &format!("/{INDEX}"), None).await?;
+    client
+        .request(Method::DELETE, &format!("/{INDEX}"), None)
+        .await?;
     client.put(&format!("/{INDEX}"), &index()).await?;
     let mut lines = String::new();
     for (number, (name, rate)) in (1..).zip(PRODUCTS) {

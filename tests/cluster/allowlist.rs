@@ -30,9 +30,9 @@ async fn write(client: SearchClient, stop: Arc<AtomicBool>) -> Vec<u64> {
     acknowledged
 }
 
-/// Named so that it runs first: the allowlist is still empty then.
+/// Its name sorts first, so that it runs first: the allowlist is still empty then.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_need_restarts_each_node_once_and_loses_nothing() {
+async fn a_careful_restart_of_each_node_once_loses_nothing() {
     begin();
     let (source, destination) = (source().client().unwrap(), destination().client().unwrap());
     for index in ["one", "two", "three"] {

@@ -4,6 +4,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The longest list of entries that a status holds.
+pub const MAX_ENTRIES: usize = 256;
+
 /// The allowlist of reindex sources.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -12,12 +15,15 @@ pub struct AllowlistStatus {
     pub key: String,
     /// Entries (`host:port`, globs allowed) that every node has loaded.
     #[serde(default)]
+    #[schemars(length(max = 256))]
     pub effective: Vec<String>,
     /// Entries that the operator added to the configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub managed: Vec<String>,
     /// Entries that Reindexes need and that are not effective yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub pending: Vec<String>,
     /// The exact text to add to the configuration by hand, where the operator doesn't do it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,6 +40,7 @@ pub struct Batch {
     /// Identity: a hash of what is changed and restarted.
     pub id: String,
     /// The entries that it adds.
+    #[schemars(length(max = 256))]
     pub entries: Vec<String>,
     /// How far it is.
     pub phase: BatchPhase,
@@ -41,6 +48,7 @@ pub struct Batch {
     pub generation: i64,
     /// Those of them that no configuration held before; only they are taken out again when it fails. Absent until the edit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub added: Option<Vec<String>>,
     /// When it was frozen.
     pub started_at: Time,
@@ -61,6 +69,7 @@ pub struct Batch {
     pub borrowed: Option<Borrowed>,
     /// The nodes to restart, in order; the elected master last.
     #[serde(default)]
+    #[schemars(length(max = 512))]
     pub nodes: Vec<BatchNode>,
 }
 

@@ -10,7 +10,7 @@ pub mod status;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use futures::{FutureExt, StreamExt, future::BoxFuture};
+use futures::{FutureExt, StreamExt};
 use kube::{
     Api, Client, ResourceExt,
     runtime::{
@@ -54,34 +54,15 @@ pub async fn run(client: Client, metrics: Metrics, instance: String, shutdown: i
     let copies = reindex_controller
         .watches(clusters(), watcher::Config::default(), move |cluster| waiting_for(&reindex_store, &cluster))
         .graceful_shutdown_on(shutdown.clone())
-        .run(when_filled(reindex::reconcile), |reindex, error, ctx| on_error("Reindex", &reindex.name_any(), error, &ctx), ctx.clone());
+        .run(reindex::reconcile, |reindex, error, ctx| on_error("Reindex", &reindex.name_any(), error, &ctx), ctx.clone());
     let allowlists = cluster_controller
         .watches(reindexes(), watcher::Config::default(), move |reindex| needed_by(&cluster_store, &reindex))
         .graceful_shutdown_on(shutdown)
-        .run(when_filled(search_cluster::reconcile), |cluster, error, ctx| on_error("SearchCluster", &cluster.name_any(), error, &ctx), ctx);
+        .run(search_cluster::reconcile, |cluster, error, ctx| on_error("SearchCluster", &cluster.name_any(), error, &ctx), ctx);
     futures::join!(
         copies.for_each(|_| std::future::ready(())),
         allowlists.for_each(|_| std::future::ready(())),
     );
-}
-
-/// Holds passes back until both caches are filled: after a start, what is not in a cache yet would read as deleted, and a copy whose
-/// SearchCluster is deleted is cancelled.
-fn when_filled<K, F>(reconcile: impl Fn(Arc<K>, Arc<Context>) -> F + Copy) -> impl Fn(Arc<K>, Arc<Context>) -> BoxFuture<'static, F::Output>
-where
-    K: Send + Sync + 'static,
-    F: Future + Send + 'static,
-{
-    move |object, ctx| {
-        let filled = ctx.clone();
-        let pass = reconcile(object, ctx);
-        async move {
-            // An error says that the watches have ended, and so will the controllers.
-            let _ = futures::join!(filled.reindexes.wait_until_ready(), filled.clusters.wait_until_ready());
-            pass.await
-        }
-        .boxed()
-    }
 }
 
 /// Reindexes that may go on when this SearchCluster changed. Those that copy look by themselves.

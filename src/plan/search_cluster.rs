@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::{
-    AllowlistStatus, BatchPhase, SearchCluster, SearchClusterStatus,
+    AllowlistStatus, BatchPhase, allowlist::MAX_ENTRIES, SearchCluster, SearchClusterStatus,
     conditions::{self, ALLOWLIST_READY, READY, RECONCILING, STALLED, State},
     search_cluster::Management,
 };
@@ -132,8 +132,12 @@ impl<'a> Plan<'a> {
                 self.status.version = Some(reached.version.clone());
                 self.status.nodes = i32::try_from(reached.loaded.len()).ok();
                 self.status.health = Some(reached.health.clone());
-                let effective = allowlist::effective(&reached.loaded);
-                let pending = seen.wanted.iter().filter(|entry| !covers(&effective, entry)).cloned().collect();
+                let mut effective = allowlist::effective(&reached.loaded);
+                // What is beyond the list's end waits for the next batch.
+                let pending = seen.wanted.iter().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect();
+                // Those that Reindexes need stay in the list, whatever else is on a long one.
+                effective.sort_by_key(|entry| !seen.wanted.iter().any(|wanted| covers(std::slice::from_ref(entry), wanted)));
+                effective.truncate(MAX_ENTRIES);
                 let allowlist = self.allowlist();
                 allowlist.key = allowlist::key(&reached.distribution, reached.major).to_owned();
                 allowlist.effective = effective;
@@ -229,6 +233,7 @@ impl<'a> Plan<'a> {
             allowlist.managed.extend(done.added.clone().unwrap_or_default());
             allowlist.managed.sort();
             allowlist.managed.dedup();
+            allowlist.managed.truncate(MAX_ENTRIES);
         }
         self.effect = step.effect;
         let given_up = step.batch.is_none();

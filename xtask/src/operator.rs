@@ -32,10 +32,11 @@ pub fn deploy() -> Result<()> {
     images::keep_only(REPOSITORY, LAYER, &tag)
 }
 
+/// Builds with the profile that the tests use, whose dependencies are compiled anyway, and takes the symbols away.
 fn build(checkout: &Path) -> Result<PathBuf> {
     let mut build = Command::new("cargo");
     build
-        .args(["build", "--release", "--bin", "reindex-operator"])
+        .args(["build", "--bin", "reindex-operator"])
         .current_dir(checkout);
     progress::run(
         "build the operator",
@@ -51,7 +52,11 @@ fn build(checkout: &Path) -> Result<PathBuf> {
     let target = metadata["target_directory"]
         .as_str()
         .context("failed to find cargo's target folder")?;
-    Ok(Path::new(target).join("release/reindex-operator"))
+    let stripped = paths::state("bin/reindex-operator");
+    let mut strip = Command::new("strip");
+    strip.arg("--strip-debug").arg("-o").arg(&stripped);
+    progress::output(strip.arg(Path::new(target).join("debug/reindex-operator")))?;
+    Ok(stripped)
 }
 
 /// The binary, the few shared objects it needs, and the machine's certificate authorities.

@@ -29,7 +29,7 @@ pub async fn act(ctx: &Context, reindex: &Reindex, effect: Effect) -> Result<Opt
 }
 
 async fn create_index(ctx: &Context, reindex: &Reindex, body: &Value) -> Result<Option<Outcome>, Error> {
-    let destination = match sides::destination(ctx, reindex) {
+    let destination = match sides::destination(ctx, reindex).await? {
         Some(cluster) => open(ctx, "the destination", &cluster).await,
         None => return Ok(None),
     };
@@ -111,7 +111,7 @@ async fn closed_gate(ctx: &Context, status: Option<&ReindexStatus>) -> Result<Op
 
 /// Cancels; what can't be reached now is tried again by the next look.
 pub async fn cancel_tasks(ctx: &Context, reindex: &Reindex, tasks: &[String]) -> Result<(), Error> {
-    let Some(cluster) = sides::destination(ctx, reindex) else { return Ok(()) };
+    let Some(cluster) = sides::destination(ctx, reindex).await? else { return Ok(()) };
     let Ok(destination) = open(ctx, "the destination", &cluster).await else { return Ok(()) };
     for id in tasks.iter().filter_map(|id| id.parse().ok()) {
         destination.client.cancel_task(&id).await.map_err(Error::search("cancel a task"))?;

@@ -19,7 +19,7 @@ pub async fn cleanup(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> 
         return Ok(Action::await_change());
     }
     let seen = match plan::owes_cancel(reindex) {
-        true => observe::running_tasks(ctx, reindex).await,
+        true => observe::running_tasks(ctx, reindex).await?,
         false => Ok(vec![]),
     };
     match plan::decide(reindex, seen, Timestamp::now()) {

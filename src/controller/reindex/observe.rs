@@ -33,7 +33,7 @@ pub async fn observe(ctx: &Context, reindex: &Reindex, stage: Stage) -> Result<O
         return Ok(Observation::Nothing);
     }
     if stage == Stage::Cancel {
-        return Ok(match running_tasks(ctx, reindex).await {
+        return Ok(match running_tasks(ctx, reindex).await? {
             Ok(tasks) => Observation::Cancel(tasks),
             Err(trouble) => Observation::Trouble(trouble),
         });
@@ -65,12 +65,18 @@ fn joined(troubles: Vec<Trouble>) -> Trouble {
 }
 
 /// Our tasks on the destination: those whose `X-Opaque-Id` begins with this Reindex's UID.
-pub async fn running_tasks(ctx: &Context, reindex: &Reindex) -> Result<Vec<String>, Trouble> {
-    let destination = sides::destination(ctx, reindex).ok_or_else(|| Trouble {
-        reason: "ClusterNotFound",
-        message: format!("SearchCluster {} (destination.clusterRef) is gone", reindex.spec.destination.cluster_ref.name),
-    })?;
-    let connected = open(ctx, "the destination", &destination).await?;
+pub async fn running_tasks(ctx: &Context, reindex: &Reindex) -> Result<Result<Vec<String>, Trouble>, Error> {
+    Ok(match sides::destination(ctx, reindex).await? {
+        Some(destination) => tasks_on(ctx, reindex, &destination).await,
+        None => Err(Trouble {
+            reason: "ClusterNotFound",
+            message: format!("SearchCluster {} (destination.clusterRef) is gone", reindex.spec.destination.cluster_ref.name),
+        }),
+    })
+}
+
+async fn tasks_on(ctx: &Context, reindex: &Reindex, destination: &SearchCluster) -> Result<Vec<String>, Trouble> {
+    let connected = open(ctx, "the destination", destination).await?;
     let tasks = connected.client.reindex_tasks().await.map_err(|error| convert::trouble("the destination", &error))?;
     let prefix = format!("reindex/{}/", reindex.uid().unwrap_or_default());
     let ours = |id: &Option<String>| id.as_deref().is_some_and(|id| id.starts_with(&prefix));

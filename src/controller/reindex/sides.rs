@@ -29,10 +29,24 @@ pub struct Sides {
 }
 
 /// The destination's SearchCluster, whether or not it admits: for putting things back.
-pub fn destination(ctx: &Context, reindex: &Reindex) -> Option<Arc<SearchCluster>> {
+pub async fn destination(ctx: &Context, reindex: &Reindex) -> Result<Option<Arc<SearchCluster>>, Error> {
     let namespace = reindex.namespace().unwrap_or_default();
     let named = &reindex.spec.destination.cluster_ref;
-    ctx.clusters.get(&ObjectRef::new(&named.name).within(named.namespace_or(&namespace)))
+    match cached(ctx, &named.name, named.namespace_or(&namespace)) {
+        Some(cluster) => Ok(Some(cluster)),
+        None => live(ctx, &named.name, named.namespace_or(&namespace)).await,
+    }
+}
+
+fn cached(ctx: &Context, name: &str, namespace: &str) -> Option<Arc<SearchCluster>> {
+    ctx.clusters.get(&ObjectRef::new(name).within(namespace))
+}
+
+/// As the apiserver has it now. The cache may lag behind, or not be filled yet after a start.
+async fn live(ctx: &Context, name: &str, namespace: &str) -> Result<Option<Arc<SearchCluster>>, Error> {
+    let api: Api<SearchCluster> = Api::namespaced(ctx.client.clone(), namespace);
+    let found = api.get_opt(name).await.map_err(Error::kube("read a SearchCluster"))?;
+    Ok(found.map(Arc::new))
 }
 
 /// Finds both clusters, and asks whether they admit this Reindex. A cluster that doesn't admit reads like one that isn't there.
@@ -67,7 +81,13 @@ async fn find(ctx: &Context, namespace: &str, reindex: &Reindex, role: Role) -> 
         Role::Destination => (&reindex.spec.destination.cluster_ref, &reindex.spec.destination.index, "destination"),
     };
     let there = named.namespace_or(namespace);
-    if let Some(cluster) = ctx.clusters.get(&ObjectRef::new(&named.name).within(there)) {
+    if let Some(cluster) = cached(ctx, &named.name, there) {
+        if admits_namespace(ctx, &cluster, namespace, role, index).await? {
+            return Ok(Ok(cluster));
+        }
+    }
+    // A denial cancels a copy, so it is never taken from the cache.
+    if let Some(cluster) = live(ctx, &named.name, there).await? {
         if admits_namespace(ctx, &cluster, namespace, role, index).await? {
             return Ok(Ok(cluster));
         }

@@ -31,13 +31,16 @@ pub async fn observe(ctx: &Context, cluster: &SearchCluster) -> Result<Observati
     let uuid = looked.as_ref().map(|(reached, _)| reached.uuid.clone()).ok().or(known).unwrap_or_default();
     let reindexes = ctx.reindexes.state();
     let wanted = wanted(reindexes.iter().map(AsRef::as_ref), &uuid);
-    let clusters = ctx.clusters.state();
-    let managed_by = managed_by_another(cluster, &uuid, clusters.iter().map(AsRef::as_ref));
     let (reached, nodes) = match looked {
         Ok((reached, nodes)) => (Ok(reached), Some(nodes)),
         Err(trouble) => (Err(trouble), None),
     };
-    let close = match needs_close_look(cluster, reached.as_ref().ok(), &wanted) {
+    let pending = is_pending(reached.as_ref().ok(), &wanted);
+    let managed_by = match pending {
+        true => managed_by(ctx, cluster, &uuid).await?,
+        false => None,
+    };
+    let close = match is_open(cluster.status.as_ref()) || (pending && may_change(cluster)) {
         true => Some(look_closely(ctx, cluster, client.as_ref().ok(), nodes, &uuid).await?),
         false => None,
     };
@@ -63,14 +66,23 @@ async fn look(client: &SearchClient) -> Result<(Reached, Vec<NodeInfo>), SearchE
     Ok((reached, nodes))
 }
 
-/// Only where something may be changed; it costs a list of shards and of pods.
-fn needs_close_look(cluster: &SearchCluster, reached: Option<&Reached>, wanted: &[String]) -> bool {
-    let pending = reached.is_some_and(|reached| {
+/// Whether a Reindex needs what not every node has loaded.
+fn is_pending(reached: Option<&Reached>, wanted: &[String]) -> bool {
+    reached.is_some_and(|reached| {
         let effective = allowlist::effective(&reached.loaded);
         wanted.iter().any(|entry| !covers(&effective, entry))
-    });
-    let may_change = cluster.spec.allowlist.management == Management::Automatic && cluster.spec.provider.stateful_sets.is_some();
-    is_open(cluster.status.as_ref()) || (may_change && pending)
+    })
+}
+
+fn may_change(cluster: &SearchCluster) -> bool {
+    cluster.spec.allowlist.management == Management::Automatic && cluster.spec.provider.stateful_sets.is_some()
+}
+
+/// Read from the apiserver: with a cache that is not filled yet, the younger of two would take itself for the only one.
+async fn managed_by(ctx: &Context, cluster: &SearchCluster, uuid: &str) -> Result<Option<String>, Error> {
+    let api: Api<SearchCluster> = Api::all(ctx.client.clone());
+    let live = api.list(&ListParams::default()).await.map_err(Error::kube("list the SearchClusters"))?;
+    Ok(managed_by_another(cluster, uuid, &live.items))
 }
 
 async fn look_closely(

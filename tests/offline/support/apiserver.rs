@@ -67,7 +67,7 @@ impl ApiServer {
             let answer = self.store().answer(verb, path, query, content_type, body);
             answer.unwrap_or_else(|refusal| refusal)
         };
-        let (status, body) = self.faults.call(call, effect, |code| status(code, "Refused", "refused by the test")).await;
+        let (status, body) = self.faults.call(call, effect, || status(503, "ServiceUnavailable", "refused by the test")).await;
         let text = serde_json::to_vec(&body).unwrap();
         http::Response::builder().status(status).header("content-type", "application/json").body(Body::from(text)).unwrap()
     }

@@ -1,7 +1,6 @@
-//! Every call that the operator makes, and the moment at which it is killed.
+//! Every call that the operator makes, and what goes wrong with one of them.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{Mutex, MutexGuard},
 };
@@ -25,16 +24,18 @@ impl fmt::Display for Call {
     }
 }
 
-/// Whether the call at which the operator dies still has its effect.
+/// What goes wrong with one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// The call was never made.
-    Before,
-    /// The call did what it does, and nobody heard the answer.
-    After,
+pub enum Fault {
+    /// The operator is killed before the call has an effect.
+    KilledBefore,
+    /// The call does what it does, and the operator is killed before it hears the answer.
+    KilledAfter,
+    /// The call is answered with HTTP status 503, and has no effect.
+    Refused,
 }
 
-/// Shared by the apiserver and the engines: counts and notes every call, and kills the operator at one of them.
+/// Shared by the apiserver and the engines: notes every call, and makes one of them go wrong.
 pub struct Faults {
     state: Mutex<State>,
     dead: watch::Sender<bool>,
@@ -43,11 +44,10 @@ pub struct Faults {
 #[derive(Default)]
 struct State {
     journal: Vec<Call>,
-    /// Calls since the last [`Faults::crash`].
-    calls: usize,
-    crash: Option<(Moment, usize)>,
-    /// Answers to be given instead of the next calls to a path.
-    refusals: BTreeMap<(String, String), (usize, u16)>,
+    /// How many calls until the fault, and the fault.
+    planned: Option<(usize, Fault)>,
+    /// The call that it hit.
+    hit: Option<Call>,
 }
 
 impl Default for Faults {
@@ -57,16 +57,16 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Kills the operator at its `n`-th call from here on, counted from 1.
-    pub fn crash(&self, moment: Moment, n: usize) {
+    /// Makes the `n`-th call from here on go wrong, counted from 1.
+    pub fn plan(&self, n: usize, fault: Fault) {
         let mut state = self.state();
-        state.calls = 0;
-        state.crash = Some((moment, n));
+        state.planned = Some((n, fault));
+        state.hit = None;
     }
 
-    /// Answers the next `times` calls of that verb and path with this HTTP status, without executing them.
-    pub fn refuse(&self, verb: &str, path: &str, times: usize, status: u16) {
-        self.state().refusals.insert((verb.to_owned(), path.to_owned()), (times, status));
+    /// The call that went wrong; None if there were not that many.
+    pub fn hit(&self) -> Option<Call> {
+        self.state().hit.clone()
     }
 
     /// Resolves when the operator is dead. Whoever drives it drops its futures then.
@@ -78,7 +78,6 @@ impl Faults {
 
     /// A new process takes over.
     pub fn revive(&self) {
-        self.state().crash = None;
         self.dead.send_replace(false);
     }
 
@@ -92,41 +91,37 @@ impl Faults {
         self.state().journal.clear();
     }
 
-    /// Makes one call: `effect` unless the operator dies before, `refuse` where a refusal was asked for. Never returns once the
-    /// operator is dead.
-    pub async fn call<T>(&self, call: Call, effect: impl FnOnce() -> T, refuse: impl FnOnce(u16) -> T) -> T {
+    /// Makes one call: `effect`, or `refuse` where it is refused. Never returns once the operator is dead.
+    pub async fn call<T>(&self, call: Call, effect: impl FnOnce() -> T, refuse: impl FnOnce() -> T) -> T {
         if *self.dead.borrow() {
             return std::future::pending().await;
         }
-        let (crash, refusal) = self.enter(call);
-        if crash == Some(Moment::Before) {
-            self.dead.send_replace(true);
-            return std::future::pending().await;
-        }
-        let answer = match refusal {
-            Some(status) => refuse(status),
+        match self.enter(call) {
             None => effect(),
-        };
-        if crash == Some(Moment::After) {
-            self.dead.send_replace(true);
-            return std::future::pending().await;
+            Some(Fault::Refused) => refuse(),
+            Some(Fault::KilledBefore) => self.die().await,
+            Some(Fault::KilledAfter) => {
+                effect();
+                self.die().await
+            }
         }
-        answer
     }
 
-    fn enter(&self, call: Call) -> (Option<Moment>, Option<u16>) {
+    async fn die<T>(&self) -> T {
+        self.dead.send_replace(true);
+        std::future::pending().await
+    }
+
+    fn enter(&self, call: Call) -> Option<Fault> {
         let mut state = self.state();
-        state.calls += 1;
-        let crash = state.crash.filter(|(_, n)| *n == state.calls).map(|(moment, _)| moment);
-        let refusal = match state.refusals.get_mut(&(call.verb.clone(), call.path.clone())) {
-            Some((times, status)) if *times > 0 => {
-                *times -= 1;
-                Some(*status)
-            }
-            _ => None,
-        };
-        state.journal.push(call);
-        (crash, refusal)
+        state.journal.push(call.clone());
+        let (left, fault) = state.planned.take()?;
+        if left > 1 {
+            state.planned = Some((left - 1, fault));
+            return None;
+        }
+        state.hit = Some(call);
+        Some(fault)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

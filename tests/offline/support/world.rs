@@ -160,8 +160,9 @@ impl World {
 
     /// Rounds until nothing moves any more, and the Reindex has ended. Returns it as it is then.
     pub async fn end(&mut self) -> Reindex {
-        self.until("it has ended and nothing moves", |before, after, _| {
-            is_finished(after) && before.resource_version() == after.resource_version()
+        self.until("it has ended and nothing moves", |before, after, round| {
+            let still = matches!(round, Round::Done(action) if *action == Action::await_change());
+            is_finished(after) && still && before.resource_version() == after.resource_version()
         })
         .await
     }
@@ -219,6 +220,9 @@ impl World {
     pub fn story(&self, expected: &str) -> String {
         let mut story = format!("{}: expected that {expected}\n", self.title);
         let status = self.reindex().map(|reindex| serde_json::to_string_pretty(&reindex.status).unwrap());
+        if let Some(call) = self.faults.hit() {
+            let _ = writeln!(story, "the call that went wrong: {call}");
+        }
         let _ = writeln!(story, "status: {}", status.as_deref().unwrap_or("the object is gone"));
         for error in self.errors.iter().rev().take(5) {
             let _ = writeln!(story, "error: {error}");

@@ -40,21 +40,27 @@ pub fn router(state: Arc<Mutex<State>>, faults: Arc<Faults>, network: Network) -
         let query = uri.query().unwrap_or_default();
         let request = Request {
             verb: method.to_string(),
-            path: uri.path().to_owned(),
+            path: decoded(uri.path()),
             parameters: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
             opaque_id: header("x-opaque-id"),
             body: serde_json::from_slice(&body).unwrap_or_default(),
         };
         let name = state.lock().unwrap().name.clone();
         let call = Call { to: name, verb: request.verb.clone(), path: request.path.clone() };
-        let effect = || match state.lock().unwrap().authenticate(authorization.as_deref()) {
-            Ok(()) => answer(&state, &network, &request).unwrap_or_else(|refusal| refusal),
-            Err(refusal) => refusal,
+        let effect = || {
+            let authenticated = state.lock().unwrap().authenticate(authorization.as_deref());
+            authenticated.and_then(|()| answer(&state, &network, &request)).unwrap_or_else(|refusal| refusal)
         };
-        let refused = |status| refusal(status, "refused_by_the_test_exception", "refused by the test");
+        let refused = || refusal(503, "refused_by_the_test_exception", "refused by the test");
         let (status, body) = faults.call(call, effect, refused).await;
         respond(status, &body)
     })
+}
+
+/// The path with its segments decoded; the client encodes all but a few characters.
+fn decoded(path: &str) -> String {
+    let segment = |text: &str| url::form_urlencoded::parse(text.as_bytes()).next().map_or(String::new(), |(name, _)| name.into_owned());
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
 fn respond(status: u16, body: &Value) -> Response {

@@ -5,4 +5,5 @@ mod allowlist;
 mod interruptions;
 mod refusals;
 
+mod rights;
 mod world;

@@ -104,6 +104,29 @@ async fn a_namespace_without_access_is_told_nothing_and_reaches_nobody() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_is_admitted_by_its_label_may_copy() {
+    allowed().await;
+    let other = "cluster-tests-labelled";
+    kubectl::delete_namespace(other).unwrap();
+    let labels = json!({"reindex-tests": "admitted"});
+    kubectl::apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other, "labels": labels}})]).unwrap();
+    let access = json!({"access": [{"namespaces": {"names": [NAMESPACE], "selector": {"matchLabels": labels}}, "indexes": ["first", "labelled"]}]});
+    apply(&search_cluster("shared-src", "src", access.clone()));
+    apply(&search_cluster("shared-dst", "dst", access));
+    let mut object = reindex("labelled", "first");
+    object["metadata"]["namespace"] = json!(other);
+    object["spec"]["source"]["clusterRef"] = json!({"name": "shared-src", "namespace": NAMESPACE});
+    object["spec"]["destination"]["clusterRef"] = json!({"name": "shared-dst", "namespace": NAMESPACE});
+    apply(&object);
+    let look = || kubectl::get("reindex", other, "labelled").unwrap().unwrap_or(Value::Null);
+    wait_for("Complete", look, |seen| condition(seen, "Complete").0 == "True");
+    kubectl::delete_namespace(other).unwrap();
+    for name in ["shared-src", "shared-dst"] {
+        kubectl::run(&["delete", "searchcluster", "-n", NAMESPACE, name]).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn documents_that_do_not_fit_are_named_and_the_counts_are_true() {
     allowed().await;
     let client = source().client().unwrap();

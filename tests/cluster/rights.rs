@@ -1,0 +1,57 @@
+//! What the operator asked of the apiserver, by the apiserver's audit log, against what its roles grant.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::Value;
+use xtask::{kubectl, paths};
+
+/// Group, resource and verb.
+type Right = (String, String, String);
+
+/// Requests of the operator: those that were made, and those that were denied.
+fn asked() -> (BTreeSet<Right>, BTreeSet<Right>) {
+    let text = fs::read_to_string(paths::audit_log()).expect("the audit log");
+    let (mut made, mut denied) = (BTreeSet::new(), BTreeSet::new());
+    for entry in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let reference = &entry["objectRef"];
+        let part = |name: &str| reference[name].as_str().unwrap_or_default().to_owned();
+        let resource = match part("subresource").as_str() {
+            "" => part("resource"),
+            subresource => format!("{}/{subresource}", part("resource")),
+        };
+        if resource.is_empty() {
+            continue;
+        }
+        let right = (part("apiGroup"), resource, entry["verb"].as_str().unwrap_or_default().to_owned());
+        if entry["responseStatus"]["code"] == 403 {
+            denied.insert(right.clone());
+        }
+        made.insert(right);
+    }
+    (made, denied)
+}
+
+fn granted() -> BTreeSet<Right> {
+    let mut rights = BTreeSet::new();
+    for (kind, namespace) in [("clusterrole", ""), ("role", "reindex-system")] {
+        let role = kubectl::get(kind, namespace, "reindex-operator").expect("kubectl answers").expect("the chart's role");
+        for rule in role["rules"].as_array().into_iter().flatten() {
+            let list = |name: &str| rule[name].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
+            for group in list("apiGroups") {
+                for resource in list("resources") {
+                    rights.extend(list("verbs").into_iter().map(|verb| (group.clone(), resource.clone(), verb)));
+                }
+            }
+        }
+    }
+    rights
+}
+
+/// Its name sorts last, so that it runs after everything that the operator does.
+#[test]
+fn nothing_the_operator_does_is_denied_and_nothing_it_does_not_need_is_granted() {
+    let (made, denied) = asked();
+    assert_eq!(denied, BTreeSet::new(), "denied");
+    let unused: Vec<_> = granted().difference(&made).cloned().collect();
+    assert_eq!(unused, [], "granted, but never used");
+}

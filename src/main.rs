@@ -1,6 +1,6 @@
 //! The operator's binary.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use futures::FutureExt;
@@ -25,8 +25,11 @@ struct Arguments {
 enum Command {
     /// Run the operator.
     Run(Run),
-    /// Print the CustomResourceDefinitions as YAML.
-    Crd,
+    /// Print the CustomResourceDefinitions as YAML, or write each into a file of its own.
+    Crd {
+        /// Folders to write them to.
+        folders: Vec<PathBuf>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -56,7 +59,7 @@ enum Fatal {
     Kube(Box<dyn std::error::Error + Send + Sync>),
     #[error("failed to lead: {0}")]
     Lease(Box<dyn std::error::Error + Send + Sync>),
-    #[error("failed to listen or to take signals: {0}")]
+    #[error("failed to listen, to take signals or to write a file: {0}")]
     Io(#[from] std::io::Error),
     #[error("failed to stay leader: another instance holds the lease")]
     LeaseLost,
@@ -66,7 +69,7 @@ enum Fatal {
 async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(run) => operate(run).await,
-        Command::Crd => print_crds(),
+        Command::Crd { folders } => write_crds(&folders),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,9 +80,15 @@ async fn main() -> ExitCode {
     }
 }
 
-fn print_crds() -> Result<(), Fatal> {
-    for crd in crd::all() {
-        println!("---\n{}", crd::to_yaml(&crd).map_err(|error| Fatal::Crd(error.to_string()))?);
+fn write_crds(folders: &[PathBuf]) -> Result<(), Fatal> {
+    for definition in crd::all() {
+        let text = crd::to_yaml(&definition).map_err(|error| Fatal::Crd(error.to_string()))?;
+        for folder in folders {
+            std::fs::write(folder.join(format!("{}.yaml", definition.spec.names.plural)), &text)?;
+        }
+        if folders.is_empty() {
+            println!("---\n{text}");
+        }
     }
     Ok(())
 }

@@ -473,3 +473,6 @@ fn not_asked() -> VerificationResult {
         verdict: VerifyVerdict::NotAsked,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,11 +17,9 @@ pub fn root() -> PathBuf {
     if let Some(folder) = set("REINDEX_CACHE") {
         return folder;
     }
-    let base = set("XDG_CACHE_HOME").unwrap_or_else(|| {
-        set("HOME")
-            .unwrap_or_else(|| PathBuf::from("/root"))
-            .join(".cache")
-    });
+    let base = set("XDG_CACHE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".cache")))
+        .unwrap_or_else(|| PathBuf::from("/var/cache"));
     base.join("reindex-operator")
 }
 

@@ -36,6 +36,9 @@ pub async fn run() -> Result<()> {
             "--output=yaml"
         ])?
     );
+    if outcome.is_err() {
+        println!("The operator's log:\n{}", operator::log());
+    }
     outcome?;
     search().await?;
     println!(

@@ -32,6 +32,13 @@ pub fn deploy() -> Result<()> {
     images::keep_only(REPOSITORY, LAYER, &tag)
 }
 
+/// The last lines that the operator logged, for people who look for what went wrong.
+pub fn log() -> String {
+    let deployment = format!("deployment/{RELEASE}");
+    kubectl::run(&["logs", &deployment, "--namespace", NAMESPACE, "--tail=30"])
+        .unwrap_or_else(|error| format!("{error:#}"))
+}
+
 /// Builds with the profile that the tests use, whose dependencies are compiled anyway, and takes the symbols away.
 fn build(checkout: &Path) -> Result<PathBuf> {
     let mut build = Command::new("cargo");

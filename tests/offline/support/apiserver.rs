@@ -108,6 +108,12 @@ impl ApiServer {
         found.map(|(_, object)| serde_json::from_value(object.clone()).unwrap()).collect()
     }
 
+    /// Resource and text of every object.
+    pub fn texts(&self) -> Vec<(String, String)> {
+        let store = self.store();
+        store.objects.iter().map(|(key, object)| (key.0.clone(), object.to_string())).collect()
+    }
+
     /// Deletes as `kubectl delete` does: with finalizers the object stays, marked.
     pub fn delete<K: kube::Resource<DynamicType = ()>>(&self, namespace: &str, name: &str) {
         let key = (resource(&K::group(&()), &K::plural(&())), namespace.to_owned(), name.to_owned());

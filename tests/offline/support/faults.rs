@@ -33,6 +33,8 @@ pub enum Fault {
     KilledAfter,
     /// The call is answered with HTTP status 503, and has no effect.
     Refused,
+    /// The call does what it does, and is answered with HTTP status 503 all the same, as by a proxy that gave up waiting.
+    AnswerLost,
 }
 
 /// Shared by the apiserver and the engines: notes every call, and makes one of them go wrong.
@@ -99,6 +101,10 @@ impl Faults {
         match self.enter(call) {
             None => effect(),
             Some(Fault::Refused) => refuse(),
+            Some(Fault::AnswerLost) => {
+                effect();
+                refuse()
+            }
             Some(Fault::KilledBefore) => self.die().await,
             Some(Fault::KilledAfter) => {
                 effect();

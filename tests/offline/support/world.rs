@@ -140,6 +140,19 @@ impl World {
         round
     }
 
+    /// Reconciles once, after a change that the operator's caches don't show yet.
+    pub async fn round_with_stale_clusters(&mut self, change: impl FnOnce(&World)) -> Round {
+        self.operator.look(&self.api);
+        change(self);
+        let Some(reindex) = self.reindex() else { return Round::Gone };
+        self.reconcile(reindex).await
+    }
+
+    /// Whether the Reindex has ended.
+    pub fn ended(&self) -> bool {
+        self.reindex().is_none_or(|reindex| is_finished(&reindex))
+    }
+
     /// Reconciles that very object, which may be older than what the apiserver has.
     pub async fn reconcile(&self, reindex: Reindex) -> Round {
         tokio::select! {
@@ -209,11 +222,10 @@ impl World {
         panic!("{}", self.story(what))
     }
 
-    /// The design's limits: 16 KiB always, 3 KiB when finished.
+    /// The design's limit for a status.
     fn check_size(&self, reindex: &Reindex) {
-        let size = serde_json::to_vec(&reindex.status).unwrap().len();
-        let limit = if is_finished(reindex) { 3 * 1024 } else { 16 * 1024 };
-        assert!(size <= limit, "{}", self.story(&format!("the status is at most {limit} bytes, not {size}")));
+        let size = status_size(reindex);
+        assert!(size <= 16 * 1024, "{}", self.story(&format!("the status is at most 16 KiB, not {size} bytes")));
     }
 
     /// What happened, for a message: what was expected, the last status, the last calls and errors.
@@ -334,6 +346,11 @@ pub fn secret(name: &str, password: &str) -> Value {
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE},
         "data": {"password": k8s_openapi::ByteString(password.into())},
     })
+}
+
+/// Bytes of a status.
+pub fn status_size(reindex: &Reindex) -> usize {
+    serde_json::to_vec(&reindex.status).unwrap().len()
 }
 
 /// Reason and message of a condition that is True.

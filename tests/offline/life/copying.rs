@@ -1,0 +1,216 @@
+//! What may happen while documents are copied.
+
+use reindex_operator::api::{conditions::COMPLETE, reindex_status::PartitionState};
+use serde_json::json;
+
+use super::{assert_copied, assert_no_password_leaked, failure};
+use crate::support::{
+    engine::{Index, Pace},
+    world::{Round, World, condition, partition_state},
+};
+
+#[tokio::test]
+async fn a_task_that_is_lost_is_run_again() {
+    let mut world = World::new().await;
+    world.until_copying().await;
+    world.round().await;
+    world.destination.state().lose_tasks();
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    assert!(world.event_reasons().contains(&"CopyRetried".to_owned()));
+}
+
+#[tokio::test]
+async fn a_copy_that_is_lost_again_and_again_is_given_up() {
+    let mut world = World::new().await;
+    for _ in 0..10 {
+        world.round().await;
+        world.destination.state().lose_tasks();
+    }
+    let reindex = world.end().await;
+    let (reason, message) = failure(&world, &reindex);
+    assert_eq!(reason, "CopyFailed");
+    assert!(message.contains("given up after 4 attempts"), "{message}");
+}
+
+#[tokio::test]
+async fn documents_that_the_destination_refuses_are_named() {
+    let mut world = World::with(|reindex| {
+        reindex["spec"]["destination"]["mappings"] = json!({"properties": {"annual_rate": {"type": "float"}}});
+    })
+    .await;
+    {
+        let mut source = world.source.state();
+        let index = source.index("product_info");
+        for letter in ["A", "B", "D", "E", "F"] {
+            index.put(letter, json!({"annual_rate": "3.1"}));
+        }
+        index.refresh();
+    }
+    let reindex = world.end().await;
+    let (reason, message) = failure(&world, &reindex);
+    assert_eq!(reason, "DocumentFailures");
+    assert!(message.contains("C (mapper_parsing_exception"), "{message}");
+    let result = reindex.status.as_ref().unwrap().result.as_ref().unwrap();
+    assert_eq!(result.failures.iter().map(|failure| failure.id.as_deref()).collect::<Vec<_>>(), [Some("C")]);
+    assert_eq!((result.total, result.created), (6, 3), "what was copied is counted truly");
+    assert_eq!(world.destination.state().index("dest").documents.len(), 3);
+    assert_no_password_leaked(&world);
+}
+
+#[tokio::test]
+async fn a_source_that_moves_meanwhile_is_never_called_complete() {
+    let changes: [(&str, fn(&mut Index)); 3] = [
+        ("a document is added", |index| index.put("G", json!({}))),
+        ("a document is changed", |index| index.put("A", json!({}))),
+        ("a document is deleted", |index| index.delete("A")),
+    ];
+    for (title, change) in changes {
+        let mut world = World::new().await;
+        world.title = title.into();
+        world.until_copying().await;
+        change(world.source.state().index("product_info"));
+        let reindex = world.end().await;
+        let (reason, message) = failure(&world, &reindex);
+        assert_eq!(reason, "SourceChanging", "{title}");
+        assert!(message.contains("Stop the writers"), "{message}");
+        assert_eq!(reindex.status.unwrap().verification.unwrap().source_changed, Some(true), "{title}");
+    }
+}
+
+#[tokio::test]
+async fn a_source_index_that_is_made_anew_meanwhile_is_never_called_complete() {
+    let mut world = World::new().await;
+    world.until_copying().await;
+    let old = world.source.state().indices.remove("product_info").unwrap();
+    {
+        let mut source = world.source.state();
+        let index = source.create("product_info", &json!({"settings": {"number_of_shards": 5}}));
+        for (id, (_, document)) in old.documents {
+            index.put(&id, document);
+        }
+        index.put("F", json!({}));
+    }
+    let reindex = world.end().await;
+    assert_eq!(failure(&world, &reindex).0, "SourceChanging");
+}
+
+#[tokio::test]
+async fn a_destination_index_that_is_replaced_meanwhile_fails_it_and_ends_its_task() {
+    let mut world = World::new().await;
+    world.destination.state().pace = Pace::PerPoll(1);
+    world.until_copying().await;
+    world.destination.state().indices.remove("dest");
+    let reindex = world.end().await;
+    assert_eq!(failure(&world, &reindex).0, "DestinationReplaced");
+    assert_eq!(world.destination.state().running(), 0);
+}
+
+#[tokio::test]
+async fn a_destination_index_that_is_replaced_before_verify_fails_it() {
+    let mut world = World::with(|reindex| reindex["spec"]["verification"] = json!({"level": "None"})).await;
+    world.destination.state().pace = Pace::Instant;
+    world.until_copying().await;
+    world.destination.state().indices.remove("dest");
+    world.destination.state().create("dest", &json!({}));
+    let reindex = world.end().await;
+    assert_eq!(failure(&world, &reindex).0, "DestinationReplaced");
+}
+
+#[tokio::test]
+async fn a_spec_that_is_changed_meanwhile_ends_it_and_its_task() {
+    let mut world = World::new().await;
+    world.destination.state().pace = Pace::PerPoll(0);
+    world.until_copying().await;
+    world.change_reindex(json!({"spec": {"source": {"query": {"match_all": {}}}}}));
+    let reindex = world.end().await;
+    assert_eq!(failure(&world, &reindex).0, "SpecChanged");
+    assert_eq!(world.destination.state().running(), 0);
+}
+
+#[tokio::test]
+async fn a_grant_that_is_withdrawn_meanwhile_ends_it_and_its_task() {
+    let mut world = World::new().await;
+    world.destination.state().pace = Pace::PerPoll(0);
+    world.until_copying().await;
+    world.change_cluster("es-2", json!({"spec": {"access": [{"namespaces": {"names": ["others"]}}]}}));
+    let reindex = world.end().await;
+    assert_eq!(failure(&world, &reindex).0, "AccessWithdrawn");
+    assert_eq!(world.destination.state().running(), 0);
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_another_one_now_ends_it() {
+    for side in ["source", "destination"] {
+        let mut world = World::new().await;
+        world.title = format!("the {side} is another cluster");
+        world.until_copying().await;
+        let engine = if side == "source" { &world.source } else { &world.destination };
+        engine.state().cluster_uuid = "another".into();
+        let reindex = world.end().await;
+        assert_eq!(failure(&world, &reindex).0, "ClusterChanged", "{}", world.title);
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_takes_too_long_is_cancelled() {
+    let mut world = World::with(|reindex| reindex["spec"]["execution"] = json!({"activeDeadlineSeconds": 150})).await;
+    world.destination.state().pace = Pace::PerPoll(0);
+    world.until_copying().await;
+    world.round().await;
+    assert_eq!(partition_state(&world.reindex().unwrap()), Some(PartitionState::Running), "two minutes are not too long");
+    let reindex = world.end().await;
+    assert_eq!(failure(&world, &reindex).0, "DeadlineExceeded");
+    assert_eq!(world.destination.state().running(), 0);
+}
+
+#[tokio::test]
+async fn clusters_that_go_away_for_a_while_only_delay_it() {
+    for password in ["destination", "source"] {
+        let mut world = World::new().await;
+        world.title = format!("the {password} refuses for a while");
+        world.until_copying().await;
+        let engine = if password == "source" { &world.source } else { &world.destination };
+        let right = engine.state().password.replace("rotated".into());
+        for _ in 0..8 {
+            world.round().await;
+        }
+        assert!(condition(&world.reindex().unwrap(), COMPLETE).is_none());
+        let engine = if password == "source" { &world.source } else { &world.destination };
+        engine.state().password = right;
+        let reindex = world.end().await;
+        assert_copied(&world, &reindex);
+    }
+}
+
+#[tokio::test]
+async fn a_stale_cache_starts_no_second_task() {
+    let mut world = World::new().await;
+    world.destination.state().pace = Pace::PerPoll(0);
+    let before = world.reindex().unwrap();
+    world.until_copying().await;
+    let tasks = world.destination.state().tasks.len();
+    for _ in 0..3 {
+        let round = world.reconcile(before.clone()).await;
+        assert!(matches!(&round, Round::Erred(error) if error.is_conflict()), "{round:?}");
+    }
+    assert_eq!(world.destination.state().tasks.len(), tasks);
+}
+
+#[tokio::test]
+async fn a_running_copy_is_written_at_most_every_ten_seconds() {
+    let mut world = World::new().await;
+    world.destination.state().pace = Pace::PerPoll(0);
+    world.until_copying().await;
+    world.round().await;
+    world.faults.forget();
+    let now = world.reindex().unwrap();
+    for _ in 0..5 {
+        // No time passes between these.
+        let fresh = world.reindex().unwrap();
+        world.reconcile(fresh).await;
+    }
+    let writes = world.faults.journal().iter().filter(|call| call.to == "apiserver" && call.verb != "GET").count();
+    assert!(writes <= 1, "{}", world.story("one write at most"));
+    assert_eq!(now.metadata.generation, world.reindex().unwrap().metadata.generation);
+}

@@ -1,0 +1,103 @@
+//! Deleting always ends, and leaves nothing running.
+
+use reindex_operator::api::Reindex;
+use serde_json::{Value, json};
+
+use crate::support::{
+    engine::Pace,
+    faults::Fault,
+    world::{NAME, NAMESPACE, Round, World},
+};
+
+async fn copying(change: impl FnOnce(&mut Value)) -> World {
+    let mut world = World::with(change).await;
+    world.destination.state().pace = Pace::PerPoll(0);
+    world.until_copying().await;
+    world
+}
+
+#[tokio::test]
+async fn deleting_a_reindex_that_copies_ends_its_task() {
+    let mut world = copying(|_| {}).await;
+    world.api.delete::<Reindex>(NAMESPACE, NAME);
+    assert!(world.reindex().is_some(), "{}", world.story("the finalizer holds it"));
+    world.until_gone().await;
+    assert_eq!(world.destination.state().running(), 0);
+    assert!(world.destination.state().indices.contains_key("dest"), "what was copied stays");
+}
+
+#[tokio::test]
+async fn deleting_with_orphan_leaves_the_task_running() {
+    let mut world = copying(|reindex| reindex["spec"]["deletionPolicy"] = json!("Orphan")).await;
+    world.api.delete::<Reindex>(NAMESPACE, NAME);
+    world.until_gone().await;
+    assert_eq!(world.destination.state().running(), 1);
+}
+
+#[tokio::test]
+async fn deleting_one_that_has_started_nothing_is_held_up_by_nothing() {
+    let mut world = World::new().await;
+    world.source.state().indices.clear();
+    world.until_stalled().await;
+    world.api.delete::<Reindex>(NAMESPACE, NAME);
+    assert!(world.reindex().is_none(), "no finalizer while nothing runs");
+}
+
+#[tokio::test]
+async fn deleting_ends_after_two_minutes_when_the_destination_is_unreachable() {
+    let mut world = copying(|_| {}).await;
+    world.destination.stop();
+    world.api.delete::<Reindex>(NAMESPACE, NAME);
+    world.round().await;
+    assert!(world.reindex().is_some(), "{}", world.story("it is patient for two minutes"));
+    world.until_gone().await;
+    assert!(world.event_reasons().contains(&"CleanupGivenUp".to_owned()), "{:?}", world.event_reasons());
+}
+
+#[tokio::test]
+async fn deleting_ends_when_the_search_cluster_and_its_secret_are_gone() {
+    let mut world = copying(|_| {}).await;
+    world.api.delete::<reindex_operator::api::SearchCluster>(NAMESPACE, "es-1");
+    world.api.delete::<k8s_openapi::api::core::v1::Secret>(NAMESPACE, "es-1-elastic");
+    world.api.delete::<Reindex>(NAMESPACE, NAME);
+    world.until_gone().await;
+}
+
+#[tokio::test]
+async fn deleting_ends_wherever_the_operator_is_killed() {
+    for fault in [Fault::KilledBefore, Fault::KilledAfter, Fault::Refused, Fault::AnswerLost] {
+        for n in 1.. {
+            let mut world = copying(|_| {}).await;
+            world.title = format!("{fault:?} at call {n} of a deletion");
+            world.api.delete::<Reindex>(NAMESPACE, NAME);
+            world.faults.plan(n, fault);
+            world.until_gone().await;
+            assert_eq!(world.destination.state().running(), 0, "{}", world.story("no task is left"));
+            if world.faults.hit().is_none() {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reindex_that_is_deleted_at_any_moment_leaves_no_task_behind() {
+    for n in 1.. {
+        let mut world = World::new().await;
+        world.title = format!("killed after call {n}, then deleted");
+        world.destination.state().pace = Pace::PerPoll(0);
+        world.faults.plan(n, Fault::KilledAfter);
+        for _ in 0..5 {
+            if let Round::Died = world.round().await {
+                break;
+            }
+        }
+        if world.faults.hit().is_none() {
+            assert!(n > 20, "a start has more than {n} calls");
+            break;
+        }
+        world.api.delete::<Reindex>(NAMESPACE, NAME);
+        world.until_gone().await;
+        assert_eq!(world.destination.state().running(), 0, "{}", world.story("no task is left"));
+    }
+}

@@ -1,0 +1,56 @@
+//! A status stays small: 16 KiB always (held in every round of every life), 3 KiB when finished.
+
+use serde_json::{Value, json};
+
+use crate::support::world::{World, is_finished, status_size};
+
+const WHEN_FINISHED: usize = 3 * 1024;
+
+async fn assert_small_in_the_end(mut world: World, title: &str) {
+    world.title = title.into();
+    let reindex = world.end().await;
+    assert!(is_finished(&reindex));
+    let size = status_size(&reindex);
+    assert!(size <= WHEN_FINISHED, "{}", world.story(&format!("the status is at most {WHEN_FINISHED} bytes, not {size}")));
+}
+
+#[tokio::test]
+async fn a_complete_one_is_small() {
+    assert_small_in_the_end(World::new().await, "complete").await;
+}
+
+#[tokio::test]
+async fn one_that_failed_at_validate_is_small() {
+    let world = World::new().await;
+    world.source.state().version = "6.8.23".into();
+    world.source.state().indices.clear();
+    world.destination.state().create("dest", &Value::Null);
+    assert_small_in_the_end(world, "three findings").await;
+}
+
+#[tokio::test]
+async fn one_whose_source_moved_is_small() {
+    let mut world = World::new().await;
+    world.until_copying().await;
+    world.source.state().index("product_info").put("G", json!({}));
+    assert_small_in_the_end(world, "the source moved").await;
+}
+
+#[tokio::test]
+async fn one_with_many_documents_that_failed_is_small() {
+    let world = World::with(|reindex| {
+        reindex["spec"]["destination"]["mappings"] = json!({"properties": {"annual_rate": {"type": "float"}}});
+    })
+    .await;
+    {
+        let mut source = world.source.state();
+        let index = source.index("product_info");
+        for n in 0..40 {
+            // The engine quotes the value; ids may have 512 bytes.
+            index.put(&format!("{n:0>512}"), json!({"annual_rate": "n/a ".repeat(100)}));
+        }
+        index.refresh();
+    }
+    world.destination.state().pace = crate::support::engine::Pace::PerPoll(1000);
+    assert_small_in_the_end(world, "many failures").await;
+}

@@ -12,6 +12,9 @@ pub const MAX_ATTEMPTS: i32 = 4;
 /// How many documents that failed are listed.
 pub const LISTED_FAILURES: usize = 10;
 
+/// How many of them a message names.
+const NAMED_FAILURES: usize = 3;
+
 /// A task as the destination shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Task {
@@ -105,9 +108,9 @@ pub fn judge(task: Task, conflicts: Conflicts) -> Verdict {
 
 fn judge_result(result: CopyResult, conflicts: Conflicts) -> Verdict {
     if !result.failures.is_empty() {
-        let listed: Vec<_> = result.failures.iter().map(named).collect();
+        let listed: Vec<_> = result.failures.iter().take(NAMED_FAILURES).map(named).collect();
         let message = format!(
-            "the destination refused documents, and the copy ended there: {}. Mend the documents or destination.mappings, and create a new Reindex",
+            "the destination refused documents, and the copy ended there: {} (status.result.failures). Mend the documents or destination.mappings, and create a new Reindex",
             listed.join("; ")
         );
         return Verdict::Failed { reason: "DocumentFailures", message, result: Some(result) };

@@ -88,14 +88,15 @@ impl Report {
 
     /// The Reindex ended without success. A task that may still run is cancelled.
     pub fn failed(&mut self, name: StepName, reason: &'static str, message: &str) {
-        self.step(name, StepState::Failed, message);
+        // The words stand twice, where people and tools look for them; once more everywhere would make finished objects large.
+        self.step(name, StepState::Failed, "");
         if name == StepName::Validate {
-            self.condition(VALIDATED, State::False, reason, message);
+            self.condition(VALIDATED, State::False, reason, "");
         }
         self.condition(READY, State::False, reason, message);
         self.condition(FAILED, State::True, reason, message);
-        self.condition(COMPLETE, State::False, reason, message);
-        self.condition(STALLED, State::True, reason, message);
+        self.condition(COMPLETE, State::False, reason, "");
+        self.condition(STALLED, State::True, reason, "see condition Failed");
         conditions::clear(&mut self.status.conditions, RECONCILING);
         self.status.completion_time = Some(Time(self.now));
         self.status.phase = Some(Phase::Failed);
@@ -113,7 +114,7 @@ impl Report {
         self.step(StepName::Verify, StepState::Succeeded, message);
         self.condition(READY, State::True, "Complete", message);
         self.condition(COMPLETE, State::True, "Complete", message);
-        self.condition(FAILED, State::False, "Complete", message);
+        self.condition(FAILED, State::False, "Complete", "");
         conditions::clear(&mut self.status.conditions, RECONCILING);
         conditions::clear(&mut self.status.conditions, STALLED);
         self.status.completion_time = Some(Time(self.now));

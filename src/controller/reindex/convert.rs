@@ -93,8 +93,9 @@ fn result(response: &TaskResponse) -> CopyResult {
 }
 
 fn failure(failure: &search::TaskFailure) -> Failure {
-    let reason: String = failure.reason.chars().take(300).collect();
-    Failure { id: failure.id.clone(), status: failure.status.map(i32::from), reason: format!("{}: {reason}", failure.kind) }
+    let reason: String = failure.reason.chars().take(120).collect();
+    let id = failure.id.as_ref().map(|id| id.chars().take(128).collect());
+    Failure { id, status: failure.status.map(i32::from), reason: format!("{}: {reason}", failure.kind) }
 }
 
 /// Counters are far below the range of a signed number; what isn't would be a lie of the engine.

@@ -1,12 +1,12 @@
 //! What may happen while documents are copied.
 
-use reindex_operator::api::{conditions::COMPLETE, reindex_status::PartitionState};
+use reindex_operator::api::{SearchCluster, conditions::COMPLETE, reindex_status::PartitionState};
 use serde_json::json;
 
 use super::{assert_copied, assert_no_password_leaked, failure};
 use crate::support::{
     engine::{Index, Pace},
-    world::{Round, World, condition, partition_state},
+    world::{NAMESPACE, Round, World, condition, partition_state, search_cluster},
 };
 
 #[tokio::test]
@@ -137,6 +137,22 @@ async fn a_grant_that_is_withdrawn_meanwhile_ends_it_and_its_task() {
     let reindex = world.end().await;
     assert_eq!(failure(&world, &reindex).0, "AccessWithdrawn");
     assert_eq!(world.destination.state().running(), 0);
+}
+
+#[tokio::test]
+async fn a_cache_that_lacks_a_cluster_withdraws_no_grant() {
+    for name in ["es-1", "es-2"] {
+        let mut world = World::new().await;
+        world.title = format!("the cache lacks {name}");
+        world.until_copying().await;
+        let engine = if name == "es-1" { &world.destination } else { &world.source };
+        let cluster = search_cluster(name, engine, json!({"effective": [world.source.host_port()]}));
+        world.api.delete::<SearchCluster>(NAMESPACE, name);
+        // The operator's caches see it gone; by the time it works, it is there again.
+        world.round_with_stale_clusters(|world| drop(world.api.apply(cluster))).await;
+        let reindex = world.end().await;
+        assert_copied(&world, &reindex);
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A status stays small: 16 KiB always (held in every round of every life), 3 KiB when finished.
+//! A status stays small: 16 KiB always (held in every round of every life), 3 KiB when finished and no documents are listed.
 
 use serde_json::{Value, json};
 
@@ -6,12 +6,19 @@ use crate::support::world::{World, is_finished, status_size};
 
 const WHEN_FINISHED: usize = 3 * 1024;
 
-async fn assert_small_in_the_end(mut world: World, title: &str) {
+/// With ten documents listed that failed, whose ids may have 512 bytes, it may be larger.
+const WITH_FAILURES: usize = 9 * 1024;
+
+async fn assert_small_in_the_end(world: World, title: &str) {
+    assert_at_most_in_the_end(world, title, WHEN_FINISHED).await;
+}
+
+async fn assert_at_most_in_the_end(mut world: World, title: &str, limit: usize) {
     world.title = title.into();
     let reindex = world.end().await;
     assert!(is_finished(&reindex));
     let size = status_size(&reindex);
-    assert!(size <= WHEN_FINISHED, "{}", world.story(&format!("the status is at most {WHEN_FINISHED} bytes, not {size}")));
+    assert!(size <= limit, "{}", world.story(&format!("the status is at most {limit} bytes, not {size}")));
 }
 
 #[tokio::test]
@@ -52,5 +59,5 @@ async fn one_with_many_documents_that_failed_is_small() {
         index.refresh();
     }
     world.destination.state().pace = crate::support::engine::Pace::PerPoll(1000);
-    assert_small_in_the_end(world, "many failures").await;
+    assert_at_most_in_the_end(world, "many failures", WITH_FAILURES).await;
 }

@@ -81,13 +81,15 @@ fn waiting_for(reindexes: &Store<Reindex>, cluster: &SearchCluster) -> Vec<Objec
     found.iter().filter(|reindex| waits(reindex) && names(reindex)).map(|reindex| ObjectRef::from_obj(reindex.as_ref())).collect()
 }
 
-/// The destination whose allowlist a Reindex waits for.
-fn needed_by(clusters: &Store<SearchCluster>, reindex: &Reindex) -> Option<ObjectRef<SearchCluster>> {
-    let status = reindex.status.as_ref()?;
-    let reference = &reindex.spec.destination.cluster_ref;
-    let own = reindex.namespace().unwrap_or_default();
-    let cluster = ObjectRef::new(&reference.name).within(reference.namespace_or(&own));
-    (stage(status) == Stage::Allowlist && clusters.get(&cluster).is_some()).then_some(cluster)
+/// Every SearchCluster for the destination whose allowlist a Reindex waits for: the one that manages it may be another than the one
+/// that the Reindex names.
+fn needed_by(clusters: &Store<SearchCluster>, reindex: &Reindex) -> Vec<ObjectRef<SearchCluster>> {
+    let waits = reindex.status.as_ref().filter(|status| stage(status) == Stage::Allowlist);
+    let Some(destination) = waits.and_then(|status| status.destination.as_ref()) else { return vec![] };
+    let same = |cluster: &SearchCluster| {
+        cluster.status.as_ref().and_then(|status| status.cluster_uuid.as_ref()) == Some(&destination.cluster_uuid)
+    };
+    clusters.state().iter().filter(|cluster| same(cluster)).map(|cluster| ObjectRef::from_obj(cluster.as_ref())).collect()
 }
 
 /// Every error passes by itself: try again, at once where somebody else only wrote the object first.

@@ -60,12 +60,10 @@ async fn documents_that_the_destination_refuses_are_named() {
 
 #[tokio::test]
 async fn a_source_that_moves_meanwhile_is_never_called_complete() {
-    let changes: [(&str, fn(&mut Index)); 3] = [
-        ("a document is added", |index| index.put("G", json!({}))),
-        ("a document is changed", |index| index.put("A", json!({}))),
-        ("a document is deleted", |index| index.delete("A")),
-    ];
-    for (title, change) in changes {
+    let add: fn(&mut Index) = |index| index.put("G", json!({}));
+    let update: fn(&mut Index) = |index| index.put("A", json!({}));
+    let delete: fn(&mut Index) = |index| index.delete("A");
+    for (title, change) in [("a document is added", add), ("a document is changed", update), ("a document is deleted", delete)] {
         let mut world = World::new().await;
         world.title = title.into();
         world.until_copying().await;

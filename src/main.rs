@@ -117,7 +117,12 @@ async fn operate(run: Run) -> Result<(), Fatal> {
 
 /// Waits for the lease, then runs the controllers while it is held. Nothing hangs on the lease for correctness: every effect may be
 /// repeated, and every write of status has its resourceVersion.
-async fn lead(client: Client, run: &Run, metrics: Metrics, shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static) -> Result<(), Fatal> {
+async fn lead(
+    client: Client,
+    run: &Run,
+    metrics: Metrics,
+    shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
+) -> Result<(), Fatal> {
     let manager = LeaseManagerBuilder::new(client.clone(), "reindex-operator")
         .with_namespace(&run.pod_namespace)
         .with_identity(&run.pod_name)

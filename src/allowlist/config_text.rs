@@ -15,7 +15,9 @@ pub enum ConfigTextError {
     #[error("failed to read it as YAML")]
     NotYaml,
     /// It is not a block of settings.
-    #[error("failed to read it as one block of settings; flow style or several documents at the top can't be edited safely")]
+    #[error(
+        "failed to read it as one block of settings; flow style or several documents at the top can't be edited safely"
+    )]
     NotABlock,
     /// The setting stands there twice.
     #[error("{key} is set more than once")]
@@ -24,7 +26,9 @@ pub enum ConfigTextError {
         key: String,
     },
     /// Its value is not a plain list or string.
-    #[error("the value of {key} in line {line} is not a plain list or string (an anchor, a variable or several lines); write it as a list in one line")]
+    #[error(
+        "the value of {key} in line {line} is not a plain list or string (an anchor, a variable or several lines); write it as a list in one line"
+    )]
     Value {
         /// The setting.
         key: String,
@@ -191,7 +195,10 @@ impl<'a> Document<'a> {
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         let content: Vec<&str> = lines.iter().map(|line| line.trim_end()).filter(|line| !is_blank(line)).collect();
         let separators = content.iter().skip(1).any(|line| line.starts_with("---") || line.starts_with("..."));
-        let flow = content.iter().find(|line| !line.starts_with("---")).is_some_and(|line| line.trim_start().starts_with(['{', '[']));
+        let flow = content
+            .iter()
+            .find(|line| !line.starts_with("---"))
+            .is_some_and(|line| line.trim_start().starts_with(['{', '[']));
         match separators || flow {
             true => Err(ConfigTextError::NotABlock),
             false => Ok(Document { lines }),
@@ -319,13 +326,17 @@ impl Place<'_> {
             Shape::Flow(begin, end) => {
                 let line = self.lines[self.at];
                 let items = line[begin + 1..end - 1].split(',');
-                let kept: Vec<_> = items.filter(|item| !unwanted.iter().any(|entry| entry == item.trim().trim_matches(['"', '\'']))).collect();
+                let kept: Vec<_> = items
+                    .filter(|item| !unwanted.iter().any(|entry| entry == item.trim().trim_matches(['"', '\''])))
+                    .collect();
                 self.replace(begin, end, &format!("[{}]", kept.join(",")))
             }
             Shape::Text(begin, end) => self.replace(begin, end, &rest.join(",")),
             Shape::Empty(_) => self.lines.concat(),
             Shape::Block(items) => {
-                let item = |line: &str| line.trim()[2..].split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']).to_owned();
+                let item = |line: &str| {
+                    line.trim()[2..].split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']).to_owned()
+                };
                 let dropped = |at: &usize| items.contains(at) && unwanted.contains(&item(self.lines[*at]));
                 (0..self.lines.len()).filter(|at| !dropped(at)).map(|at| self.lines[at]).collect()
             }
@@ -334,7 +345,8 @@ impl Place<'_> {
 
     fn replace(&self, begin: usize, end: usize, with: &str) -> String {
         let line = self.lines[self.at];
-        [&self.lines[..self.at].concat(), &line[..begin], with, &line[end..], &self.lines[self.at + 1..].concat()].concat()
+        [&self.lines[..self.at].concat(), &line[..begin], with, &line[end..], &self.lines[self.at + 1..].concat()]
+            .concat()
     }
 
     /// The text without the setting's line; where that was the last and had no ending, the one before loses its own.
@@ -381,7 +393,10 @@ mod tests {
             ("", "reindex.remote.whitelist: [\"new:9200\"]\n"),
             ("# only a comment\n", "# only a comment\nreindex.remote.whitelist: [\"new:9200\"]\n"),
             ("a: 1\r\nb: 2\r\n", "a: 1\r\nb: 2\r\nreindex.remote.whitelist: [\"new:9200\"]\r\n"),
-            ("reindex.remote.whitelist: [\"o:1\"] # kept\nz: 1\n", "reindex.remote.whitelist: [\"o:1\", \"new:9200\"] # kept\nz: 1\n"),
+            (
+                "reindex.remote.whitelist: [\"o:1\"] # kept\nz: 1\n",
+                "reindex.remote.whitelist: [\"o:1\", \"new:9200\"] # kept\nz: 1\n",
+            ),
             ("reindex.remote.whitelist: []\n", "reindex.remote.whitelist: [\"new:9200\"]\n"),
             ("reindex.remote.whitelist:\n", "reindex.remote.whitelist: [\"new:9200\"]\n"),
             ("reindex.remote.whitelist: o:1,p:2\r\n", "reindex.remote.whitelist: o:1,p:2,new:9200\r\n"),

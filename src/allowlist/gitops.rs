@@ -12,12 +12,8 @@ const MARKS: [(&str, &str); 4] = [
 ];
 
 /// Field managers that apply again and again; a plain kubectl is none.
-const MANAGERS: [(&str, &str); 4] = [
-    ("argocd-controller", "Argo CD"),
-    ("kustomize-controller", "Flux"),
-    ("helm-controller", "Flux"),
-    ("helm", "Helm"),
-];
+const MANAGERS: [(&str, &str); 4] =
+    [("argocd-controller", "Argo CD"), ("kustomize-controller", "Flux"), ("helm-controller", "Flux"), ("helm", "Helm")];
 
 /// Who applies this ConfigMap, or its key, again and again.
 pub fn owner(meta: &ObjectMeta, key: &str) -> Option<String> {
@@ -52,7 +48,10 @@ mod tests {
     #[test]
     fn the_marks_of_each_tool_are_known() {
         for (meta, tool) in [
-            (json!({"annotations": {"argocd.argoproj.io/tracking-id": "shop:/ConfigMap:search/es-1-config"}}), "Argo CD"),
+            (
+                json!({"annotations": {"argocd.argoproj.io/tracking-id": "shop:/ConfigMap:search/es-1-config"}}),
+                "Argo CD",
+            ),
             (json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "search"}}), "Flux"),
             (json!({"labels": {"helm.toolkit.fluxcd.io/name": "search"}}), "Flux"),
             (json!({"annotations": {"meta.helm.sh/release-name": "es"}}), "Helm"),

@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{EvictParams, DeleteParams, ListParams, PostParams, Preconditions},
+    api::{DeleteParams, EvictParams, ListParams, PostParams, Preconditions},
 };
 
 use crate::{
@@ -102,7 +102,8 @@ impl StatefulSets<'_> {
         let labels = set.spec.as_ref().and_then(|spec| spec.selector.match_labels.clone()).unwrap_or_default();
         let selector: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let params = ListParams::default().labels(&selector.join(","));
-        let pods = self.pod_api().list(&params).await.map_err(failed("list the pods of StatefulSet", &set.name_any()))?;
+        let pods =
+            self.pod_api().list(&params).await.map_err(failed("list the pods of StatefulSet", &set.name_any()))?;
         let owned = |pod: &&Pod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == set.meta().uid.as_ref());
         Ok(pods.items.iter().filter(owned).map(facts).collect())
     }
@@ -126,7 +127,9 @@ impl StatefulSets<'_> {
     async fn edit(&self, change: impl Fn(&str) -> Result<String, ConfigTextError>) -> Result<(), ProviderError> {
         for reference in self.pools.iter().map(|pool| &pool.config_map) {
             let name = &reference.name;
-            let Some(mut map) = self.maps().get_opt(name).await.map_err(failed("read ConfigMap", name))? else { continue };
+            let Some(mut map) = self.maps().get_opt(name).await.map_err(failed("read ConfigMap", name))? else {
+                continue;
+            };
             let Some(text) = map.data.as_mut().and_then(|data| data.get_mut(&reference.key)) else { continue };
             let edited = change(text).map_err(|source| ProviderError::Edit { name: name.clone(), source })?;
             if edited != *text {
@@ -178,9 +181,9 @@ fn is_rolling_out(set: &StatefulSet) -> bool {
 
 fn facts(pod: &Pod) -> restart::Pod {
     let status = pod.status.as_ref();
-    let ready = status
-        .and_then(|status| status.conditions.as_ref())
-        .is_some_and(|conditions| conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"));
+    let ready = status.and_then(|status| status.conditions.as_ref()).is_some_and(|conditions| {
+        conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    });
     restart::Pod {
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
@@ -197,7 +200,10 @@ fn durable_paths(spec: &PodSpec) -> Vec<String> {
         .iter()
         .flatten()
         .filter(|volume| {
-            volume.persistent_volume_claim.is_some() || volume.host_path.is_some() || volume.nfs.is_some() || volume.csi.is_some()
+            volume.persistent_volume_claim.is_some()
+                || volume.host_path.is_some()
+                || volume.nfs.is_some()
+                || volume.csi.is_some()
         })
         .map(|volume| volume.name.as_str())
         .collect();

@@ -8,8 +8,8 @@ pub mod conditions;
 pub mod crd;
 pub mod reindex;
 pub mod reindex_status;
-pub mod search_cluster;
 mod schema;
+pub mod search_cluster;
 
 pub use allowlist::{AllowlistStatus, Batch, BatchNode, BatchPhase, NodeState};
 pub use reindex::{Reindex, ReindexSpec};

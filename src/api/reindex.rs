@@ -27,7 +27,12 @@ use super::{ClusterRef, reindex_status::ReindexStatus, schema};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "From", type_ = "string", json_path = ".spec.source.clusterRef.name", priority = "1"),
     printcolumn(name = "To", type_ = "string", json_path = ".spec.destination.clusterRef.name", priority = "1"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = "1")
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = "1"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.source == oldSelf.source").message("source can't change once set: create a new Reindex"))]

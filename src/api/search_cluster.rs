@@ -25,9 +25,18 @@ use super::{ClusterRef, allowlist::AllowlistStatus, schema};
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
     printcolumn(name = "Nodes", type_ = "integer", json_path = ".status.nodes"),
     printcolumn(name = "Health", type_ = "string", json_path = ".status.health"),
-    printcolumn(name = "Allowlist", type_ = "string", json_path = ".status.conditions[?(@.type=='AllowlistReady')].reason"),
+    printcolumn(
+        name = "Allowlist",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='AllowlistReady')].reason"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = "1")
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = "1"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SearchClusterSpec {

@@ -57,7 +57,9 @@ pub enum ConnectFault {
         field: &'static str,
     },
     /// It exists, without the key.
-    #[error("{kind} {namespace}/{name} has no key {key:?}, or it is not text; add it, or correct spec.{field} of the SearchCluster")]
+    #[error(
+        "{kind} {namespace}/{name} has no key {key:?}, or it is not text; add it, or correct spec.{field} of the SearchCluster"
+    )]
     KeyMissing {
         /// Secret or ConfigMap.
         kind: &'static str,
@@ -110,7 +112,8 @@ pub async fn connect(client: &Client, cluster: &SearchCluster) -> Result<Connect
         insecure_skip_verify: spec.insecure_skip_verify,
     };
     let endpoint = Url::parse(&cluster.spec.endpoint).map_err(|_| ConnectFault::Endpoint)?;
-    let client = SearchClient::connect(&Connection { endpoint, basic: basic.clone(), tls }).map_err(ConnectFault::Client)?;
+    let client =
+        SearchClient::connect(&Connection { endpoint, basic: basic.clone(), tls }).map_err(ConnectFault::Client)?;
     Ok(Connected { client, basic })
 }
 
@@ -137,7 +140,9 @@ impl Objects<'_> {
         match ca {
             CaRef { secret: Some(KeyRef { name, key }), .. } => {
                 let mut data = self.secret(name, "tls.caRef.secret").await?;
-                data.remove(key).map(|value| value.0).ok_or_else(|| self.key_missing("Secret", name, key, "tls.caRef.secret"))
+                data.remove(key)
+                    .map(|value| value.0)
+                    .ok_or_else(|| self.key_missing("Secret", name, key, "tls.caRef.secret"))
             }
             CaRef { config_map: Some(KeyRef { name, key }), .. } => {
                 let field = "tls.caRef.configMap";

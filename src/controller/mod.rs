@@ -35,7 +35,12 @@ use error::Error;
 const CONCURRENCY: u16 = 16;
 
 /// Runs both controllers until `shutdown` ends; passes that are under way end first.
-pub async fn run(client: Client, metrics: Metrics, instance: String, shutdown: impl Future<Output = ()> + Send + 'static) {
+pub async fn run(
+    client: Client,
+    metrics: Metrics,
+    instance: String,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
     let shutdown = shutdown.shared();
     let reindexes = || Api::<Reindex>::all(client.clone());
     let clusters = || Api::<SearchCluster>::all(client.clone());
@@ -54,15 +59,20 @@ pub async fn run(client: Client, metrics: Metrics, instance: String, shutdown: i
     let copies = reindex_controller
         .watches(clusters(), watcher::Config::default(), move |cluster| waiting_for(&reindex_store, &cluster))
         .graceful_shutdown_on(shutdown.clone())
-        .run(reindex::reconcile, |reindex, error, ctx| on_error("Reindex", &reindex.name_any(), error, &ctx), ctx.clone());
+        .run(
+            reindex::reconcile,
+            |reindex, error, ctx| on_error("Reindex", &reindex.name_any(), error, &ctx),
+            ctx.clone(),
+        );
     let allowlists = cluster_controller
         .watches(reindexes(), watcher::Config::default(), move |reindex| needed_by(&cluster_store, &reindex))
         .graceful_shutdown_on(shutdown)
-        .run(search_cluster::reconcile, |cluster, error, ctx| on_error("SearchCluster", &cluster.name_any(), error, &ctx), ctx);
-    futures::join!(
-        copies.for_each(|_| std::future::ready(())),
-        allowlists.for_each(|_| std::future::ready(())),
-    );
+        .run(
+            search_cluster::reconcile,
+            |cluster, error, ctx| on_error("SearchCluster", &cluster.name_any(), error, &ctx),
+            ctx,
+        );
+    futures::join!(copies.for_each(|_| std::future::ready(())), allowlists.for_each(|_| std::future::ready(())),);
 }
 
 /// Reindexes that may go on when this SearchCluster changed. Those that copy look by themselves.
@@ -70,7 +80,8 @@ fn waiting_for(reindexes: &Store<Reindex>, cluster: &SearchCluster) -> Vec<Objec
     let names = |reindex: &Reindex| {
         let own = reindex.namespace().unwrap_or_default();
         [&reindex.spec.source.cluster_ref, &reindex.spec.destination.cluster_ref].into_iter().any(|reference| {
-            reference.name == cluster.name_any() && Some(reference.namespace_or(&own)) == cluster.metadata.namespace.as_deref()
+            reference.name == cluster.name_any()
+                && Some(reference.namespace_or(&own)) == cluster.metadata.namespace.as_deref()
         })
     };
     let waits = |reindex: &Reindex| {
@@ -78,7 +89,11 @@ fn waiting_for(reindexes: &Store<Reindex>, cluster: &SearchCluster) -> Vec<Objec
         matches!(stage, Stage::Validate | Stage::Allowlist | Stage::Begin)
     };
     let found = reindexes.state();
-    found.iter().filter(|reindex| waits(reindex) && names(reindex)).map(|reindex| ObjectRef::from_obj(reindex.as_ref())).collect()
+    found
+        .iter()
+        .filter(|reindex| waits(reindex) && names(reindex))
+        .map(|reindex| ObjectRef::from_obj(reindex.as_ref()))
+        .collect()
 }
 
 /// Every SearchCluster for the destination whose allowlist a Reindex waits for: the one that manages it may be another than the one
@@ -89,7 +104,12 @@ fn needed_by(clusters: &Store<SearchCluster>, reindex: &Reindex) -> Vec<ObjectRe
     let same = |cluster: &SearchCluster| {
         cluster.status.as_ref().and_then(|status| status.cluster_uuid.as_ref()) == Some(&destination.cluster_uuid)
     };
-    clusters.state().iter().filter(|cluster| same(cluster)).map(|cluster| ObjectRef::from_obj(cluster.as_ref())).collect()
+    clusters
+        .state()
+        .iter()
+        .filter(|cluster| same(cluster))
+        .map(|cluster| ObjectRef::from_obj(cluster.as_ref()))
+        .collect()
 }
 
 /// Every error passes by itself: try again, at once where somebody else only wrote the object first.

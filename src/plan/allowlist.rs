@@ -67,8 +67,9 @@ pub fn managed_by_another<'a>(
     };
     let oldest = all.into_iter().filter(same).min_by_key(|other| age(other))?;
     let meta = &oldest.metadata;
-    (age(oldest) < age(cluster))
-        .then(|| format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default()))
+    (age(oldest) < age(cluster)).then(|| {
+        format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+    })
 }
 
 /// The line that a person adds to the node configuration: what is there, and what is missing.
@@ -136,7 +137,10 @@ mod tests {
 
     #[test]
     fn the_line_keeps_what_is_there() {
-        assert_eq!(line(WHITELIST, &strings(&["b:1"]), &strings(&["a:1"])), r#"reindex.remote.whitelist: ["a:1", "b:1"]"#);
+        assert_eq!(
+            line(WHITELIST, &strings(&["b:1"]), &strings(&["a:1"])),
+            r#"reindex.remote.whitelist: ["a:1", "b:1"]"#
+        );
     }
 
     #[test]

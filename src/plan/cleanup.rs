@@ -37,13 +37,20 @@ pub fn owes_cancel(reindex: &Reindex) -> bool {
 
 /// Decides from our tasks that still run on the destination, or from why they can't be seen.
 pub fn decide(reindex: &Reindex, seen: Result<Vec<String>, Trouble>, now: Timestamp) -> Cleanup {
-    let overdue = reindex.metadata.deletion_timestamp.as_ref().is_some_and(|since| now.duration_since(since.0) >= PATIENCE);
+    let overdue =
+        reindex.metadata.deletion_timestamp.as_ref().is_some_and(|since| now.duration_since(since.0) >= PATIENCE);
     match seen {
         Ok(tasks) if tasks.is_empty() => Cleanup::Release(None),
         Ok(tasks) if !overdue => Cleanup::Cancel(tasks),
-        Ok(tasks) => Cleanup::Release(Some(warning(format!("tasks {} were cancelled but still run on the destination", tasks.join(", "))))),
+        Ok(tasks) => Cleanup::Release(Some(warning(format!(
+            "tasks {} were cancelled but still run on the destination",
+            tasks.join(", ")
+        )))),
         Err(_) if !overdue => Cleanup::Wait(Duration::from_secs(5)),
-        Err(trouble) => Cleanup::Release(Some(warning(format!("a task may still run on the destination, which could not be asked: {}", trouble.message)))),
+        Err(trouble) => Cleanup::Release(Some(warning(format!(
+            "a task may still run on the destination, which could not be asked: {}",
+            trouble.message
+        )))),
     }
 }
 

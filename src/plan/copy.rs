@@ -181,7 +181,10 @@ mod tests {
         assert_eq!(reason(ended(conflicting.clone()), Conflicts::Abort), "VersionConflicts");
         assert_eq!(reason(ended(conflicting), Conflicts::Proceed), "Succeeded");
         let failure = Failure { id: Some("7".into()), status: Some(400), reason: "mapper_parsing_exception".into() };
-        assert_eq!(reason(ended(CopyResult { failures: vec![failure], ..result() }), Conflicts::Proceed), "DocumentFailures");
+        assert_eq!(
+            reason(ended(CopyResult { failures: vec![failure], ..result() }), Conflicts::Proceed),
+            "DocumentFailures"
+        );
     }
 
     #[test]

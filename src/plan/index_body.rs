@@ -39,7 +39,9 @@ pub enum InvalidSettings {
         field: &'static str,
     },
     /// The mapping is an object.
-    #[error("destination.mappings must hold what stands below \"mappings\" in the create-index API, not the key \"mappings\" itself")]
+    #[error(
+        "destination.mappings must hold what stands below \"mappings\" in the create-index API, not the key \"mappings\" itself"
+    )]
     Wrapped,
     /// Only the operator writes this.
     #[error("destination.mappings._meta must not hold the key {OWNER_KEY:?}: the operator marks its indexes with it")]
@@ -75,7 +77,8 @@ pub fn index_body(destination: &Destination, source: &SourceDefinition, owner: &
 
 fn settings(destination: &Destination, source: &SourceDefinition) -> Value {
     let mut settings = Map::new();
-    let copies_mappings = destination.mappings.is_none() && destination.mappings_from.unwrap_or_default() == MappingsFrom::Source;
+    let copies_mappings =
+        destination.mappings.is_none() && destination.mappings_from.unwrap_or_default() == MappingsFrom::Source;
     let copied = flat(Some(&source.settings));
     let additional = flat(destination.settings.additional.as_ref());
     let own_analysis = additional.keys().any(|key| key.starts_with("analysis."));
@@ -89,7 +92,8 @@ fn settings(destination: &Destination, source: &SourceDefinition) -> Value {
     settings.extend(additional);
     let declared = |given: Option<i32>, name: &str| given.map_or_else(|| source.settings[name].clone(), Value::from);
     settings.insert("number_of_shards".into(), declared(destination.settings.number_of_shards, "number_of_shards"));
-    settings.insert("number_of_replicas".into(), declared(destination.settings.number_of_replicas, "number_of_replicas"));
+    settings
+        .insert("number_of_replicas".into(), declared(destination.settings.number_of_replicas, "number_of_replicas"));
     settings.retain(|_, value| !value.is_null());
     Value::Object(settings)
 }
@@ -208,7 +212,11 @@ mod tests {
 
     #[test]
     fn shards_in_additional_are_refused_in_every_spelling() {
-        for additional in [json!({"number_of_shards": 2}), json!({"index.number_of_shards": 2}), json!({"index": {"number_of_shards": 2}})] {
+        for additional in [
+            json!({"number_of_shards": 2}),
+            json!({"index.number_of_shards": 2}),
+            json!({"index": {"number_of_shards": 2}}),
+        ] {
             let refused = check(&destination(json!({"settings": {"additional": additional}})));
             assert_eq!(refused, Err(InvalidSettings::OwnField { key: "number_of_shards", field: "numberOfShards" }));
         }

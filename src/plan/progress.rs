@@ -15,7 +15,8 @@ pub const WRITE_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 /// Progress after `copied` of `total` documents since `started`.
 pub fn progress(copied: i64, total: i64, started: Timestamp, now: Timestamp) -> Progress {
     let seconds = now.duration_since(started).as_secs_f64();
-    let rate = (copied > 0 && seconds >= 1.0).then(|| (copied as f64 / seconds).round() as i64).filter(|rate| *rate > 0);
+    let rate =
+        (copied > 0 && seconds >= 1.0).then(|| (copied as f64 / seconds).round() as i64).filter(|rate| *rate > 0);
     let left = (total - copied).max(0);
     let end = rate.and_then(|rate| now.checked_add(SignedDuration::from_secs(left / rate)).ok());
     Progress {
@@ -48,7 +49,10 @@ mod tests {
 
     #[test]
     fn a_hundred_percent_means_all() {
-        assert_eq!([percent(0, 6), percent(5, 6), percent(6, 6), percent(999_999, 1_000_000), percent(0, 0)], [0, 83, 100, 99, 100]);
+        assert_eq!(
+            [percent(0, 6), percent(5, 6), percent(6, 6), percent(999_999, 1_000_000), percent(0, 0)],
+            [0, 83, 100, 99, 100]
+        );
     }
 
     #[test]

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::{SignedDuration, Timestamp}};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
 
 use crate::api::{
     Reindex, ReindexStatus,
     reindex::VerificationLevel,
-    reindex_status::{Checkpoint, Partition, PartitionState, StepName, StepState, Verdict as VerifyVerdict, VerificationResult},
+    reindex_status::{
+        Checkpoint, Partition, PartitionState, StepName, StepState, Verdict as VerifyVerdict, VerificationResult,
+    },
 };
 
 use super::{
@@ -89,7 +94,9 @@ pub fn decide(reindex: &Reindex, seen: Observation, now: Timestamp) -> Decision 
         Observation::Poll(seen) => plan.poll(seen),
         Observation::Verify(seen) => plan.verify(seen),
         Observation::Cancel(tasks) => plan.cancel(tasks),
-        Observation::Nothing | Observation::ClusterChanged(_) | Observation::AccessWithdrawn(_) => plan.unchanged(reindex),
+        Observation::Nothing | Observation::ClusterChanged(_) | Observation::AccessWithdrawn(_) => {
+            plan.unchanged(reindex)
+        }
     }
 }
 
@@ -98,7 +105,9 @@ pub fn settle(reindex: &Reindex, outcome: Outcome, now: Timestamp) -> Decision {
     let mut plan = Plan::new(reindex, now);
     match outcome {
         Outcome::IndexRefused(message) => {
-            let message = format!("the destination refused the index: {message}. Correct destination.settings or destination.mappings in a new Reindex");
+            let message = format!(
+                "the destination refused the index: {message}. Correct destination.settings or destination.mappings in a new Reindex"
+            );
             plan.report.failed(StepName::Prepare, "IndexRefused", &message);
             plan.decision(None, Requeue::OnChange)
         }
@@ -148,7 +157,10 @@ impl<'a> Plan<'a> {
         let status = &self.report.status;
         let changed = status.spec_hash.as_ref().is_some_and(|pinned| *pinned != spec_hash(&self.reindex.spec));
         if changed {
-            return Some(("SpecChanged", "the spec was changed after the Reindex had begun: create a new Reindex with the new spec".into()));
+            return Some((
+                "SpecChanged",
+                "the spec was changed after the Reindex had begun: create a new Reindex with the new spec".into(),
+            ));
         }
         match seen {
             Observation::ClusterChanged(message) => return Some(("ClusterChanged", message.clone())),
@@ -158,7 +170,12 @@ impl<'a> Plan<'a> {
         let deadline = self.reindex.spec.execution.active_deadline_seconds?;
         let begun = status.steps.iter().find(|step| step.name == StepName::Copy)?.started_at.as_ref()?;
         let ran_out = self.report.now().duration_since(begun.0) >= SignedDuration::from_secs(deadline);
-        ran_out.then(|| ("DeadlineExceeded", format!("the copy was not complete after execution.activeDeadlineSeconds ({deadline} s)")))
+        ran_out.then(|| {
+            (
+                "DeadlineExceeded",
+                format!("the copy was not complete after execution.activeDeadlineSeconds ({deadline} s)"),
+            )
+        })
     }
 
     fn fail_now(&mut self, reason: &'static str, message: &str) {
@@ -208,7 +225,11 @@ impl<'a> Plan<'a> {
                 self.report.status.source = Some(validated.source);
                 self.report.status.destination = Some(validated.destination);
                 self.report.succeeded(StepName::Validate, "Validated", &message);
-                self.report.running(StepName::Allowlist, "CheckingAllowlist", "checking whether the destination may read from the source");
+                self.report.running(
+                    StepName::Allowlist,
+                    "CheckingAllowlist",
+                    "checking whether the destination may read from the source",
+                );
                 self.decision(None, Requeue::Now)
             }
             Err(findings) => {
@@ -230,7 +251,11 @@ impl<'a> Plan<'a> {
     fn allowlist(mut self, seen: Allowlist) -> Decision {
         match seen {
             Allowlist::Passed => {
-                self.report.succeeded(StepName::Allowlist, "SourceAllowed", "every node of the destination may read from the source");
+                self.report.succeeded(
+                    StepName::Allowlist,
+                    "SourceAllowed",
+                    "every node of the destination may read from the source",
+                );
                 self.report.running(StepName::Prepare, "CreatingIndex", "creating the destination index");
                 self.decision(None, Requeue::Now)
             }
@@ -262,7 +287,9 @@ impl<'a> Plan<'a> {
                 self.decision(None, Requeue::Now)
             }
             Prepare::Exists { .. } => {
-                let message = format!("somebody else created the destination index {index} meanwhile: delete it, or name another destination.index");
+                let message = format!(
+                    "somebody else created the destination index {index} meanwhile: delete it, or name another destination.index"
+                );
                 self.report.failed(StepName::Prepare, "DestinationExists", &message);
                 self.decision(None, Requeue::OnChange)
             }
@@ -282,19 +309,34 @@ impl<'a> Plan<'a> {
     fn begin(mut self, seen: Begin) -> Decision {
         let now = self.report.now();
         let previous = self.report.status.partitions.first().cloned();
-        if let Some(wait) = previous.as_ref().and_then(|p| Duration::try_from(p.started_at.0.duration_since(now)).ok()).filter(|wait| !wait.is_zero()) {
+        if let Some(wait) = previous
+            .as_ref()
+            .and_then(|p| Duration::try_from(p.started_at.0.duration_since(now)).ok())
+            .filter(|wait| !wait.is_zero())
+        {
             return self.decision(None, Requeue::After(wait));
         }
         // A repeat keeps the first checkpoint: what changed since the first attempt is a change.
-        let checkpoint = self.report.status.checkpoint.get_or_insert_with(|| verify::checkpoint(&seen.shards, seen.documents)).clone();
+        let checkpoint = self
+            .report
+            .status
+            .checkpoint
+            .get_or_insert_with(|| verify::checkpoint(&seen.shards, seen.documents))
+            .clone();
         let attempt = previous.as_ref().map_or(1, |partition| partition.attempt);
         self.start(attempt, &checkpoint, previous.and_then(|partition| partition.message))
     }
 
     fn start(mut self, attempt: i32, checkpoint: &Checkpoint, message: Option<String>) -> Decision {
         let now = self.report.now();
-        self.report.status.partitions =
-            vec![Partition { id: 0, attempt, state: PartitionState::Starting, task: None, started_at: Time(now), message }];
+        self.report.status.partitions = vec![Partition {
+            id: 0,
+            attempt,
+            state: PartitionState::Starting,
+            task: None,
+            started_at: Time(now),
+            message,
+        }];
         self.report.status.progress = Some(progress::progress(0, checkpoint.documents, now, now));
         let text = match attempt {
             1 => format!("copying {} documents", checkpoint.documents),
@@ -308,9 +350,7 @@ impl<'a> Plan<'a> {
     fn adopt(self, task: Option<String>) -> Decision {
         match (task, self.report.status.partitions.first().cloned()) {
             (Some(task), _) => self.run(task, "CopyAdopted"),
-            (None, Some(partition)) => {
-                self.again(&partition, "the operator was interrupted while it started the task")
-            }
+            (None, Some(partition)) => self.again(&partition, "the operator was interrupted while it started the task"),
             (None, None) => self.decision(None, Requeue::Now),
         }
     }
@@ -326,7 +366,9 @@ impl<'a> Plan<'a> {
     }
 
     fn poll(mut self, seen: Poll) -> Decision {
-        let Some(partition) = self.report.status.partitions.first().cloned() else { return self.decision(None, Requeue::Now) };
+        let Some(partition) = self.report.status.partitions.first().cloned() else {
+            return self.decision(None, Requeue::Now);
+        };
         if let Some(replaced) = self.replaced(seen.index_uuid.as_deref()) {
             self.report.failed(StepName::Copy, "DestinationReplaced", &replaced);
             return self.decision(None, Requeue::Now);
@@ -363,7 +405,13 @@ impl<'a> Plan<'a> {
     fn go_on(mut self, partition: &Partition, copied: i64) -> Decision {
         let now = self.report.now();
         let started = partition.started_at.0;
-        let shown = self.report.status.progress.as_ref().and_then(|progress| progress.observed_at.as_ref()).map_or(started, |time| time.0);
+        let shown = self
+            .report
+            .status
+            .progress
+            .as_ref()
+            .and_then(|progress| progress.observed_at.as_ref())
+            .map_or(started, |time| time.0);
         if now.duration_since(shown) >= progress::WRITE_INTERVAL {
             let total = self.report.status.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.documents);
             let seen = progress::progress(copied, total, started, now);
@@ -433,7 +481,11 @@ impl<'a> Plan<'a> {
         }
         let status = &self.report.status;
         let (Some(result), Some(before)) = (&status.result, &status.checkpoint) else {
-            self.report.failed(StepName::Verify, "StatusDamaged", "status holds no result of the copy: somebody else wrote it");
+            self.report.failed(
+                StepName::Verify,
+                "StatusDamaged",
+                "status holds no result of the copy: somebody else wrote it",
+            );
             return self.decision(None, Requeue::OnChange);
         };
         let Some(counts) = seen.counts else {

@@ -102,7 +102,9 @@ impl Report {
         self.status.phase = Some(Phase::Failed);
         for partition in &mut self.status.partitions {
             partition.state = match partition.state {
-                PartitionState::Starting | PartitionState::Running | PartitionState::Cancelling => PartitionState::Cancelling,
+                PartitionState::Starting | PartitionState::Running | PartitionState::Cancelling => {
+                    PartitionState::Cancelling
+                }
                 ended @ (PartitionState::Waiting | PartitionState::Done) => ended,
             };
         }

@@ -10,10 +10,7 @@ use k8s_openapi::{
     jiff::{SignedDuration, Timestamp},
 };
 
-use crate::api::{
-    Batch, BatchNode, BatchPhase, NodeState,
-    allowlist::Borrowed,
-};
+use crate::api::{Batch, BatchNode, BatchPhase, NodeState, allowlist::Borrowed};
 
 use super::{allowlist::covers, spec_hash::short_hash};
 
@@ -168,7 +165,14 @@ pub struct Step {
 ///
 /// # Errors
 /// What is in the way.
-pub fn freeze(entries: &[String], view: &View, pools: &[Pool], allowed: Permissions, generation: i64, now: Timestamp) -> Result<Batch, Blocked> {
+pub fn freeze(
+    entries: &[String],
+    view: &View,
+    pools: &[Pool],
+    allowed: Permissions,
+    generation: i64,
+    now: Timestamp,
+) -> Result<Batch, Blocked> {
     check(view, pools, allowed)?;
     let mut nodes: Vec<BatchNode> = Vec::new();
     for pod in pools.iter().flat_map(|pool| &pool.pods) {
@@ -183,7 +187,8 @@ pub fn freeze(entries: &[String], view: &View, pools: &[Pool], allowed: Permissi
         }));
     }
     nodes.sort_by_key(|node| (node.id == view.master, node.pod.clone()));
-    let identity: Vec<&str> = entries.iter().map(String::as_str).chain(nodes.iter().map(|node| node.pod_uid.as_str())).collect();
+    let identity: Vec<&str> =
+        entries.iter().map(String::as_str).chain(nodes.iter().map(|node| node.pod_uid.as_str())).collect();
     Ok(Batch {
         id: short_hash(identity.join("\n").as_bytes()),
         entries: entries.to_vec(),
@@ -215,7 +220,12 @@ fn check(view: &View, pools: &[Pool], allowed: Permissions) -> Result<(), Blocke
     }
     let masters = view.nodes.iter().filter(|node| node.master_eligible).count();
     if masters < 3 {
-        return blocked("TooFewMasters", format!("the cluster has {masters} master-eligible nodes: with fewer than 3 a restart makes it unavailable. Add nodes, or set allowlist.allowUnavailable"));
+        return blocked(
+            "TooFewMasters",
+            format!(
+                "the cluster has {masters} master-eligible nodes: with fewer than 3 a restart makes it unavailable. Add nodes, or set allowlist.allowUnavailable"
+            ),
+        );
     }
     Ok(())
 }
@@ -226,13 +236,24 @@ fn check_pool(pool: &Pool) -> Result<(), Blocked> {
         return blocked("StatefulSetNotFound", format!("StatefulSet {name} (provider.statefulSets) does not exist"));
     };
     if let Some(owner) = &pool.owner {
-        return blocked("ConfigOwned", format!("ConfigMap {} is applied by {owner}, which would undo an edit: the line must be committed there", pool.config));
+        return blocked(
+            "ConfigOwned",
+            format!(
+                "ConfigMap {} is applied by {owner}, which would undo an edit: the line must be committed there",
+                pool.config
+            ),
+        );
     }
     if let Err(why) = &pool.entries {
         return blocked("ConfigNotEditable", format!("ConfigMap {}: {why}", pool.config));
     }
     if pool.rolling_out {
-        return blocked("RolloutPending", format!("StatefulSet {name} has a rollout of its own that is not finished (updateRevision and currentRevision differ): restarting pods now would release it"));
+        return blocked(
+            "RolloutPending",
+            format!(
+                "StatefulSet {name} has a rollout of its own that is not finished (updateRevision and currentRevision differ): restarting pods now would release it"
+            ),
+        );
     }
     let ready = pool.pods.iter().filter(|pod| pod.ready).count();
     if i64::from(replicas) != ready as i64 || pool.pods.len() != ready {
@@ -243,17 +264,36 @@ fn check_pool(pool: &Pool) -> Result<(), Blocked> {
 
 fn check_membership(view: &View, pools: &[Pool]) -> Result<(), Blocked> {
     let pods: Vec<&Pod> = pools.iter().flat_map(|pool| &pool.pods).collect();
-    let strangers: Vec<_> = view.nodes.iter().filter(|node| !pods.iter().any(|pod| pod.ip.as_ref() == Some(&node.ip))).map(|node| node.name.as_str()).collect();
+    let strangers: Vec<_> = view
+        .nodes
+        .iter()
+        .filter(|node| !pods.iter().any(|pod| pod.ip.as_ref() == Some(&node.ip)))
+        .map(|node| node.name.as_str())
+        .collect();
     if !strangers.is_empty() || pods.len() != view.nodes.len() {
         return blocked(
             "NodesNotManaged",
-            format!("the cluster has {} nodes, provider.statefulSets {} pods; nodes without a pod there: [{}]. Name every node pool", view.nodes.len(), pods.len(), strangers.join(", ")),
+            format!(
+                "the cluster has {} nodes, provider.statefulSets {} pods; nodes without a pod there: [{}]. Name every node pool",
+                view.nodes.len(),
+                pods.len(),
+                strangers.join(", ")
+            ),
         );
     }
-    for (pod, node) in pods.iter().filter_map(|pod| Some((pod, view.nodes.iter().find(|node| Some(&node.ip) == pod.ip.as_ref())?))) {
+    for (pod, node) in
+        pods.iter().filter_map(|pod| Some((pod, view.nodes.iter().find(|node| Some(&node.ip) == pod.ip.as_ref())?)))
+    {
         let durable = |path: &String| pod.durable_paths.iter().any(|mount| is_below(path, mount));
         if !node.path_data.iter().all(durable) {
-            return blocked("EphemeralData", format!("pod {} keeps its data ({}) on a volume that does not survive it: a restart would lose it. Use a volumeClaimTemplate", pod.name, node.path_data.join(", ")));
+            return blocked(
+                "EphemeralData",
+                format!(
+                    "pod {} keeps its data ({}) on a volume that does not survive it: a restart would lose it. Use a volumeClaimTemplate",
+                    pod.name,
+                    node.path_data.join(", ")
+                ),
+            );
         }
     }
     Ok(())
@@ -266,7 +306,13 @@ fn is_below(path: &str, mount: &str) -> bool {
 /// Indices that have a primary (on `node`, if given) without a started replica on another node.
 fn without_replica(view: &View, node: Option<&str>) -> BTreeSet<String> {
     let elsewhere = |primary: &Shard| {
-        view.shards.iter().any(|copy| !copy.primary && copy.started && copy.index == primary.index && copy.number == primary.number && copy.node != primary.node)
+        view.shards.iter().any(|copy| {
+            !copy.primary
+                && copy.started
+                && copy.index == primary.index
+                && copy.number == primary.number
+                && copy.node != primary.node
+        })
     };
     let concerned = |shard: &&Shard| shard.primary && (node.is_none() || shard.node.as_deref() == node);
     view.shards.iter().filter(concerned).filter(|shard| !elsewhere(shard)).map(|shard| shard.index.clone()).collect()
@@ -277,7 +323,10 @@ fn lonely_message(indices: &BTreeSet<String>) -> Blocked {
     let more = if indices.len() > NAMED { format!(" and {} more", indices.len() - NAMED) } else { String::new() };
     Blocked {
         reason: "IndexWithoutReplica",
-        message: format!("a restart would make these indices unavailable, as they have a shard without a started replica: {}{more}. Give them a replica, or set allowlist.allowUnavailable", named.join(", ")),
+        message: format!(
+            "a restart would make these indices unavailable, as they have a shard without a started replica: {}{more}. Give them a replica, or set allowlist.allowUnavailable",
+            named.join(", ")
+        ),
     }
 }
 
@@ -320,7 +369,10 @@ impl Run<'_> {
         let Some(view) = &self.seen.view else { return self.doing("Draining", "the cluster can't be reached".into()) };
         if !self.allowed.interrupt && (!self.seen.copies.is_empty() || view.tasks > 0) {
             let names = self.seen.copies.join(", ");
-            let message = format!("waiting for {} running reindex tasks to end before the restart [{names}]", view.tasks.max(self.seen.copies.len()));
+            let message = format!(
+                "waiting for {} running reindex tasks to end before the restart [{names}]",
+                view.tasks.max(self.seen.copies.len())
+            );
             return self.doing("Draining", message);
         }
         self.batch.phase = BatchPhase::Editing;
@@ -332,7 +384,8 @@ impl Run<'_> {
         if self.has_entries() {
             self.batch.phase = BatchPhase::Restarting;
             self.batch.edited_at = Some(Time(self.now));
-            return self.doing("Restarting", "the configuration holds the entries; restarting the nodes one by one".into());
+            return self
+                .doing("Restarting", "the configuration holds the entries; restarting the nodes one by one".into());
         }
         let Some(view) = &self.seen.view else { return self.doing("Editing", "the cluster can't be reached".into()) };
         if let Err(doing) = check(view, &self.seen.pools, self.allowed) {
@@ -348,7 +401,9 @@ impl Run<'_> {
 
     /// Entries that no pool's configuration holds: what a person had put there already is theirs.
     fn missing_everywhere(&self) -> Vec<String> {
-        let held = |entry: &String| self.seen.pools.iter().any(|pool| pool.entries.as_ref().is_ok_and(|held| held.contains(entry)));
+        let held = |entry: &String| {
+            self.seen.pools.iter().any(|pool| pool.entries.as_ref().is_ok_and(|held| held.contains(entry)))
+        };
         self.batch.entries.iter().filter(|entry| !held(entry)).cloned().collect()
     }
 
@@ -372,7 +427,9 @@ impl Run<'_> {
         if let Some(borrowed) = self.batch.borrowed.clone() {
             return self.with(Effect::GiveBack(borrowed), "Restarting", "putting shard allocation back".into());
         }
-        let Some(view) = &self.seen.view else { return self.doing("Restarting", "the cluster can't be reached".into()) };
+        let Some(view) = &self.seen.view else {
+            return self.doing("Restarting", "the cluster can't be reached".into());
+        };
         if let Some(message) = self.unsettled(view) {
             return self.doing("Restarting", message);
         }
@@ -392,13 +449,18 @@ impl Run<'_> {
             return Some(format!("{} of {} nodes are there", view.nodes.len(), self.batch.nodes.len()));
         }
         if view.moving > 0 || view.unassigned > i64::from(self.batch.unassigned_before) {
-            return Some(format!("waiting for shards: {} on the move, {} unassigned ({} before)", view.moving, view.unassigned, self.batch.unassigned_before));
+            return Some(format!(
+                "waiting for shards: {} on the move, {} unassigned ({} before)",
+                view.moving, view.unassigned, self.batch.unassigned_before
+            ));
         }
         None
     }
 
     fn begin_node(mut self, at: usize) -> Step {
-        let Some(view) = &self.seen.view else { return self.doing("Restarting", "the cluster can't be reached".into()) };
+        let Some(view) = &self.seen.view else {
+            return self.doing("Restarting", "the cluster can't be reached".into());
+        };
         let node = self.batch.nodes[at].clone();
         let loaded = view.nodes.iter().find(|seen| seen.id == node.id);
         if loaded.is_some_and(|seen| self.batch.entries.iter().all(|entry| covers(&seen.allowlist, entry))) {
@@ -412,7 +474,8 @@ impl Run<'_> {
         }
         let masters = view.nodes.iter().filter(|node| node.master_eligible).count();
         let votes = loaded.is_some_and(|seen| seen.master_eligible);
-        let borrowed = Borrowed { allocation_enable: view.allocation_enable.clone(), voting_exclusion: masters == 2 && votes };
+        let borrowed =
+            Borrowed { allocation_enable: view.allocation_enable.clone(), voting_exclusion: masters == 2 && votes };
         self.batch.borrowed = Some(borrowed.clone());
         let begun = &mut self.batch.nodes[at];
         begun.state = NodeState::Restarting;
@@ -429,7 +492,11 @@ impl Run<'_> {
         let node = self.batch.nodes[at].clone();
         let begun = node.started_at.as_ref().map_or(self.now, |time| time.0);
         if self.now.duration_since(begun) >= NODE_DEADLINE {
-            return self.roll_back(&format!("node {} was not back after {} minutes", node.name, NODE_DEADLINE.as_mins()));
+            return self.roll_back(&format!(
+                "node {} was not back after {} minutes",
+                node.name,
+                NODE_DEADLINE.as_mins()
+            ));
         }
         let message = self.progress(at);
         let pod = self.seen.pools.iter().flat_map(|pool| &pool.pods).find(|pod| pod.name == node.pod);
@@ -447,7 +514,8 @@ impl Run<'_> {
     /// The pod is back: is it the same node, with the entries?
     fn judge_node(mut self, at: usize, ip: Option<String>, message: String) -> Step {
         let node = &self.batch.nodes[at];
-        let back = self.seen.view.as_ref().and_then(|view| view.nodes.iter().find(|seen| Some(&seen.ip) == ip.as_ref()));
+        let back =
+            self.seen.view.as_ref().and_then(|view| view.nodes.iter().find(|seen| Some(&seen.ip) == ip.as_ref()));
         match back {
             None => self.doing("Restarting", message),
             Some(seen) if seen.id != node.id => {
@@ -455,7 +523,10 @@ impl Run<'_> {
                 self.roll_back(&why)
             }
             Some(seen) if !self.batch.entries.iter().all(|entry| covers(&seen.allowlist, entry)) => {
-                let why = format!("node {} came back without the entries: it does not read the ConfigMap that provider.statefulSets names", node.name);
+                let why = format!(
+                    "node {} came back without the entries: it does not read the ConfigMap that provider.statefulSets names",
+                    node.name
+                );
                 self.roll_back(&why)
             }
             Some(_) => {

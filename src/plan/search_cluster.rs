@@ -5,7 +5,8 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::{
-    AllowlistStatus, BatchPhase, allowlist::MAX_ENTRIES, SearchCluster, SearchClusterStatus,
+    AllowlistStatus, BatchPhase, SearchCluster, SearchClusterStatus,
+    allowlist::MAX_ENTRIES,
     conditions::{self, ALLOWLIST_READY, READY, RECONCILING, STALLED, State},
     search_cluster::Management,
 };
@@ -134,9 +135,11 @@ impl<'a> Plan<'a> {
                 self.status.health = Some(reached.health.clone());
                 let mut effective = allowlist::effective(&reached.loaded);
                 // What is beyond the list's end waits for the next batch.
-                let pending = seen.wanted.iter().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect();
+                let pending =
+                    seen.wanted.iter().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect();
                 // Those that Reindexes need stay in the list, whatever else is on a long one.
-                effective.sort_by_key(|entry| !seen.wanted.iter().any(|wanted| covers(std::slice::from_ref(entry), wanted)));
+                effective
+                    .sort_by_key(|entry| !seen.wanted.iter().any(|wanted| covers(std::slice::from_ref(entry), wanted)));
                 effective.truncate(MAX_ENTRIES);
                 let allowlist = self.allowlist();
                 allowlist.key = allowlist::key(&reached.distribution, reached.major).to_owned();
@@ -165,33 +168,54 @@ impl<'a> Plan<'a> {
         let pending = self.allowlist().pending.clone();
         self.allowlist().instruction = None;
         if pending.is_empty() {
-            return self.condition(ALLOWLIST_READY, State::True, "Effective", "every entry that Reindexes need is loaded by every node");
+            return self.condition(
+                ALLOWLIST_READY,
+                State::True,
+                "Effective",
+                "every entry that Reindexes need is loaded by every node",
+            );
         }
         if let Some(other) = &seen.managed_by {
-            let message = format!("SearchCluster {other} stands for the same cluster, is older, and manages its allowlist");
+            let message =
+                format!("SearchCluster {other} stands for the same cluster, is older, and manages its allowlist");
             return self.hold(false, "ManagedByAnother", &message);
         }
-        let failed = self.allowlist().batch.clone().filter(|batch| batch.phase == BatchPhase::Failed && batch.generation == self.generation);
+        let failed = self
+            .allowlist()
+            .batch
+            .clone()
+            .filter(|batch| batch.phase == BatchPhase::Failed && batch.generation == self.generation);
         if let Some(batch) = failed {
             let why = batch.message.unwrap_or_default();
-            let message = format!("the restart was stopped and put back: {why}. It is tried again after the next edit of this SearchCluster's spec");
+            let message = format!(
+                "the restart was stopped and put back: {why}. It is tried again after the next edit of this SearchCluster's spec"
+            );
             return self.hold(true, "RestartFailed", &message);
         }
-        if self.cluster.spec.allowlist.management == Management::Verify || self.cluster.spec.provider.stateful_sets.is_none() {
+        if self.cluster.spec.allowlist.management == Management::Verify
+            || self.cluster.spec.provider.stateful_sets.is_none()
+        {
             self.instruct();
-            let message = "a person must add the missing entries to the configuration of every node and restart them one by one";
+            let message =
+                "a person must add the missing entries to the configuration of every node and restart them one by one";
             return self.hold(false, "VerifyOnly", message);
         }
         match &seen.close {
-            Some(Ok(Close { view: Some(view), pools, .. })) => match restart::freeze(&pending, view, pools, self.permissions(), self.generation, self.now) {
-                Ok(batch) => {
-                    let message = format!("adding {} and restarting {} nodes one by one", batch.entries.join(", "), batch.nodes.len());
-                    self.note(false, "AllowlistChangeBegun", &message);
-                    self.allowlist().batch = Some(batch);
-                    self.hold(false, "Draining", &message);
+            Some(Ok(Close { view: Some(view), pools, .. })) => {
+                match restart::freeze(&pending, view, pools, self.permissions(), self.generation, self.now) {
+                    Ok(batch) => {
+                        let message = format!(
+                            "adding {} and restarting {} nodes one by one",
+                            batch.entries.join(", "),
+                            batch.nodes.len()
+                        );
+                        self.note(false, "AllowlistChangeBegun", &message);
+                        self.allowlist().batch = Some(batch);
+                        self.hold(false, "Draining", &message);
+                    }
+                    Err(blocked) => self.refuse(&blocked),
                 }
-                Err(blocked) => self.refuse(&blocked),
-            },
+            }
             Some(Err(trouble)) => self.hold(true, trouble.reason, &trouble.message),
             Some(Ok(_)) | None => self.hold(false, "Pending", "the change of the allowlist is being prepared"),
         }
@@ -208,7 +232,8 @@ impl<'a> Plan<'a> {
     /// The exact text for a person.
     fn instruct(&mut self) {
         let sets = self.cluster.spec.provider.stateful_sets.iter().flatten();
-        let places: Vec<_> = sets.map(|pool| format!("key {} of ConfigMap {}", pool.config_map.key, pool.config_map.name)).collect();
+        let places: Vec<_> =
+            sets.map(|pool| format!("key {} of ConfigMap {}", pool.config_map.key, pool.config_map.name)).collect();
         let allowlist = self.allowlist();
         let line = allowlist::line(&allowlist.key, &allowlist.effective, &allowlist.pending);
         allowlist.instruction = Some(match places.is_empty() {
@@ -225,7 +250,8 @@ impl<'a> Plan<'a> {
             None => return,
         };
         let deleting = self.cluster.metadata.deletion_timestamp.is_some();
-        let look = Seen { view: close.view.clone(), pools: close.pools.clone(), copies: close.copies.clone(), deleting };
+        let look =
+            Seen { view: close.view.clone(), pools: close.pools.clone(), copies: close.copies.clone(), deleting };
         let step = restart::advance(&batch, &look, self.permissions(), self.now);
         self.tell(&batch, step.batch.as_ref(), &step.doing);
         if let Some(done) = step.batch.as_ref().filter(|batch| batch.phase == BatchPhase::Done) {
@@ -246,7 +272,11 @@ impl<'a> Plan<'a> {
 
     fn tell(&mut self, before: &crate::api::Batch, after: Option<&crate::api::Batch>, doing: &Blocked) {
         let Some(after) = after else { return };
-        let begun = after.nodes.iter().zip(&before.nodes).any(|(now, then)| now.state != then.state && now.started_at != then.started_at);
+        let begun = after
+            .nodes
+            .iter()
+            .zip(&before.nodes)
+            .any(|(now, then)| now.state != then.state && now.started_at != then.started_at);
         if after.phase != before.phase || begun {
             self.note(after.phase == BatchPhase::RollingBack, doing.reason, &doing.message);
         }

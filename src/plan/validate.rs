@@ -119,7 +119,8 @@ pub fn validate(reindex: &Reindex, facts: &Facts) -> Result<Validated, Vec<Findi
     findings.extend(trouble(&facts.source_index));
     findings.extend(trouble(&facts.destination_exists));
     findings.extend(check_source_index(reindex, facts));
-    let same = source.zip(destination).is_some_and(|(source, destination)| source.uuid == destination.uuid) && is_same_index(reindex, facts);
+    let same = source.zip(destination).is_some_and(|(source, destination)| source.uuid == destination.uuid)
+        && is_same_index(reindex, facts);
     if same {
         let index = &reindex.spec.source.index;
         findings.push(terminal("SameIndex", format!("source and destination are the same index of the same cluster ({index}): name another destination.index")));
@@ -134,7 +135,12 @@ pub fn validate(reindex: &Reindex, facts: &Facts) -> Result<Validated, Vec<Findi
     }
 }
 
-fn pinned(source: &ClusterFacts, destination: &ClusterFacts, indices: &[PinnedIndex], remote: &RemoteAddress) -> Validated {
+fn pinned(
+    source: &ClusterFacts,
+    destination: &ClusterFacts,
+    indices: &[PinnedIndex],
+    remote: &RemoteAddress,
+) -> Validated {
     Validated {
         source: PinnedSource {
             cluster_uuid: source.uuid.clone(),
@@ -142,7 +148,11 @@ fn pinned(source: &ClusterFacts, destination: &ClusterFacts, indices: &[PinnedIn
             indices: indices.iter().take(NAMED_INDICES).cloned().collect(),
             remote: remote.url.clone(),
         },
-        destination: PinnedDestination { cluster_uuid: destination.uuid.clone(), version: destination.version.clone(), index_uuid: None },
+        destination: PinnedDestination {
+            cluster_uuid: destination.uuid.clone(),
+            version: destination.version.clone(),
+            index_uuid: None,
+        },
     }
 }
 
@@ -174,18 +184,28 @@ fn check_source_index(reindex: &Reindex, facts: &Facts) -> Vec<Finding> {
         None => vec![],
         Some(SourceIndex::Absent) => vec![surrounding(&Trouble {
             reason: "SourceIndexNotFound",
-            message: format!("the source has no index, alias or data stream {name}: create it, or correct source.index in a new Reindex"),
+            message: format!(
+                "the source has no index, alias or data stream {name}: create it, or correct source.index in a new Reindex"
+            ),
         })],
         Some(SourceIndex::Found { without_source, mappings_differ, indices }) => {
             let mut findings = vec![];
             if !without_source.is_empty() {
                 let names = without_source.join(", ");
-                findings.push(terminal("SourceDisabled", format!("_source is disabled or filtered in the mapping of {names}: the documents can't be read whole")));
+                findings.push(terminal(
+                    "SourceDisabled",
+                    format!(
+                        "_source is disabled or filtered in the mapping of {names}: the documents can't be read whole"
+                    ),
+                ));
             }
             if *mappings_differ && reindex.spec.destination.mappings.is_none() {
                 findings.push(terminal(
                     "MappingsDiffer",
-                    format!("{name} stands for {} indices whose mappings differ: give destination.mappings", indices.len()),
+                    format!(
+                        "{name} stands for {} indices whose mappings differ: give destination.mappings",
+                        indices.len()
+                    ),
                 ));
             }
             findings
@@ -198,7 +218,9 @@ fn check_destination_index(reindex: &Reindex, facts: &Facts) -> Option<Finding> 
     if let Some(other) = &facts.busy_with {
         return Some(surrounding(&Trouble {
             reason: "DestinationBusy",
-            message: format!("Reindex {other} has the same destination index {index} and came first: it must end before this one can begin"),
+            message: format!(
+                "Reindex {other} has the same destination index {index} and came first: it must end before this one can begin"
+            ),
         }));
     }
     (reached(&facts.destination_exists) == Some(&true)).then(|| {
@@ -212,7 +234,8 @@ fn check_destination_index(reindex: &Reindex, facts: &Facts) -> Option<Finding> 
 fn is_same_index(reindex: &Reindex, facts: &Facts) -> bool {
     let (source, destination) = (&reindex.spec.source.index, &reindex.spec.destination.index);
     let behind = |indices: &[PinnedIndex]| indices.iter().any(|index| &index.name == destination);
-    source == destination || matches!(reached(&facts.source_index), Some(SourceIndex::Found { indices, .. }) if behind(indices))
+    source == destination
+        || matches!(reached(&facts.source_index), Some(SourceIndex::Found { indices, .. }) if behind(indices))
 }
 
 fn reached<T>(seen: &Option<Seen<T>>) -> Option<&T> {

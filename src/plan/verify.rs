@@ -1,7 +1,7 @@
 //! Whether the copy is complete.
 
-use crate::api::reindex_status::{Checkpoint, CopyResult, Verdict, VerificationResult};
 use crate::api::reindex::VerificationLevel;
+use crate::api::reindex_status::{Checkpoint, CopyResult, Verdict, VerificationResult};
 
 use super::spec_hash::short_hash;
 

@@ -49,12 +49,8 @@ impl FromStr for Version {
     type Err = InvalidVersion;
 
     fn from_str(text: &str) -> Result<Self, InvalidVersion> {
-        let end = text
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(text.len());
-        let mut numbers = text[..end]
-            .split('.')
-            .map(|number| number.parse::<u32>().map_err(|_| InvalidVersion));
+        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let mut numbers = text[..end].split('.').map(|number| number.parse::<u32>().map_err(|_| InvalidVersion));
         Ok(Self {
             major: numbers.next().ok_or(InvalidVersion)??,
             minor: numbers.next().ok_or(InvalidVersion)??,
@@ -132,17 +128,13 @@ impl NodeInfo {
     /// Whether it can be elected master.
     #[must_use]
     pub fn is_master_eligible(&self) -> bool {
-        self.roles
-            .iter()
-            .any(|role| role == "master" || role == "cluster_manager")
+        self.roles.iter().any(|role| role == "master" || role == "cluster_manager")
     }
 
     /// Whether it holds shards.
     #[must_use]
     pub fn is_data(&self) -> bool {
-        self.roles
-            .iter()
-            .any(|role| role == "data" || role.starts_with("data_"))
+        self.roles.iter().any(|role| role == "data" || role.starts_with("data_"))
     }
 }
 
@@ -183,14 +175,10 @@ impl SearchClient {
         if answer.cluster_uuid == "_na_" {
             return Err(SearchError::NotFormed);
         }
-        let version = answer
-            .version
-            .number
-            .parse()
-            .map_err(|error: InvalidVersion| SearchError::Decode {
-                what: "info",
-                source: serde::de::Error::custom(error),
-            })?;
+        let version = answer.version.number.parse().map_err(|error: InvalidVersion| SearchError::Decode {
+            what: "info",
+            source: serde::de::Error::custom(error),
+        })?;
         Ok(ClusterInfo {
             cluster_name: answer.cluster_name,
             cluster_uuid: answer.cluster_uuid,
@@ -207,9 +195,7 @@ impl SearchClient {
     /// # Errors
     /// 503 while there is no master.
     pub async fn health(&self) -> Result<Health, SearchError> {
-        self.call(Method::GET, "health", &["_cluster", "health"])
-            .json()
-            .await
+        self.call(Method::GET, "health", &["_cluster", "health"]).json().await
     }
 
     /// Every node that is in the cluster, by id (`GET _nodes/settings`). A node that is away is not in it.
@@ -238,15 +224,10 @@ impl SearchClient {
             #[serde(default)]
             settings: Value,
         }
-        let answer: Answer = self
-            .call(Method::GET, "nodes", &["_nodes", "settings"])
-            .query("flat_settings", "true")
-            .json()
-            .await?;
+        let answer: Answer =
+            self.call(Method::GET, "nodes", &["_nodes", "settings"]).query("flat_settings", "true").json().await?;
         if answer.summary.failed > 0 {
-            return Err(SearchError::IncompleteNodes {
-                failed: answer.summary.failed,
-            });
+            return Err(SearchError::IncompleteNodes { failed: answer.summary.failed });
         }
         Ok(answer
             .nodes
@@ -256,10 +237,7 @@ impl SearchClient {
                 name: node.name,
                 ip: node.ip,
                 roles: node.roles,
-                allowlist: list_setting(
-                    &node.settings,
-                    &["reindex.remote.allowlist", "reindex.remote.whitelist"],
-                ),
+                allowlist: list_setting(&node.settings, &["reindex.remote.allowlist", "reindex.remote.whitelist"]),
                 path_data: list_setting(&node.settings, &["path.data"]),
             })
             .collect())
@@ -278,18 +256,9 @@ impl SearchClient {
             #[serde(default)]
             cluster_manager_node: Option<String>,
         }
-        let answer: Answer = self
-            .call(
-                Method::GET,
-                "elected master",
-                &["_cluster", "state", "master_node"],
-            )
-            .json()
-            .await?;
-        answer
-            .master_node
-            .or(answer.cluster_manager_node)
-            .ok_or(SearchError::NotFormed)
+        let answer: Answer =
+            self.call(Method::GET, "elected master", &["_cluster", "state", "master_node"]).json().await?;
+        answer.master_node.or(answer.cluster_manager_node).ok_or(SearchError::NotFormed)
     }
 
     /// Every copy of every shard (`GET _cat/shards`), hidden indices included.
@@ -340,10 +309,5 @@ fn list_setting(settings: &Value, keys: &[&str]) -> Vec<String> {
         Value::String(text) => text.split(',').collect(),
         _ => Vec::new(),
     };
-    entries
-        .into_iter()
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-        .map(str::to_owned)
-        .collect()
+    entries.into_iter().map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
 }

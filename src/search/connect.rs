@@ -69,10 +69,7 @@ impl fmt::Debug for Connection {
 
 impl fmt::Debug for BasicAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BasicAuth")
-            .field("username", &self.username)
-            .field("password", &"[redacted]")
-            .finish()
+        f.debug_struct("BasicAuth").field("username", &self.username).field("password", &"[redacted]").finish()
     }
 }
 
@@ -102,10 +99,7 @@ pub struct SearchClient {
 
 impl fmt::Debug for SearchClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SearchClient")
-            .field("base", &self.base.as_str())
-            .field("basic", &self.basic)
-            .finish()
+        f.debug_struct("SearchClient").field("base", &self.base.as_str()).field("basic", &self.basic).finish()
     }
 }
 
@@ -124,9 +118,7 @@ impl SearchClient {
         }
         let (base, resolver) = address(connection)?;
         Ok(SearchClient {
-            http: builder(connection, resolver.clone())?
-                .build()
-                .map_err(SearchError::build)?,
+            http: builder(connection, resolver.clone())?.build().map_err(SearchError::build)?,
             http_unpooled: builder(connection, resolver)?
                 .pool_max_idle_per_host(0)
                 .build()
@@ -145,20 +137,13 @@ fn address(connection: &Connection) -> Result<(Url, Option<ResolveAs>), SearchEr
         return Err(invalid("its scheme is neither http nor https"));
     }
     if !endpoint.username().is_empty() || endpoint.password().is_some() {
-        return Err(invalid(
-            "it carries a user or a password, which belong into a Secret",
-        ));
+        return Err(invalid("it carries a user or a password, which belong into a Secret"));
     }
     if endpoint.query().is_some() || endpoint.fragment().is_some() {
         return Err(invalid("it carries a query or a fragment"));
     }
     let mut base = endpoint.clone();
-    let Some(name) = connection
-        .tls
-        .server_name
-        .as_deref()
-        .filter(|_| endpoint.scheme() == "https")
-    else {
+    let Some(name) = connection.tls.server_name.as_deref().filter(|_| endpoint.scheme() == "https") else {
         return Ok((base, None));
     };
     if !matches!(Host::parse(name), Ok(Host::Domain(_))) {
@@ -170,15 +155,11 @@ fn address(connection: &Connection) -> Result<(Url, Option<ResolveAs>), SearchEr
         Some(Host::Ipv6(ip)) => Target::Ip(ip.into()),
         None => return Err(invalid("it has no host")),
     };
-    base.set_host(Some(name))
-        .map_err(|_| invalid("the server name is not a DNS name"))?;
+    base.set_host(Some(name)).map_err(|_| invalid("the server name is not a DNS name"))?;
     Ok((base, Some(ResolveAs(target))))
 }
 
-fn builder(
-    connection: &Connection,
-    resolver: Option<ResolveAs>,
-) -> Result<reqwest::ClientBuilder, SearchError> {
+fn builder(connection: &Connection, resolver: Option<ResolveAs>) -> Result<reqwest::ClientBuilder, SearchError> {
     let tls = &connection.tls;
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("reindex-operator/", env!("CARGO_PKG_VERSION")))
@@ -238,8 +219,7 @@ impl Resolve for ResolveAs {
             Ok(match target {
                 Target::Ip(ip) => Box::new(std::iter::once(SocketAddr::new(ip, 0))) as Addrs,
                 Target::Name(host) => {
-                    let found: Vec<SocketAddr> =
-                        tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+                    let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
                     Box::new(found.into_iter())
                 }
             })

@@ -178,9 +178,7 @@ impl SearchError {
     #[must_use]
     pub fn rejection(&self) -> Option<&Rejection> {
         match self {
-            Self::Unauthorized(rejection)
-            | Self::Forbidden(rejection)
-            | Self::Status(rejection) => Some(rejection),
+            Self::Unauthorized(rejection) | Self::Forbidden(rejection) | Self::Status(rejection) => Some(rejection),
             _ => None,
         }
     }
@@ -203,8 +201,7 @@ impl SearchError {
     /// It exists already, or somebody else was faster: 409, or 400 `resource_already_exists_exception`.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        self.rejection()
-            .is_some_and(|r| r.status == 409 || r.has_kind("resource_already_exists_exception"))
+        self.rejection().is_some_and(|r| r.status == 409 || r.has_kind("resource_already_exists_exception"))
     }
 
     /// 401 or 403.
@@ -216,10 +213,7 @@ impl SearchError {
     /// No answer at all: DNS, connection, timeout, or broken off. TLS is [`is_untrusted`](Self::is_untrusted).
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        matches!(
-            self,
-            Self::Connect(_) | Self::Timeout(_) | Self::Interrupted(_)
-        )
+        matches!(self, Self::Connect(_) | Self::Timeout(_) | Self::Interrupted(_))
     }
 
     /// The TLS handshake failed.
@@ -341,10 +335,7 @@ fn find_cause<T>(
     if let Some(found) = pick(error) {
         return Some(found);
     }
-    if let Some(inner) = error
-        .downcast_ref::<std::io::Error>()
-        .and_then(std::io::Error::get_ref)
-    {
+    if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
         return find_cause(inner, pick);
     }
     find_cause(error.source()?, pick)
@@ -356,9 +347,7 @@ fn tls_fault(error: &reqwest::Error) -> Option<TlsFault> {
         Some(match cause.downcast_ref::<rustls::Error>()? {
             rustls::Error::InvalidCertificate(problem) => match problem {
                 Certificate::UnknownIssuer => TlsFault::UnknownIssuer,
-                Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-                    TlsFault::WrongName
-                }
+                Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => TlsFault::WrongName,
                 Certificate::Expired
                 | Certificate::ExpiredContext { .. }
                 | Certificate::NotValidYet
@@ -375,35 +364,19 @@ fn connect_cause(error: &reqwest::Error) -> Option<&'static str> {
     if error.is_dns() {
         return Some("its name could not be resolved");
     }
-    find_cause(
-        error,
-        &|cause| match cause.downcast_ref::<std::io::Error>()?.kind() {
-            ErrorKind::ConnectionRefused => Some("the connection was refused"),
-            ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => {
-                Some("the connection was reset")
-            }
-            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-                Some("there is no route to it")
-            }
-            ErrorKind::TimedOut => Some("it did not answer"),
-            _ => None,
-        },
-    )
+    find_cause(error, &|cause| match cause.downcast_ref::<std::io::Error>()?.kind() {
+        ErrorKind::ConnectionRefused => Some("the connection was refused"),
+        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => Some("the connection was reset"),
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Some("there is no route to it"),
+        ErrorKind::TimedOut => Some("it did not answer"),
+        _ => None,
+    })
 }
 
 /// The text on one line: control characters become spaces, what is longer is cut and ends in `…`.
 pub(super) fn bounded(text: &str, limit: usize) -> String {
-    let mut line: String = text
-        .chars()
-        .take(limit)
-        .map(|c| {
-            if c.is_control() || is_bidi_control(c) {
-                ' '
-            } else {
-                c
-            }
-        })
-        .collect();
+    let mut line: String =
+        text.chars().take(limit).map(|c| if c.is_control() || is_bidi_control(c) { ' ' } else { c }).collect();
     if text.chars().nth(limit).is_some() {
         line.pop();
         line.push('…');

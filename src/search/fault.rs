@@ -40,10 +40,7 @@ pub(super) struct Evidence {
 
 /// `type` of an error's root cause, or of the error itself.
 fn root_kind(error: &Value) -> Option<String> {
-    error["root_cause"][0]["type"]
-        .as_str()
-        .or(error["type"].as_str())
-        .map(str::to_owned)
+    error["root_cause"][0]["type"].as_str().or(error["type"].as_str()).map(str::to_owned)
 }
 
 impl Evidence {
@@ -79,21 +76,12 @@ impl Evidence {
     /// A stored task error has no status of its own; the source's is in the text, as the status line of the HTTP
     /// exchange or inside the body that is quoted behind `body=`.
     fn read_reason(&mut self, reason: &str) {
-        let status_line = reason
-            .split("status line [HTTP/")
-            .skip(1)
-            .filter_map(|rest| rest.split([' ', ']']).nth(1));
-        self.remote_statuses
-            .extend(status_line.filter_map(|code| code.parse::<u16>().ok()));
+        let status_line = reason.split("status line [HTTP/").skip(1).filter_map(|rest| rest.split([' ', ']']).nth(1));
+        self.remote_statuses.extend(status_line.filter_map(|code| code.parse::<u16>().ok()));
         if let Some(start) = reason.find("body={") {
-            let mut quoted = serde_json::Deserializer::from_str(&reason[start + "body=".len()..])
-                .into_iter::<Value>();
+            let mut quoted = serde_json::Deserializer::from_str(&reason[start + "body=".len()..]).into_iter::<Value>();
             if let Some(Ok(body)) = quoted.next() {
-                self.remote_statuses.extend(
-                    body["status"]
-                        .as_u64()
-                        .and_then(|status| u16::try_from(status).ok()),
-                );
+                self.remote_statuses.extend(body["status"].as_u64().and_then(|status| u16::try_from(status).ok()));
                 collect_kinds(&body["error"], &mut self.kinds);
                 self.root_kind = root_kind(&body["error"]).or(self.root_kind.take());
             }
@@ -106,9 +94,7 @@ impl Evidence {
     }
 
     fn any_reason(&self, texts: &[&str]) -> bool {
-        self.reasons
-            .iter()
-            .any(|reason| texts.iter().any(|text| reason.contains(text)))
+        self.reasons.iter().any(|reason| texts.iter().any(|text| reason.contains(text)))
     }
 
     /// The fault that the evidence shows. The order matters: a cause that needs a person is found before the loss of a
@@ -137,17 +123,10 @@ impl Evidence {
         {
             return Fault::Untrusted;
         }
-        if self
-            .remote_statuses
-            .iter()
-            .any(|status| matches!(status, 401 | 403))
-        {
+        if self.remote_statuses.iter().any(|status| matches!(status, 401 | 403)) {
             return Fault::Unauthorized;
         }
-        if self
-            .remote_statuses
-            .iter()
-            .any(|status| matches!(status, 429 | 500..))
+        if self.remote_statuses.iter().any(|status| matches!(status, 429 | 500..))
             || self.any_kind(TRANSIENT)
             || self.any_reason(&["too many scroll contexts", "TOO_MANY_REQUESTS"])
         {
@@ -207,29 +186,17 @@ const TRANSIENT: &[&str] = &[
 
 /// The loss of a connection, with our words for it. The more exact ones come first.
 const NETWORK: &[(&str, &str)] = &[
-    (
-        "unknown_host_exception",
-        "its host name could not be resolved",
-    ),
-    (
-        "unresolved_address_exception",
-        "its host name could not be resolved",
-    ),
+    ("unknown_host_exception", "its host name could not be resolved"),
+    ("unresolved_address_exception", "its host name could not be resolved"),
     ("no_route_to_host_exception", "there is no route to it"),
     ("connect_timeout_exception", "the connection timed out"),
     ("connect_exception", "the connection was refused"),
     ("socket_timeout_exception", "it did not answer in time"),
     ("timeout_exception", "it did not answer in time"),
     ("connection_closed_exception", "the connection was closed"),
-    (
-        "connection_request_timeout_exception",
-        "the connection timed out",
-    ),
+    ("connection_request_timeout_exception", "the connection timed out"),
     ("closed_channel_exception", "the connection was closed"),
     ("socket_exception", "the connection broke"),
-    (
-        "unsupported_http_version_exception",
-        "it does not speak HTTP",
-    ),
+    ("unsupported_http_version_exception", "it does not speak HTTP"),
     ("i_o_exception", "the connection broke"),
 ];

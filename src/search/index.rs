@@ -53,10 +53,7 @@ impl IndexDefinition {
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<&str> {
         let index = &self.settings["index"];
-        index
-            .get(name)
-            .or_else(|| name.split('.').try_fold(index, |value, key| value.get(key)))?
-            .as_str()
+        index.get(name).or_else(|| name.split('.').try_fold(index, |value, key| value.get(key)))?.as_str()
     }
 
     /// Its UUID: another one means another index, even under the same name.
@@ -101,13 +98,8 @@ impl SearchClient {
     ///
     /// # Errors
     /// 404 where there is none.
-    pub async fn indices(
-        &self,
-        name: &str,
-    ) -> Result<BTreeMap<String, IndexDefinition>, SearchError> {
-        self.call(Method::GET, "indices", &[one_index(name)?])
-            .json()
-            .await
+    pub async fn indices(&self, name: &str) -> Result<BTreeMap<String, IndexDefinition>, SearchError> {
+        self.call(Method::GET, "indices", &[one_index(name)?]).json().await
     }
 
     /// Creates an index from `{"settings", "mappings", "aliases"}` (`PUT /{name}`).
@@ -128,11 +120,7 @@ impl SearchClient {
     /// # Errors
     /// Those of any call.
     pub async fn index_exists(&self, name: &str) -> Result<bool, SearchError> {
-        match self
-            .call(Method::HEAD, "index", &[one_index(name)?])
-            .bytes()
-            .await
-        {
+        match self.call(Method::HEAD, "index", &[one_index(name)?]).bytes().await {
             Ok(_) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -153,11 +141,7 @@ impl SearchClient {
             Err(error) => return Err(error),
         };
         match found.len() {
-            0 | 1 => Ok(found
-                .values()
-                .next()
-                .and_then(|index| index.uuid())
-                .map(str::to_owned)),
+            0 | 1 => Ok(found.values().next().and_then(|index| index.uuid()).map(str::to_owned)),
             count => Err(SearchError::SeveralIndices { count }),
         }
     }
@@ -199,11 +183,8 @@ impl SearchClient {
             #[serde(rename = "_shards")]
             shards: Shards,
         }
-        let answer: Answer = self
-            .call(Method::POST, "refresh", &[one_index(name)?, "_refresh"])
-            .timeout(SLOW_TIMEOUT)
-            .json()
-            .await?;
+        let answer: Answer =
+            self.call(Method::POST, "refresh", &[one_index(name)?, "_refresh"]).timeout(SLOW_TIMEOUT).json().await?;
         answer.shards.none_failed()
     }
 
@@ -213,11 +194,7 @@ impl SearchClient {
     /// # Errors
     /// Those of any call.
     pub async fn flush_all(&self) -> Result<(), SearchError> {
-        self.call(Method::POST, "flush", &["_flush"])
-            .timeout(SLOW_TIMEOUT)
-            .bytes()
-            .await
-            .map(drop)
+        self.call(Method::POST, "flush", &["_flush"]).timeout(SLOW_TIMEOUT).bytes().await.map(drop)
     }
 
     /// How far every primary behind the name has been written, sorted by index and shard.
@@ -228,11 +205,7 @@ impl SearchClient {
     /// 404 where nothing has the name.
     pub async fn positions(&self, name: &str) -> Result<Vec<ShardPosition>, SearchError> {
         let answer: Stats = self
-            .call(
-                Method::GET,
-                "positions",
-                &[one_index(name)?, "_stats", "docs"],
-            )
+            .call(Method::GET, "positions", &[one_index(name)?, "_stats", "docs"])
             .query("level", "shards")
             .query("filter_path", STATS_FILTER)
             .json()
@@ -246,8 +219,7 @@ impl SearchClient {
                 })?;
                 // A copy that is still recovering knows only a part.
                 let primary = copies.into_iter().find(|copy| {
-                    copy.routing.primary
-                        && matches!(copy.routing.state.as_str(), "STARTED" | "RELOCATING")
+                    copy.routing.primary && matches!(copy.routing.state.as_str(), "STARTED" | "RELOCATING")
                 });
                 if let Some(copy) = primary {
                     positions.push(ShardPosition {

@@ -29,13 +29,9 @@ pub(super) fn one_index(name: &str) -> Result<&str, SearchError> {
     if name.contains(['"', '\\', '#']) {
         return invalid("it contains a character that no index name may have");
     }
-    let date_math = name
-        .strip_prefix('<')
-        .and_then(|rest| rest.strip_suffix('>'));
+    let date_math = name.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
     match date_math {
-        Some(inner) if inner.contains(['<', '>']) => {
-            invalid("its date-math expression is not closed")
-        }
+        Some(inner) if inner.contains(['<', '>']) => invalid("its date-math expression is not closed"),
         Some(_) => Ok(name),
         None if name.contains(['/', '<', '>', '|', ':']) => {
             invalid("it contains a character that no index name may have")
@@ -49,9 +45,7 @@ pub(super) fn segment(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                encoded.push(char::from(byte))
-            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
             _ => {
                 const HEX: &[u8; 16] = b"0123456789ABCDEF";
                 encoded.push('%');

@@ -113,11 +113,7 @@ impl SearchClient {
     ///
     /// # Errors
     /// Those of the destination. A reason in them is withheld where it quotes the source's password.
-    pub async fn start_reindex(
-        &self,
-        request: &ReindexRequest<'_>,
-        opaque_id: &str,
-    ) -> Result<TaskId, SearchError> {
+    pub async fn start_reindex(&self, request: &ReindexRequest<'_>, opaque_id: &str) -> Result<TaskId, SearchError> {
         #[derive(Deserialize)]
         struct Answer {
             task: TaskId,
@@ -175,9 +171,7 @@ impl SearchClient {
             Ok((status, body)) => verdict(status, &body).map_err(|error| withhold(error, remote)),
             Err(SearchError::Timeout(_)) => {
                 self.cancel_probe(&opaque_id).await;
-                Ok(ProbeVerdict::Unreachable(
-                    "it did not answer in time".to_owned(),
-                ))
+                Ok(ProbeVerdict::Unreachable("it did not answer in time".to_owned()))
             }
             Err(error) => Err(error),
         }
@@ -188,10 +182,7 @@ impl SearchClient {
         let Ok(running) = self.reindex_tasks().await else {
             return;
         };
-        for task in running
-            .iter()
-            .filter(|task| task.opaque_id.as_deref() == Some(opaque_id))
-        {
+        for task in running.iter().filter(|task| task.opaque_id.as_deref() == Some(opaque_id)) {
             if let Err(error) = self.cancel_task(&task.id).await {
                 tracing::debug!(task = %task.id, error = %error, "failed to cancel a probe");
             }
@@ -205,24 +196,14 @@ pub(super) const PROBE_ID_PREFIX: &str = "reindex-probe/";
 /// A probe's own opaque id; it only has to differ from those of other probes that run now.
 fn probe_id() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let started = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos();
-    format!(
-        "{PROBE_ID_PREFIX}{started:x}/{}",
-        COUNTER.fetch_add(1, Ordering::Relaxed)
-    )
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!("{PROBE_ID_PREFIX}{started:x}/{}", COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The source is asked for its version and then searched: two exchanges, each with both timeouts, and some slack.
 fn probe_timeout(remote: &RemoteSource<'_>) -> Duration {
     const LONGEST: Duration = Duration::from_secs(120);
-    let parse = |text| {
-        time_value(text)
-            .unwrap_or(Duration::from_secs(30))
-            .min(LONGEST)
-    };
+    let parse = |text| time_value(text).unwrap_or(Duration::from_secs(30)).min(LONGEST);
     let exchange = parse(remote.socket_timeout) + parse(remote.connect_timeout);
     (exchange * 2 + Duration::from_secs(15)).min(LONGEST)
 }
@@ -248,12 +229,8 @@ fn time_value(text: &str) -> Option<Duration> {
 fn passed_or_failures(body: &[u8]) -> ProbeVerdict {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     match answer["failures"].as_array() {
-        Some(failures) if failures.is_empty() && answer["total"].is_number() => {
-            ProbeVerdict::Passed
-        }
-        Some(failures) if !failures.is_empty() => {
-            ProbeVerdict::Rejected("a shard of the source failed".to_owned())
-        }
+        Some(failures) if failures.is_empty() && answer["total"].is_number() => ProbeVerdict::Passed,
+        Some(failures) if !failures.is_empty() => ProbeVerdict::Rejected("a shard of the source failed".to_owned()),
         _ => ProbeVerdict::Rejected("the answer is not that of _reindex".to_owned()),
     }
 }
@@ -267,19 +244,17 @@ fn verdict(status: u16, body: &[u8]) -> Result<ProbeVerdict, SearchError> {
         Fault::Untrusted => Ok(ProbeVerdict::Untrusted),
         Fault::Unauthorized => Ok(ProbeVerdict::Unauthorized),
         Fault::Unreachable(words) => Ok(ProbeVerdict::Unreachable(words.to_owned())),
-        Fault::Transient if evidence.is_remote() => Ok(ProbeVerdict::Unreachable(format!(
-            "it is overloaded or not ready (HTTP status {status})"
-        ))),
+        Fault::Transient if evidence.is_remote() => {
+            Ok(ProbeVerdict::Unreachable(format!("it is overloaded or not ready (HTTP status {status})")))
+        }
         Fault::ChunkTooLarge | Fault::Transient | Fault::Other => {
             if !evidence.is_remote() && (matches!(status, 401 | 403 | 429) || status >= 500) {
                 return Err(SearchError::rejected(status, body));
             }
-            Ok(ProbeVerdict::Rejected(
-                match evidence.root_kind().filter(|kind| is_type_name(kind)) {
-                    Some(kind) => format!("HTTP status {status} {kind}"),
-                    None => format!("HTTP status {status}"),
-                },
-            ))
+            Ok(ProbeVerdict::Rejected(match evidence.root_kind().filter(|kind| is_type_name(kind)) {
+                Some(kind) => format!("HTTP status {status} {kind}"),
+                None => format!("HTTP status {status}"),
+            }))
         }
     }
 }
@@ -287,9 +262,7 @@ fn verdict(status: u16, body: &[u8]) -> Result<ProbeVerdict, SearchError> {
 /// Whether the text has the form of an error `type`: the root cause's comes out of the source's body, and nothing else in
 /// there may pass as one.
 fn is_type_name(text: &str) -> bool {
-    let form = text
-        .bytes()
-        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    let form = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     form && text.len() <= 80 && text.ends_with("_exception")
 }
 
@@ -300,9 +273,7 @@ fn withhold(error: SearchError, remote: &RemoteSource<'_>) -> SearchError {
     };
     let secret = basic.password.expose_secret();
     let clean = |rejection: Rejection| Rejection {
-        reason: rejection
-            .reason
-            .filter(|reason| secret.is_empty() || !reason.contains(secret)),
+        reason: rejection.reason.filter(|reason| secret.is_empty() || !reason.contains(secret)),
         ..rejection
     };
     match error {

@@ -49,16 +49,7 @@ impl SearchClient {
             full.push_str(&segment(part));
         }
         url.set_path(&full);
-        Call {
-            client: self,
-            what,
-            method,
-            url,
-            body: None,
-            opaque_id: None,
-            timeout: None,
-            unpooled: false,
-        }
+        Call { client: self, what, method, url, body: None, opaque_id: None, timeout: None, unpooled: false }
     }
 }
 
@@ -119,19 +110,13 @@ impl<'a> Call<'a> {
 
     /// Status and body, whatever they are.
     pub(super) async fn answer(self) -> Result<(u16, Vec<u8>), SearchError> {
-        let http = if self.unpooled {
-            &self.client.http_unpooled
-        } else {
-            &self.client.http
-        };
+        let http = if self.unpooled { &self.client.http_unpooled } else { &self.client.http };
         let mut request = http.request(self.method.clone(), self.url);
         if let Some(basic) = &self.client.basic {
             request = request.basic_auth(&basic.username, Some(basic.password.expose_secret()));
         }
         if let Some(id) = self.opaque_id {
-            let id = HeaderValue::from_str(id).map_err(|_| SearchError::InvalidArgument {
-                what: "the opaque id",
-            })?;
+            let id = HeaderValue::from_str(id).map_err(|_| SearchError::InvalidArgument { what: "the opaque id" })?;
             request = request.header(OPAQUE_ID, id);
         }
         if let Some(timeout) = self.timeout {
@@ -145,9 +130,7 @@ impl<'a> Call<'a> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(SearchError::transport)? {
             if body.len() + chunk.len() > RESPONSE_LIMIT {
-                return Err(SearchError::ResponseTooLarge {
-                    limit: RESPONSE_LIMIT,
-                });
+                return Err(SearchError::ResponseTooLarge { limit: RESPONSE_LIMIT });
             }
             body.extend_from_slice(&chunk);
         }
@@ -177,33 +160,19 @@ pub(super) struct Shards {
 impl Shards {
     /// An error unless no shard failed.
     pub(super) fn none_failed(&self) -> Result<(), SearchError> {
-        if self.failed == 0 {
-            Ok(())
-        } else {
-            Err(self.partial(self.failed))
-        }
+        if self.failed == 0 { Ok(()) } else { Err(self.partial(self.failed)) }
     }
 
     /// An error unless every shard answered; one without any copy is no failure but missing in `successful`.
     pub(super) fn all_answered(&self) -> Result<(), SearchError> {
         let missing = self.failed.max(self.total.saturating_sub(self.successful));
-        if missing == 0 {
-            Ok(())
-        } else {
-            Err(self.partial(missing))
-        }
+        if missing == 0 { Ok(()) } else { Err(self.partial(missing)) }
     }
 
     fn partial(&self, failed: u64) -> SearchError {
         let mut kinds = Vec::new();
-        self.failures
-            .iter()
-            .for_each(|failure| collect_kinds(failure, &mut kinds));
-        SearchError::PartialShards {
-            failed,
-            total: self.total,
-            kind: kinds.into_iter().next(),
-        }
+        self.failures.iter().for_each(|failure| collect_kinds(failure, &mut kinds));
+        SearchError::PartialShards { failed, total: self.total, kind: kinds.into_iter().next() }
     }
 }
 
@@ -217,12 +186,8 @@ impl Rejection {
             Value::Null => error,
             root => root,
         };
-        let text = |value: &Value, limit| {
-            value
-                .as_str()
-                .filter(|text| !text.is_empty())
-                .map(|text| bounded(text, limit))
-        };
+        let text =
+            |value: &Value, limit| value.as_str().filter(|text| !text.is_empty()).map(|text| bounded(text, limit));
         let mut kinds = Vec::new();
         collect_kinds(error, &mut kinds);
         Rejection {
@@ -244,14 +209,7 @@ pub(super) fn collect_kinds(error: &Value, kinds: &mut Vec<String>) {
             {
                 kinds.push(bounded(kind, KIND_LIMIT));
             }
-            for nested in [
-                "root_cause",
-                "caused_by",
-                "suppressed",
-                "failed_shards",
-                "reason",
-                "cause",
-            ] {
+            for nested in ["root_cause", "caused_by", "suppressed", "failed_shards", "reason", "cause"] {
                 if let Some(nested) = fields.get(nested) {
                     collect_kinds(nested, kinds);
                 }

@@ -22,9 +22,7 @@ impl SearchClient {
             .query("flat_settings", "true")
             .json()
             .await?;
-        Ok(answer["persistent"][ALLOCATION_ENABLE]
-            .as_str()
-            .map(str::to_owned))
+        Ok(answer["persistent"][ALLOCATION_ENABLE].as_str().map(str::to_owned))
     }
 
     /// Sets the persistent `cluster.routing.allocation.enable`; `None` takes it out, back to the default.
@@ -43,16 +41,12 @@ impl SearchClient {
     /// # Errors
     /// 5xx where no other node could take over within 20 s; 400 for a cluster before Elasticsearch 7.8.
     pub async fn add_voting_exclusion(&self, node_name: &str) -> Result<(), SearchError> {
-        self.call(
-            Method::POST,
-            "voting exclusion",
-            &["_cluster", "voting_config_exclusions"],
-        )
-        .query("node_names", node_name)
-        .query("timeout", "20s")
-        .bytes()
-        .await
-        .map(drop)
+        self.call(Method::POST, "voting exclusion", &["_cluster", "voting_config_exclusions"])
+            .query("node_names", node_name)
+            .query("timeout", "20s")
+            .bytes()
+            .await
+            .map(drop)
     }
 
     /// Gives every excluded node its vote back, whether it is still in the cluster or not.
@@ -60,14 +54,10 @@ impl SearchClient {
     /// # Errors
     /// Those of any call.
     pub async fn clear_voting_exclusions(&self) -> Result<(), SearchError> {
-        self.call(
-            Method::DELETE,
-            "voting exclusions",
-            &["_cluster", "voting_config_exclusions"],
-        )
-        .query("wait_for_removal", "false")
-        .bytes()
-        .await
-        .map(drop)
+        self.call(Method::DELETE, "voting exclusions", &["_cluster", "voting_config_exclusions"])
+            .query("wait_for_removal", "false")
+            .bytes()
+            .await
+            .map(drop)
     }
 }

@@ -48,16 +48,9 @@ impl FromStr for TaskId {
 
     fn from_str(text: &str) -> Result<Self, InvalidTaskId> {
         let (node, number) = text.rsplit_once(':').ok_or(InvalidTaskId)?;
-        let node_ok = !node.is_empty()
-            && node
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        let node_ok = !node.is_empty() && node.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         let number_ok = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-        if node_ok && number_ok && text.len() <= 128 {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidTaskId)
-        }
+        if node_ok && number_ok && text.len() <= 128 { Ok(Self(text.to_owned())) } else { Err(InvalidTaskId) }
     }
 }
 
@@ -187,11 +180,7 @@ struct WireFailure {
 
 impl From<WireFailure> for TaskFailure {
     fn from(wire: WireFailure) -> Self {
-        let cause = if wire.cause.is_null() {
-            &wire.reason
-        } else {
-            &wire.cause
-        };
+        let cause = if wire.cause.is_null() { &wire.reason } else { &wire.cause };
         let text = |key: &str, limit| bounded(cause[key].as_str().unwrap_or_default(), limit);
         TaskFailure {
             index: wire.index.unwrap_or_default(),
@@ -244,11 +233,7 @@ impl TaskError {
             Fault::Other => TaskErrorClass::Permanent,
         };
         let text = |key: &str, limit| bounded(error[key].as_str().unwrap_or_default(), limit);
-        TaskError {
-            kind: text("type", 100),
-            reason: text("reason", TASK_REASON),
-            class,
-        }
+        TaskError { kind: text("type", 100), reason: text("reason", TASK_REASON), class }
     }
 
     /// What to do about it.
@@ -276,9 +261,7 @@ impl RunningTask {
     /// way. OpenSearch keeps one for many minutes, even cancelled, while the source answers 5xx.
     #[must_use]
     pub fn is_probe(&self) -> bool {
-        self.opaque_id
-            .as_deref()
-            .is_some_and(|id| id.starts_with(PROBE_ID_PREFIX))
+        self.opaque_id.as_deref().is_some_and(|id| id.starts_with(PROBE_ID_PREFIX))
     }
 }
 
@@ -310,19 +293,12 @@ impl SearchClient {
             counts: TaskStatus,
             canceled: Option<String>,
         }
-        let answer: Answer = match self
-            .call(Method::GET, "task", &["_tasks", id.as_str()])
-            .json()
-            .await
-        {
+        let answer: Answer = match self.call(Method::GET, "task", &["_tasks", id.as_str()]).json().await {
             Ok(answer) => answer,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let canceled = answer
-            .response
-            .as_ref()
-            .and_then(|response| response.canceled.clone());
+        let canceled = answer.response.as_ref().and_then(|response| response.canceled.clone());
         Ok(Some(TaskState {
             completed: answer.completed,
             canceled: answer.task.status.canceled.or(canceled),
@@ -371,9 +347,7 @@ impl SearchClient {
             .await?;
         let failed = answer.node_failures.len() + answer.task_failures.len();
         if failed > 0 {
-            return Err(SearchError::IncompleteNodes {
-                failed: failed as u64,
-            });
+            return Err(SearchError::IncompleteNodes { failed: failed as u64 });
         }
         let tasks = answer.nodes.into_values().flat_map(|node| node.tasks);
         Ok(tasks
@@ -404,17 +378,7 @@ impl SearchClient {
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(error),
         };
-        let not_told = answer
-            .node_failures
-            .iter()
-            .filter(|failure| !Evidence::read(failure).has_ended())
-            .count();
-        if not_told == 0 {
-            Ok(())
-        } else {
-            Err(SearchError::IncompleteNodes {
-                failed: not_told as u64,
-            })
-        }
+        let not_told = answer.node_failures.iter().filter(|failure| !Evidence::read(failure).has_ended()).count();
+        if not_told == 0 { Ok(()) } else { Err(SearchError::IncompleteNodes { failed: not_told as u64 }) }
     }
 }

@@ -11,6 +11,13 @@ use tracing_subscriber::{EnvFilter, fmt};
 /// The filter can't be read.
 pub fn init(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::builder().parse(filter)?;
-    fmt().json().with_env_filter(filter).flatten_event(true).with_target(false).with_span_list(false).with_current_span(false).init();
+    fmt()
+        .json()
+        .with_env_filter(filter)
+        .flatten_event(true)
+        .with_target(false)
+        .with_span_list(false)
+        .with_current_span(false)
+        .init();
     Ok(())
 }

@@ -27,7 +27,9 @@ pub async fn serve(
                 async move {
                     match ready {
                         true => Ok("ok"),
-                        false => Err((axum::http::StatusCode::SERVICE_UNAVAILABLE, "not connected to the apiserver yet")),
+                        false => {
+                            Err((axum::http::StatusCode::SERVICE_UNAVAILABLE, "not connected to the apiserver yet"))
+                        }
                     }
                 }
             }),

@@ -15,9 +15,13 @@ async fn client() -> Client {
     for crd in crd::all() {
         let params = PatchParams::apply("rules-test").force();
         crds.patch(&crd.name_any(), &params, &Patch::Apply(&crd)).await.expect("the CRD is installed");
-        kube::runtime::wait::await_condition(crds.clone(), &crd.name_any(), kube::runtime::conditions::is_crd_established())
-            .await
-            .expect("the CRD is established");
+        kube::runtime::wait::await_condition(
+            crds.clone(),
+            &crd.name_any(),
+            kube::runtime::conditions::is_crd_established(),
+        )
+        .await
+        .expect("the CRD is established");
     }
     client
 }
@@ -62,7 +66,10 @@ fn cluster(change: Value) -> Value {
 /// What the apiserver says to creating this, without keeping it; None if it is accepted.
 async fn refusal<K>(client: &Client, value: Value) -> Option<String>
 where
-    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
 {
     let api: Api<kube::core::DynamicObject> =
         Api::namespaced_with(client.clone(), "default", &kube::core::ApiResource::erase::<K>(&()));
@@ -113,7 +120,10 @@ async fn a_search_cluster_with_a_mistake_is_refused_and_told_which() {
         (json!({"remoteEndpoint": "https://es-1:9200?x=1"}), "no user name"),
         (json!({"tls": {"caRef": {}}}), "exactly one of secret and configMap"),
         (json!({"tls": {"caRef": {"secret": {"name": "a"}}, "insecureSkipVerify": true}}), "exclude each other"),
-        (json!({"provider": {"none": {}, "statefulSets": [{"name": "a", "configMap": {"name": "b"}}]}}), "exactly one provider"),
+        (
+            json!({"provider": {"none": {}, "statefulSets": [{"name": "a", "configMap": {"name": "b"}}]}}),
+            "exactly one provider",
+        ),
         (json!({"allowlist": {"management": "Sometimes"}}), "spec.allowlist.management"),
         (json!({"access": [{"namespaces": {}}]}), "names or selector must be set"),
         (json!({"access": [{"roles": []}]}), "roles"),
@@ -155,7 +165,8 @@ async fn a_new_object_reads_as_not_seen_and_its_spec_is_fixed() {
     let mut value = reindex(json!({"source": {"index": "nothing"}, "destination": {"clusterRef": {"name": "nobody"}}}));
     value["metadata"] = json!({"name": "rules-fixed", "namespace": "default"});
     let _ = api.delete("rules-fixed", &DeleteParams::default()).await;
-    let created = api.create(&PostParams::default(), &serde_json::from_value(value).expect("valid")).await.expect("accepted");
+    let created =
+        api.create(&PostParams::default(), &serde_json::from_value(value).expect("valid")).await.expect("accepted");
     assert_eq!(created.status.and_then(|status| status.observed_generation), Some(-1));
     assert_eq!(created.spec.source.socket_timeout, "30s");
     assert_eq!(created.spec.source.connect_timeout, "1s");

@@ -52,10 +52,23 @@ async fn a_careful_restart_of_each_node_once_loses_nothing() {
     stop.store(true, Ordering::Relaxed);
     let acknowledged = writer.await.unwrap();
     let after = pod_uids();
-    assert!(before.iter().zip(&after).all(|(before, after)| before != after), "every node was restarted: {before:?} {after:?}");
+    assert!(
+        before.iter().zip(&after).all(|(before, after)| before != after),
+        "every node was restarted: {before:?} {after:?}"
+    );
     let batch = get("searchcluster", "dst")["status"]["allowlist"]["batch"].clone();
     assert_eq!((&batch["phase"], &batch["borrowed"]), (&json!("Done"), &Value::Null), "{batch:#}");
-    let begun = kubectl::run(&["get", "events", "-n", NAMESPACE, "--field-selector", "reason=AllowlistChangeBegun", "-o", "name"]).unwrap();
+    let begun = kubectl::run(&[
+        "get",
+        "events",
+        "-n",
+        NAMESPACE,
+        "--field-selector",
+        "reason=AllowlistChangeBegun",
+        "-o",
+        "name",
+    ])
+    .unwrap();
     assert_eq!(begun.lines().count(), 1, "{begun}");
     assert_eq!(destination.get("/").await.unwrap()["cluster_uuid"], uuid);
     let settings = destination.get("/_cluster/settings?flat_settings=true").await.unwrap();
@@ -86,7 +99,11 @@ async fn a_later_reindex_restarts_nothing() {
 
 /// Another name of the source, which is not on the allowlist.
 fn elsewhere(name: &str) -> Value {
-    search_cluster(name, "src", json!({"remoteEndpoint": format!("https://src-http.{NAMESPACE}.svc.cluster.local:9200")}))
+    search_cluster(
+        name,
+        "src",
+        json!({"remoteEndpoint": format!("https://src-http.{NAMESPACE}.svc.cluster.local:9200")}),
+    )
 }
 
 fn needs_elsewhere(name: &str) -> Value {
@@ -99,10 +116,16 @@ fn needs_elsewhere(name: &str) -> Value {
 fn held(name: &str, reason: &str) -> Value {
     apply(&elsewhere("elsewhere"));
     apply(&needs_elsewhere(name));
-    let cluster = wait_for(&format!("AllowlistReady {reason}"), || get("searchcluster", "dst"), |seen| {
-        condition(seen, "AllowlistReady").1 == reason
-    });
-    wait_for("the Reindex to say so", || get("reindex", name), |seen| condition(seen, "Ready").2.contains("src-http.cluster-tests.svc.cluster.local:9200"));
+    let cluster = wait_for(
+        &format!("AllowlistReady {reason}"),
+        || get("searchcluster", "dst"),
+        |seen| condition(seen, "AllowlistReady").1 == reason,
+    );
+    wait_for(
+        "the Reindex to say so",
+        || get("reindex", name),
+        |seen| condition(seen, "Ready").2.contains("src-http.cluster-tests.svc.cluster.local:9200"),
+    );
     cluster
 }
 
@@ -129,7 +152,11 @@ async fn a_config_that_somebody_applies_is_not_edited() {
     let before = pod_uids();
     let text = get("configmap", "dst-config")["data"].clone();
     for (argument, tool, undo) in [
-        (["annotate", "argocd.argoproj.io/tracking-id=shop:/ConfigMap:t/dst-config"], "Argo CD", "argocd.argoproj.io/tracking-id-"),
+        (
+            ["annotate", "argocd.argoproj.io/tracking-id=shop:/ConfigMap:t/dst-config"],
+            "Argo CD",
+            "argocd.argoproj.io/tracking-id-",
+        ),
         (["label", "kustomize.toolkit.fluxcd.io/name=shop"], "Flux", "kustomize.toolkit.fluxcd.io/name-"),
         (["annotate", "meta.helm.sh/release-name=shop"], "Helm", "meta.helm.sh/release-name-"),
     ] {
@@ -137,9 +164,17 @@ async fn a_config_that_somebody_applies_is_not_edited() {
         let cluster = held("held-by-owner", "ConfigOwned");
         assert!(condition(&cluster, "AllowlistReady").2.contains(tool), "{cluster:#}");
         let line = cluster["status"]["allowlist"]["instruction"].as_str().unwrap_or_default();
-        assert!(line.starts_with("reindex.remote.whitelist: [") && line.contains("src-http.cluster-tests.svc.cluster.local:9200"), "{line}");
+        assert!(
+            line.starts_with("reindex.remote.whitelist: [")
+                && line.contains("src-http.cluster-tests.svc.cluster.local:9200"),
+            "{line}"
+        );
         end("held-by-owner");
-        wait_for("the need to be gone", || get("searchcluster", "dst"), |seen| condition(seen, "AllowlistReady").0 == "True");
+        wait_for(
+            "the need to be gone",
+            || get("searchcluster", "dst"),
+            |seen| condition(seen, "AllowlistReady").0 == "True",
+        );
         kubectl::run(&[argument[0], "configmap", "-n", NAMESPACE, "dst-config", undo]).unwrap();
     }
     assert_eq!(get("configmap", "dst-config")["data"], text);
@@ -157,15 +192,46 @@ async fn the_younger_of_two_search_clusters_only_verifies() {
     apply(&search_cluster("younger", "dst", provider));
     apply(&elsewhere("elsewhere"));
     // The older one must not take the need up either, so it only verifies meanwhile.
-    kubectl::run(&["patch", "searchcluster", "-n", NAMESPACE, "dst", "--type=merge", "-p", r#"{"spec":{"allowlist":{"management":"Verify"}}}"#]).unwrap();
+    kubectl::run(&[
+        "patch",
+        "searchcluster",
+        "-n",
+        NAMESPACE,
+        "dst",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"allowlist":{"management":"Verify"}}}"#,
+    ])
+    .unwrap();
     let mut object = needs_elsewhere("held-by-older");
     object["spec"]["destination"]["clusterRef"]["name"] = json!("younger");
     apply(&object);
-    wait_for("ManagedByAnother", || get("searchcluster", "younger"), |seen| condition(seen, "AllowlistReady").1 == "ManagedByAnother");
-    let older = wait_for("VerifyOnly", || get("searchcluster", "dst"), |seen| condition(seen, "AllowlistReady").1 == "VerifyOnly");
-    assert!(older["status"]["allowlist"]["instruction"].as_str().is_some_and(|line| line.contains("dst-config")), "{older:#}");
+    wait_for(
+        "ManagedByAnother",
+        || get("searchcluster", "younger"),
+        |seen| condition(seen, "AllowlistReady").1 == "ManagedByAnother",
+    );
+    let older = wait_for(
+        "VerifyOnly",
+        || get("searchcluster", "dst"),
+        |seen| condition(seen, "AllowlistReady").1 == "VerifyOnly",
+    );
+    assert!(
+        older["status"]["allowlist"]["instruction"].as_str().is_some_and(|line| line.contains("dst-config")),
+        "{older:#}"
+    );
     end("held-by-older");
-    kubectl::run(&["patch", "searchcluster", "-n", NAMESPACE, "dst", "--type=merge", "-p", r#"{"spec":{"allowlist":{"management":"Automatic"}}}"#]).unwrap();
+    kubectl::run(&[
+        "patch",
+        "searchcluster",
+        "-n",
+        NAMESPACE,
+        "dst",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"allowlist":{"management":"Automatic"}}}"#,
+    ])
+    .unwrap();
     kubectl::run(&["delete", "searchcluster", "-n", NAMESPACE, "younger"]).unwrap();
     assert_eq!(pod_uids(), before);
 }

@@ -30,12 +30,17 @@ fn kill(namespace: &str, pod: &str) {
 async fn the_operator_killed_during_the_copy_adopts_its_task() {
     copying("operator-killed").await;
     let task = get("reindex", "operator-killed")["status"]["partitions"][0]["task"].clone();
-    let pods = kubectl::run(&["get", "pods", "-n", "reindex-system", "-o", "jsonpath={.items[*].metadata.name}"]).unwrap();
+    let pods =
+        kubectl::run(&["get", "pods", "-n", "reindex-system", "-o", "jsonpath={.items[*].metadata.name}"]).unwrap();
     for pod in pods.split_whitespace() {
         kill("reindex-system", pod);
     }
     // One attempt: the task that ran on was found again, not begun again.
-    let adopted = wait_for("a look at the task", || get("reindex", "operator-killed"), |seen| seen["status"]["progress"]["documentsCopied"] != 0);
+    let adopted = wait_for(
+        "a look at the task",
+        || get("reindex", "operator-killed"),
+        |seen| seen["status"]["progress"]["documentsCopied"] != 0,
+    );
     if let Some(partition) = adopted["status"]["partitions"].get(0) {
         assert_eq!((&partition["task"], &partition["attempt"]), (&task, &json!(1)));
     }
@@ -50,7 +55,9 @@ async fn a_deleted_reindex_cancels_its_task_and_goes() {
     kubectl::run(&["delete", "reindex", "-n", NAMESPACE, "deleted", "--timeout=60s"]).expect("it goes");
     let client = destination().client().unwrap();
     let tasks = client.get("/_tasks?actions=*reindex&detailed").await.unwrap();
-    let running = tasks["nodes"].as_object().map_or(0, |nodes| nodes.values().filter_map(|node| node["tasks"].as_object()).map(|tasks| tasks.len()).sum());
+    let running = tasks["nodes"]
+        .as_object()
+        .map_or(0, |nodes| nodes.values().filter_map(|node| node["tasks"].as_object()).map(|tasks| tasks.len()).sum());
     assert_eq!(running, 0, "{tasks:#}");
 }
 
@@ -85,7 +92,10 @@ async fn a_destination_that_is_deleted_in_the_middle_is_no_success() {
 async fn a_source_that_moves_is_said_so() {
     copying("source-moves").await;
     let client = source().client().unwrap();
-    client.bulk("{\"index\":{\"_index\":\"many\",\"_id\":\"0\"}}\n{\"n\":0,\"text\":\"changed\"}\n".into()).await.unwrap();
+    client
+        .bulk("{\"index\":{\"_index\":\"many\",\"_id\":\"0\"}}\n{\"n\":0,\"text\":\"changed\"}\n".into())
+        .await
+        .unwrap();
     let seen = ended("source-moves");
     assert_eq!(condition(&seen, "Failed").1, "SourceChanging", "{:#}", seen["status"]);
 }

@@ -28,10 +28,13 @@ async fn an_impossible_spec_fails() {
     };
     fails("same-index", "SameIndex", "first", same).await;
     let analyzer = |object: &mut Value| {
-        object["spec"]["destination"]["mappings"] = json!({"properties": {"text": {"type": "text", "analyzer": "ik_max_word"}}});
+        object["spec"]["destination"]["mappings"] =
+            json!({"properties": {"text": {"type": "text", "analyzer": "ik_max_word"}}});
     };
     fails("unknown-analyzer", "IndexRefused", "ik_max_word", analyzer).await;
-    let shards = |object: &mut Value| object["spec"]["destination"]["settings"]["additional"] = json!({"index.number_of_shards": 3});
+    let shards = |object: &mut Value| {
+        object["spec"]["destination"]["settings"]["additional"] = json!({"index.number_of_shards": 3})
+    };
     fails("shards-twice", "InvalidSettings", "numberOfShards", shards).await;
 }
 
@@ -59,7 +62,11 @@ async fn a_wrong_password_is_waited_out() {
             "stringData": {"username": "elastic", "password": password}})
     };
     apply(&secret("wrong"));
-    apply(&search_cluster("wrong-password", "src", json!({"auth": {"basic": {"secretRef": {"name": "own-password"}}}})));
+    apply(&search_cluster(
+        "wrong-password",
+        "src",
+        json!({"auth": {"basic": {"secretRef": {"name": "own-password"}}}}),
+    ));
     let mut object = reindex("wrong-password", "first");
     object["spec"]["source"]["clusterRef"]["name"] = json!("wrong-password");
     let mend = async { apply(&secret(&source().password)) };
@@ -69,7 +76,13 @@ async fn a_wrong_password_is_waited_out() {
 #[tokio::test]
 async fn an_unknown_authority_is_waited_out() {
     allowed().await;
-    let with_ca_of = |other: &str| search_cluster("unknown-ca", "src", json!({"tls": {"caRef": {"secret": {"name": format!("{other}-tls"), "key": "ca.crt"}}}}));
+    let with_ca_of = |other: &str| {
+        search_cluster(
+            "unknown-ca",
+            "src",
+            json!({"tls": {"caRef": {"secret": {"name": format!("{other}-tls"), "key": "ca.crt"}}}}),
+        )
+    };
     apply(&with_ca_of("dst"));
     let mut object = reindex("unknown-ca", "first");
     object["spec"]["source"]["clusterRef"]["name"] = json!("unknown-ca");
@@ -97,7 +110,9 @@ async fn a_namespace_without_access_is_told_nothing_and_reaches_nobody() {
     apply(&object);
     let look = || kubectl::get("reindex", other, "no-such").unwrap().unwrap_or(Value::Null);
     let absent = wait_for("ClusterNotFound", look, |seen| condition(seen, "Stalled").1 == "ClusterNotFound");
-    let words = |seen: &Value| condition(seen, "Stalled").2.replace("/src ", "/X ").replace("/dst ", "/X ").replace("/nowhere ", "/X ");
+    let words = |seen: &Value| {
+        condition(seen, "Stalled").2.replace("/src ", "/X ").replace("/dst ", "/X ").replace("/nowhere ", "/X ")
+    };
     assert_eq!(words(&denied), words(&absent), "not allowed reads like not found");
     assert_eq!(denied["status"]["source"], Value::Null, "nothing was looked at");
     kubectl::delete_namespace(other).unwrap();
@@ -109,7 +124,8 @@ async fn a_namespace_that_is_admitted_by_its_label_may_copy() {
     let other = "cluster-tests-labelled";
     kubectl::delete_namespace(other).unwrap();
     let labels = json!({"reindex-tests": "admitted"});
-    kubectl::apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other, "labels": labels}})]).unwrap();
+    kubectl::apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other, "labels": labels}})])
+        .unwrap();
     let access = json!({"access": [{"namespaces": {"names": [NAMESPACE], "selector": {"matchLabels": labels}}, "indexes": ["first", "labelled"]}]});
     apply(&search_cluster("shared-src", "src", access.clone()));
     apply(&search_cluster("shared-dst", "dst", access));
@@ -144,7 +160,10 @@ async fn documents_that_do_not_fit_are_named_and_the_counts_are_true() {
     assert_eq!(condition(&seen, "Failed").1, "DocumentFailures", "{:#}", seen["status"]);
     let result = &seen["status"]["result"];
     assert_eq!(result["failures"][0]["id"], "700", "{result:#}");
-    assert!(result["failures"][0]["reason"].as_str().is_some_and(|reason| reason.contains("mapper_parsing_exception")), "{result:#}");
+    assert!(
+        result["failures"][0]["reason"].as_str().is_some_and(|reason| reason.contains("mapper_parsing_exception")),
+        "{result:#}"
+    );
     let destination = destination().client().unwrap();
     destination.get("/mixed/_refresh").await.unwrap();
     assert_eq!(destination.get("/mixed/_count").await.unwrap()["count"], result["created"], "{result:#}");

@@ -35,9 +35,18 @@ fn asked() -> (BTreeSet<Right>, BTreeSet<Right>) {
 fn granted() -> BTreeSet<Right> {
     let mut rights = BTreeSet::new();
     for (kind, namespace) in [("clusterrole", ""), ("role", "reindex-system")] {
-        let role = kubectl::get(kind, namespace, "reindex-operator").expect("kubectl answers").expect("the chart's role");
+        let role =
+            kubectl::get(kind, namespace, "reindex-operator").expect("kubectl answers").expect("the chart's role");
         for rule in role["rules"].as_array().into_iter().flatten() {
-            let list = |name: &str| rule[name].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
+            let list = |name: &str| {
+                rule[name]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
             for group in list("apiGroups") {
                 for resource in list("resources") {
                     rights.extend(list("verbs").into_iter().map(|verb| (group.clone(), resource.clone(), verb)));

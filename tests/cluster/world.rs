@@ -41,7 +41,8 @@ pub fn begin() {
             "provider": {"statefulSets": [{"name": "dst", "configMap": {"name": "dst-config"}}]},
             "allowlist": {"management": "Automatic"},
         });
-        kubectl::apply(&[search_cluster("src", "src", json!({})), search_cluster("dst", "dst", managed)]).expect("the SearchClusters");
+        kubectl::apply(&[search_cluster("src", "src", json!({})), search_cluster("dst", "dst", managed)])
+            .expect("the SearchClusters");
     });
 }
 
@@ -102,9 +103,11 @@ pub fn wait_for(what: &str, look: impl Fn() -> Value, holds: impl Fn(&Value) -> 
 
 /// Waits until the Reindex has ended, and returns it.
 pub fn ended(name: &str) -> Value {
-    wait_for(&format!("the end of Reindex {name}"), || get("reindex", name), |seen| {
-        condition(seen, "Complete").0 == "True" || condition(seen, "Failed").0 == "True"
-    })
+    wait_for(
+        &format!("the end of Reindex {name}"),
+        || get("reindex", name),
+        |seen| condition(seen, "Complete").0 == "True" || condition(seen, "Failed").0 == "True",
+    )
 }
 
 /// Waits until the Reindex is complete, with so many documents on both sides.
@@ -119,7 +122,11 @@ pub async fn fill(client: &SearchClient, index: &str, count: usize) {
     let settings = json!({"settings": {"number_of_shards": 2, "number_of_replicas": 0}});
     client.put(&format!("/{index}"), &settings).await.expect("an index");
     for begin in (0..count).step_by(5000) {
-        let line = |n: usize| format!("{{\"index\":{{\"_index\":\"{index}\",\"_id\":\"{n}\"}}}}\n{{\"n\":{n},\"text\":\"document number {n}\"}}\n");
+        let line = |n: usize| {
+            format!(
+                "{{\"index\":{{\"_index\":\"{index}\",\"_id\":\"{n}\"}}}}\n{{\"n\":{n},\"text\":\"document number {n}\"}}\n"
+            )
+        };
         client.bulk((begin..count.min(begin + 5000)).map(line).collect()).await.expect("documents");
     }
 }

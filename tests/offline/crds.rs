@@ -70,7 +70,11 @@ fn the_committed_definitions_are_the_generated_ones() {
             assert!(same, "{path} is stale: run `make generate`");
         }
         let committed = fs::read_dir(root().join(folder)).unwrap().count();
-        assert_eq!(committed, crd::all().len(), "{folder} holds files that belong to no definition: run `make generate`");
+        assert_eq!(
+            committed,
+            crd::all().len(),
+            "{folder} holds files that belong to no definition: run `make generate`"
+        );
     }
 }
 
@@ -83,7 +87,8 @@ fn every_example_is_an_object_of_this_version() {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
-        let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let documents: Vec<Value> =
+            serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         for document in documents {
             let kind = document["kind"].as_str().unwrap_or_default().to_owned();
             match kind.as_str() {
@@ -107,8 +112,12 @@ fn same_after_typing<K: serde::de::DeserializeOwned + serde::Serialize>(document
 
 fn assert_contains(whole: &Value, part: &Value, path: &str) {
     match part {
-        Value::Object(fields) => fields.iter().for_each(|(name, value)| assert_contains(&whole[name], value, &format!("{path}.{name}"))),
-        Value::Array(items) => items.iter().enumerate().for_each(|(i, item)| assert_contains(&whole[i], item, &format!("{path}[{i}]"))),
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, value)| assert_contains(&whole[name], value, &format!("{path}.{name}")))
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(i, item)| assert_contains(&whole[i], item, &format!("{path}[{i}]")))
+        }
         value => assert_eq!(whole, value, "{path} is not known to the type"),
     }
 }
@@ -139,7 +148,10 @@ fn every_list_in_a_status_is_bounded() {
 fn every_text_that_a_person_writes_is_bounded() {
     let found = offenders("spec", |field| {
         let schema = field.schema;
-        schema["type"] == "string" && schema["maxLength"].is_null() && schema["enum"].is_null() && !is_label_selector(&field.path)
+        schema["type"] == "string"
+            && schema["maxLength"].is_null()
+            && schema["enum"].is_null()
+            && !is_label_selector(&field.path)
     });
     assert_eq!(found, [""; 0]);
 }
@@ -160,7 +172,11 @@ fn every_field_says_what_it_is() {
 fn a_new_object_is_not_seen_yet() {
     for (name, schema) in schemas() {
         let default = &schema["properties"]["status"]["default"];
-        assert_eq!(*default, serde_json::json!({"observedGeneration": -1}), "{name}: tools would take a new object for done");
+        assert_eq!(
+            *default,
+            serde_json::json!({"observedGeneration": -1}),
+            "{name}: tools would take a new object for done"
+        );
     }
 }
 
@@ -168,14 +184,23 @@ fn a_new_object_is_not_seen_yet() {
 fn every_column_of_kubectl_get_points_at_a_field() {
     for definition in crd::all() {
         let version = &definition.spec.versions[0];
-        let schema = serde_json::to_value(version.schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap()).unwrap();
+        let schema =
+            serde_json::to_value(version.schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap()).unwrap();
         for column in version.additional_printer_columns.iter().flatten() {
             let path = column.json_path.split("[?").next().unwrap_or_default();
             let mut field = &schema;
-            for name in path.split('.').filter(|name| !name.is_empty() && *name != "metadata" && *name != "creationTimestamp") {
+            for name in
+                path.split('.').filter(|name| !name.is_empty() && *name != "metadata" && *name != "creationTimestamp")
+            {
                 field = &field["properties"][name];
             }
-            assert!(!field.is_null(), "column {} of {} points at nothing: {}", column.name, definition.spec.names.plural, column.json_path);
+            assert!(
+                !field.is_null(),
+                "column {} of {} points at nothing: {}",
+                column.name,
+                definition.spec.names.plural,
+                column.json_path
+            );
         }
     }
 }

@@ -40,7 +40,9 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 fn assert_mentions_none(room: &str, words: &[&str]) {
     let found: Vec<_> = code(room)
         .into_iter()
-        .filter_map(|(place, line)| words.iter().find(|word| mentions(&line, word)).map(|word| format!("{place} mentions {word}")))
+        .filter_map(|(place, line)| {
+            words.iter().find(|word| mentions(&line, word)).map(|word| format!("{place} mentions {word}"))
+        })
         .collect();
     assert!(found.is_empty(), "src/{room} must not:\n{}", found.join("\n"));
 }
@@ -59,8 +61,22 @@ fn the_planner_decides_and_cannot_do() {
     assert_mentions_none(
         "plan",
         &[
-            "Client", "kube::Client", "kube::Api", "kube::client", "kube::runtime", "kube::api", "Api", "reqwest", "tokio", "async", ".await",
-            "crate::controller", "crate::search", "crate::telemetry", "controller::", "search::",
+            "Client",
+            "kube::Client",
+            "kube::Api",
+            "kube::client",
+            "kube::runtime",
+            "kube::api",
+            "Api",
+            "reqwest",
+            "tokio",
+            "async",
+            ".await",
+            "crate::controller",
+            "crate::search",
+            "crate::telemetry",
+            "controller::",
+            "search::",
         ],
     );
 }
@@ -72,7 +88,10 @@ fn the_planner_is_told_the_time() {
 
 #[test]
 fn the_api_is_types_only() {
-    assert_mentions_none("api", &["Client", "reqwest", "tokio", "async", ".await", "crate::controller", "crate::search", "crate::plan"]);
+    assert_mentions_none(
+        "api",
+        &["Client", "reqwest", "tokio", "async", ".await", "crate::controller", "crate::search", "crate::plan"],
+    );
 }
 
 #[test]

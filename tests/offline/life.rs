@@ -34,7 +34,12 @@ fn assert_copied(world: &World, reindex: &Reindex) {
     let dest = destination.index("dest");
     assert_eq!(dest.documents, read, "{}", world.title);
     assert_eq!(dest.settings["number_of_shards"], "5", "{}", world.title);
-    assert_eq!(dest.mappings["_meta"]["reindex.dev"]["uid"], *reindex.metadata.uid.as_ref().unwrap(), "{}", world.title);
+    assert_eq!(
+        dest.mappings["_meta"]["reindex.dev"]["uid"],
+        *reindex.metadata.uid.as_ref().unwrap(),
+        "{}",
+        world.title
+    );
     let result = status.result.as_ref().unwrap();
     assert_eq!((result.total, result.created, result.updated), (6, 6, 0), "{}: {result:?}", world.title);
     assert_eq!(status.verification.as_ref().unwrap().verdict, Verdict::Passed, "{}", world.title);
@@ -77,7 +82,8 @@ async fn a_reindex_copies_every_document_once_and_says_so() {
     let all = [StepName::Validate, StepName::Allowlist, StepName::Prepare, StepName::Copy, StepName::Verify];
     assert_eq!(steps, all.map(|name| (name, StepState::Succeeded)));
     let result = status.result.clone().unwrap();
-    let expected = CopyResult { took: 49, total: 6, created: 6, batches: 3, requests_per_second: -1.0, ..CopyResult::default() };
+    let expected =
+        CopyResult { took: 49, total: 6, created: 6, batches: 3, requests_per_second: -1.0, ..CopyResult::default() };
     assert_eq!(result, expected);
     assert_eq!(status.progress.as_ref().unwrap().percent, 100);
     assert!(condition(&reindex, READY).is_some());

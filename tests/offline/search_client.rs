@@ -10,8 +10,8 @@ mod tls;
 use std::path::PathBuf;
 
 use reindex_operator::search::{
-    BasicAuth, Connection, Distribution, HealthStatus, ProbeVerdict, ReindexRequest, RemoteSource,
-    SearchClient, SearchError, TaskErrorClass, TaskId, Tls, TlsFault, Version,
+    BasicAuth, Connection, Distribution, HealthStatus, ProbeVerdict, ReindexRequest, RemoteSource, SearchClient,
+    SearchError, TaskErrorClass, TaskId, Tls, TlsFault, Version,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -22,15 +22,12 @@ const ES: &str = "elasticsearch-7.17";
 const OS: &str = "opensearch-2.19";
 
 fn fixture_path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/search")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/search").join(name)
 }
 
 fn fixture(engine: &str, name: &str) -> Value {
     let path = fixture_path(&format!("{engine}/{name}.json"));
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap()
 }
 
@@ -39,18 +36,11 @@ fn install_crypto() {
 }
 
 fn basic() -> BasicAuth {
-    BasicAuth {
-        username: "elastic".into(),
-        password: SecretString::from("s3cret-pass"),
-    }
+    BasicAuth { username: "elastic".into(), password: SecretString::from("s3cret-pass") }
 }
 
 fn connection(endpoint: &str) -> Connection {
-    Connection {
-        endpoint: endpoint.parse().unwrap(),
-        basic: Some(basic()),
-        tls: Tls::default(),
-    }
+    Connection { endpoint: endpoint.parse().unwrap(), basic: Some(basic()), tls: Tls::default() }
 }
 
 fn client(endpoint: &str) -> SearchClient {
@@ -65,21 +55,14 @@ async fn answering(status: u16, body: &Value) -> (MockServer, SearchClient) {
         Value::String(text) => ResponseTemplate::new(status).set_body_string(text),
         json => ResponseTemplate::new(status).set_body_json(json),
     };
-    Mock::given(any())
-        .respond_with(template)
-        .mount(&server)
-        .await;
+    Mock::given(any()).respond_with(template).mount(&server).await;
     let client = client(&server.uri());
     (server, client)
 }
 
 async fn recorded(engine: &str, name: &str) -> (MockServer, SearchClient) {
     let fixture = fixture(engine, name);
-    answering(
-        u16::try_from(fixture["status"].as_u64().unwrap()).unwrap(),
-        &fixture["body"],
-    )
-    .await
+    answering(u16::try_from(fixture["status"].as_u64().unwrap()).unwrap(), &fixture["body"]).await
 }
 
 async fn only_request(server: &MockServer) -> Request {
@@ -92,9 +75,5 @@ fn task_id() -> TaskId {
     "aJpGRFzqSPeN2fiNL1eU0A:182".parse().unwrap()
 }
 
-const REMOTE: RemoteSource<'static> = RemoteSource {
-    host: "http://es-2.search.svc:9200",
-    basic: None,
-    socket_timeout: "30s",
-    connect_timeout: "1s",
-};
+const REMOTE: RemoteSource<'static> =
+    RemoteSource { host: "http://es-2.search.svc:9200", basic: None, socket_timeout: "30s", connect_timeout: "1s" };

@@ -9,11 +9,7 @@ use sha2::{Digest, Sha256};
 
 /// The cache folder: `$REINDEX_CACHE`, else `reindex-operator` below the user's cache folder.
 pub fn root() -> PathBuf {
-    let set = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(folder) = set("REINDEX_CACHE") {
         return folder;
     }
@@ -37,8 +33,7 @@ pub fn artefact(name: &str, key: &str, build: impl FnOnce(&Path) -> Result<()>) 
         create_dir(path.parent().expect("the path has a parent"))?;
     }
     build(&unfinished)?;
-    fs::rename(&unfinished, &finished)
-        .with_context(|| format!("failed to move {} into place", finished.display()))?;
+    fs::rename(&unfinished, &finished).with_context(|| format!("failed to move {} into place", finished.display()))?;
     Ok(finished)
 }
 

@@ -13,9 +13,7 @@ const ROOT: &str = "/sys/fs/cgroup";
 
 /// Creates the group in every hierarchy: the kubelet wants to find it.
 pub fn create() -> Result<()> {
-    folders()
-        .iter()
-        .try_for_each(|folder| cache::create_dir(folder))
+    folders().iter().try_for_each(|folder| cache::create_dir(folder))
 }
 
 /// The processes in the group: every container's.
@@ -24,10 +22,7 @@ pub fn processes() -> Vec<Process> {
     for folder in folders() {
         visit(&folder, &mut |group| {
             let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-            found.extend(
-                text.lines()
-                    .filter_map(|pid| Process::of(pid.parse().ok()?)),
-            );
+            found.extend(text.lines().filter_map(|pid| Process::of(pid.parse().ok()?)));
         });
     }
     found
@@ -39,8 +34,7 @@ pub fn remove() -> Result<()> {
     for folder in folders() {
         visit(&folder, &mut |group| {
             if let Err(error) = fs::remove_dir(group) {
-                result =
-                    Err(error).with_context(|| format!("failed to remove {}", group.display()));
+                result = Err(error).with_context(|| format!("failed to remove {}", group.display()));
             }
         });
     }
@@ -53,15 +47,8 @@ fn folders() -> Vec<PathBuf> {
     if root.join("cgroup.controllers").exists() {
         return vec![root.join(CGROUP)];
     }
-    let hierarchies = fs::read_dir(root)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    hierarchies
-        .filter(|folder| folder.join("cgroup.procs").exists())
-        .map(|folder| folder.join(CGROUP))
-        .collect()
+    let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+    hierarchies.filter(|folder| folder.join("cgroup.procs").exists()).map(|folder| folder.join(CGROUP)).collect()
 }
 
 /// Visits a group after the groups in it.

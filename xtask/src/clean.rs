@@ -32,9 +32,7 @@ pub fn is_needed() -> bool {
 
 /// A shim outlives containerd; its command line names the socket of the containerd that started it.
 fn is_our_shim(words: &[String]) -> bool {
-    words
-        .first()
-        .is_some_and(|program| program.contains("containerd-shim"))
+    words.first().is_some_and(|program| program.contains("containerd-shim"))
         && words.iter().any(|word| word == CONTAINERD_SOCKET)
 }
 
@@ -53,10 +51,8 @@ fn remove_shim_sockets() -> Result<()> {
 /// The last mount first: it may sit on an earlier one.
 fn unmount_all() -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("failed to read the mounts")?;
-    let ours = mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(1))
-        .filter(|path| Path::new(path).starts_with(STATE));
+    let ours =
+        mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|path| Path::new(path).starts_with(STATE));
     for path in ours.collect::<Vec<_>>().into_iter().rev() {
         // Spaces and the like are written as octal numbers there; no path of ours has any.
         unmount(path, UnmountFlags::DETACH).with_context(|| format!("failed to unmount {path}"))?;
@@ -67,11 +63,7 @@ fn unmount_all() -> Result<()> {
 /// The kubelet links every container's log in a folder of the machine, and has one socket that can't be elsewhere.
 fn remove_kubelet_traces() -> Result<()> {
     cache::remove(Path::new("/var/lib/kubelet/device-plugins/kubelet.sock"))?;
-    for entry in fs::read_dir("/var/log/containers")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in fs::read_dir("/var/log/containers").into_iter().flatten().flatten() {
         if fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(STATE)) {
             cache::remove(&entry.path())?;
         }

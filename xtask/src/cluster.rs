@@ -24,16 +24,13 @@ pub fn lock() -> Result<Lock> {
     let file = match File::create(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            bail!(
-                "the cluster needs root (it mounts, makes a bridge and runs containers): run this as root"
-            )
+            bail!("the cluster needs root (it mounts, makes a bridge and runs containers): run this as root")
         }
         Err(error) => return Err(error).with_context(|| format!("failed to create {path}")),
     };
     if file.try_lock().is_err() {
         println!("waiting for another command that works on this machine's cluster …");
-        file.lock()
-            .with_context(|| format!("failed to lock {path}"))?;
+        file.lock().with_context(|| format!("failed to lock {path}"))?;
     }
     Ok(Lock(file))
 }
@@ -46,8 +43,7 @@ pub fn up() -> Result<()> {
     let coredns = go::COREDNS.binary()?;
     let pause = images::pause()?;
     let form = form(&kubernetes, &coredns)?;
-    if fs::read_to_string(paths::state("form")).is_ok_and(|running| running == form) && is_healthy()
-    {
+    if fs::read_to_string(paths::state("form")).is_ok_and(|running| running == form) && is_healthy() {
         println!("  Kubernetes runs, started by {}", owner());
         return link_kubeconfig(&checkout);
     }
@@ -73,15 +69,8 @@ pub fn down() -> Result<()> {
 
 /// What the cluster is made of, in a word that changes with any of it.
 fn form(kubernetes: &Path, coredns: &Path) -> Result<String> {
-    let mut words = vec![
-        kubernetes.display().to_string(),
-        coredns.display().to_string(),
-    ];
-    words.extend(
-        components()
-            .into_iter()
-            .flat_map(|component| component.arguments),
-    );
+    let mut words = vec![kubernetes.display().to_string(), coredns.display().to_string()];
+    words.extend(components().into_iter().flat_map(|component| component.arguments));
     words.extend(components::files().into_iter().map(|(_, content)| content));
     cache::key(&[], &words.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -91,19 +80,14 @@ fn owner() -> String {
 }
 
 fn is_healthy() -> bool {
-    components()
-        .iter()
-        .all(|component| process::is_running(component.name))
+    components().iter().all(|component| process::is_running(component.name))
         && kubectl::run(&["get", "--raw=/readyz"]).is_ok()
         && node_is_ready().is_ok_and(|ready| ready)
 }
 
 fn node_is_ready() -> Result<bool> {
     let path = r#"--output=jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;
-    Ok(
-        kubectl::run(&["get", "node", components::NODE, "--ignore-not-found", path])?.trim()
-            == "True",
-    )
+    Ok(kubectl::run(&["get", "node", components::NODE, "--ignore-not-found", path])?.trim() == "True")
 }
 
 fn start(checkout: &Path, kubernetes: &Path, coredns: &Path, pause: images::Image) -> Result<()> {
@@ -122,43 +106,28 @@ fn start(checkout: &Path, kubernetes: &Path, coredns: &Path, pause: images::Imag
         Program::CoreDns => coredns.to_path_buf(),
     };
     for component in components() {
-        process::start(
-            component.name,
-            &program(component.program),
-            &component.arguments,
-        )?;
+        process::start(component.name, &program(component.program), &component.arguments)?;
         match component.name {
-            "containerd" => wait_for("the container runtime answers", || {
-                ready(&containerd_answers())
-            })?,
-            "kube-apiserver" => wait_for("the apiserver is ready", || {
-                ready(&kubectl::run(&["get", "--raw=/readyz"]).map(drop))
-            })?,
+            "containerd" => wait_for("the container runtime answers", || ready(&containerd_answers()))?,
+            "kube-apiserver" => {
+                wait_for("the apiserver is ready", || ready(&kubectl::run(&["get", "--raw=/readyz"]).map(drop)))?
+            }
             _ => {}
         }
     }
     images::import(&[pause])?;
     wait_for("the node is ready", || {
-        Ok(if node_is_ready()? {
-            Ok(())
-        } else {
-            Err("the node is not ready".to_owned())
-        })
+        Ok(if node_is_ready()? { Ok(()) } else { Err("the node is not ready".to_owned()) })
     })?;
     wait_for("the cluster's DNS is ready", || ready(&dns_answers()))
 }
 
 /// CoreDNS says on a port of its own whether it knows the cluster's Services yet.
 fn dns_answers() -> Result<()> {
-    let mut connection =
-        TcpStream::connect((NODE_ADDRESS, 8181)).context("failed to reach CoreDNS")?;
-    connection
-        .write_all(b"GET /ready HTTP/1.0\r\n\r\n")
-        .context("failed to ask CoreDNS")?;
+    let mut connection = TcpStream::connect((NODE_ADDRESS, 8181)).context("failed to reach CoreDNS")?;
+    connection.write_all(b"GET /ready HTTP/1.0\r\n\r\n").context("failed to ask CoreDNS")?;
     let mut answer = String::new();
-    connection
-        .read_to_string(&mut answer)
-        .context("failed to read CoreDNS's answer")?;
+    connection.read_to_string(&mut answer).context("failed to read CoreDNS's answer")?;
     let status = answer.lines().next().unwrap_or_default();
     if !status.contains(" 200 ") {
         bail!("CoreDNS answers {status:?}");
@@ -172,26 +141,16 @@ fn containerd_answers() -> Result<()> {
 }
 
 fn ready(answer: &Result<()>) -> Result<Result<(), String>> {
-    Ok(answer
-        .as_ref()
-        .map(|_| ())
-        .map_err(|error| format!("{error:#}")))
+    Ok(answer.as_ref().map(|_| ()).map_err(|error| format!("{error:#}")))
 }
 
 /// Waits for a part of the cluster, and stops waiting when a component has died meanwhile.
 fn wait_for(what: &str, mut probe: impl FnMut() -> Result<Result<(), String>>) -> Result<()> {
     wait(what, Duration::from_secs(120), || {
-        for record in fs::read_dir(paths::state("pids"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for record in fs::read_dir(paths::state("pids")).into_iter().flatten().flatten() {
             let name = record.file_name().to_string_lossy().into_owned();
             if !process::is_running(&name) {
-                bail!(
-                    "failed: {name} ended\n{}",
-                    progress::tail(&paths::log(&name))
-                );
+                bail!("failed: {name} ended\n{}", progress::tail(&paths::log(&name)));
             }
         }
         probe()
@@ -203,6 +162,5 @@ fn link_kubeconfig(checkout: &Path) -> Result<()> {
     let link = checkout.join("target/cluster/kubeconfig");
     cache::remove(&link)?;
     cache::create_dir(link.parent().expect("the path has a parent"))?;
-    symlink(paths::kubeconfig(), &link)
-        .with_context(|| format!("failed to create {}", link.display()))
+    symlink(paths::kubeconfig(), &link).with_context(|| format!("failed to create {}", link.display()))
 }

@@ -60,10 +60,7 @@ pub fn components() -> Vec<Component> {
     let kubernetes = |name: &'static str, flags: &[&str]| Component {
         name,
         program: Program::Kubernetes,
-        arguments: std::iter::once(name)
-            .chain(flags.iter().copied())
-            .map(str::to_owned)
-            .collect(),
+        arguments: std::iter::once(name).chain(flags.iter().copied()).map(str::to_owned).collect(),
     };
     let service_network = format!("--service-cluster-ip-range={SERVICE_NETWORK}");
     let advertise = format!("--advertise-address={NODE_ADDRESS}");
@@ -75,10 +72,7 @@ pub fn components() -> Vec<Component> {
         Component {
             name: "containerd",
             program: Program::Containerd,
-            arguments: vec![
-                "--config".to_owned(),
-                format!("{STATE}/config/containerd.toml"),
-            ],
+            arguments: vec!["--config".to_owned(), format!("{STATE}/config/containerd.toml")],
         },
         kubernetes(
             "etcd",
@@ -128,10 +122,7 @@ pub fn components() -> Vec<Component> {
                 "--leader-elect=false",
             ],
         ),
-        kubernetes(
-            "kube-scheduler",
-            &["--kubeconfig=kubeconfig/scheduler", "--leader-elect=false"],
-        ),
+        kubernetes("kube-scheduler", &["--kubeconfig=kubeconfig/scheduler", "--leader-elect=false"]),
         kubernetes(
             "kubelet",
             &[
@@ -305,20 +296,13 @@ pub fn write() -> Result<()> {
         "kubernetes.default.svc",
         "kubernetes.default.svc.cluster.local",
     ];
-    authority
-        .sign("kube-apiserver", &[], &hosts.map(str::to_owned))?
-        .write(&folder, "apiserver")?;
+    authority.sign("kube-apiserver", &[], &hosts.map(str::to_owned))?.write(&folder, "apiserver")?;
 
     let node = format!("system:node:{NODE}");
     let node_hosts = [NODE.to_owned(), NODE_ADDRESS.to_owned()];
     let users: [(&str, &str, &[&str], &[String]); 5] = [
         ("admin", "admin", &["system:masters"], &[]),
-        (
-            "controller-manager",
-            "system:kube-controller-manager",
-            &[],
-            &[],
-        ),
+        ("controller-manager", "system:kube-controller-manager", &[], &[]),
         ("scheduler", "system:kube-scheduler", &[], &[]),
         ("proxy", "system:kube-proxy", &[], &[]),
         ("kubelet", &node, &["system:nodes"], &node_hosts),
@@ -326,10 +310,7 @@ pub fn write() -> Result<()> {
     for (file, user, groups, hosts) in users {
         let pair = authority.sign(user, groups, hosts)?;
         pair.write(&folder, file)?;
-        cache::write(
-            &paths::state("kubeconfig").join(file),
-            kubeconfig(&folder, file).to_string(),
-        )?;
+        cache::write(&paths::state("kubeconfig").join(file), kubeconfig(&folder, file).to_string())?;
     }
     Ok(())
 }

@@ -16,14 +16,8 @@ const TOOLS: [(&str, &str); 5] = [
     ("cargo", "builds the operator: install Rust"),
     ("go", "builds Kubernetes: install Go 1.24 or later"),
     ("mvn", "fetches the search engines: install Maven"),
-    (
-        "javac",
-        "builds the search engines' starters: install a JDK, 17 or later",
-    ),
-    (
-        "apt-get",
-        "installs the container runtime: use Debian or a relative of it",
-    ),
+    ("javac", "builds the search engines' starters: install a JDK, 17 or later"),
+    ("apt-get", "installs the container runtime: use Debian or a relative of it"),
 ];
 
 /// Debian's packages that the harness installs itself, each known by a file in it.
@@ -42,46 +36,29 @@ const PACKAGES: [(&str, &str); 9] = [
 /// Checks what a cluster needs of this machine, and installs the missing packages.
 pub fn prepare() -> Result<()> {
     if env::consts::OS != "linux" || env::consts::ARCH != "x86_64" {
-        bail!(
-            "the cluster runs on Linux on x86_64 only: use such a machine, or `make test-offline`"
-        );
+        bail!("the cluster runs on Linux on x86_64 only: use such a machine, or `make test-offline`");
     }
     if !rustix::process::geteuid().is_root() {
-        bail!(
-            "the cluster needs root (it mounts, makes a bridge and runs containers): run this as root"
-        );
+        bail!("the cluster needs root (it mounts, makes a bridge and runs containers): run this as root");
     }
     for (tool, purpose) in TOOLS {
         if find(tool).is_none() {
             bail!("{tool} is missing ({purpose})");
         }
     }
-    let missing: Vec<_> = PACKAGES
-        .iter()
-        .filter(|(_, file)| !Path::new(file).exists())
-        .map(|(package, _)| *package)
-        .collect();
+    let missing: Vec<_> =
+        PACKAGES.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let logs = cache::root().join("logs");
     let mut update = Command::new("apt-get");
     update.arg("update");
-    progress::run(
-        "refresh the package lists",
-        &mut update,
-        &logs.join("apt-update.log"),
-    )?;
+    progress::run("refresh the package lists", &mut update, &logs.join("apt-update.log"))?;
     let mut install = Command::new("apt-get");
-    install
-        .args(["install", "--yes", "--no-install-recommends"])
-        .args(&missing);
+    install.args(["install", "--yes", "--no-install-recommends"]).args(&missing);
     install.env("DEBIAN_FRONTEND", "noninteractive");
-    progress::run(
-        &format!("install {}", missing.join(", ")),
-        &mut install,
-        &logs.join("apt-install.log"),
-    )
+    progress::run(&format!("install {}", missing.join(", ")), &mut install, &logs.join("apt-install.log"))
 }
 
 /// Checks that nothing else uses the ports and addresses of the cluster, which must not run yet.
@@ -92,9 +69,7 @@ pub fn nothing_in_the_way() -> Result<()> {
         }
     }
     if let Some(interface) = network::address_taken_by()? {
-        bail!(
-            "the network {POD_NETWORK} is taken by the interface {interface}: remove it and try again"
-        );
+        bail!("the network {POD_NETWORK} is taken by the interface {interface}: remove it and try again");
     }
     Ok(())
 }
@@ -103,20 +78,14 @@ pub fn nothing_in_the_way() -> Result<()> {
 fn taken_by(port: u16) -> Option<String> {
     TcpListener::bind(("0.0.0.0", port)).err()?;
     let filter = format!("sport = :{port}");
-    let listeners =
-        progress::output(Command::new("ss").args(["-Hltnp", &filter])).unwrap_or_default();
-    let who = listeners
-        .split("users:")
-        .nth(1)
-        .unwrap_or("an unknown process");
+    let listeners = progress::output(Command::new("ss").args(["-Hltnp", &filter])).unwrap_or_default();
+    let who = listeners.split("users:").nth(1).unwrap_or("an unknown process");
     Some(who.trim().to_owned())
 }
 
 fn find(tool: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|folder| folder.join(tool))
-        .find(|file| fs::metadata(file).is_ok_and(|it| it.is_file()))
+    env::split_paths(&path).map(|folder| folder.join(tool)).find(|file| fs::metadata(file).is_ok_and(|it| it.is_file()))
 }
 
 #[cfg(test)]
@@ -128,9 +97,6 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let who = taken_by(port).expect("the port is taken");
-        assert!(
-            who.contains(&format!("pid={}", std::process::id())),
-            "{who}"
-        );
+        assert!(who.contains(&format!("pid={}", std::process::id())), "{who}");
     }
 }

@@ -31,12 +31,8 @@ pub const KUBERNETES: Program = Program {
 };
 
 /// The cluster's DNS server.
-pub const COREDNS: Program = Program {
-    name: "coredns",
-    package: ".",
-    flags: &["-trimpath", "-ldflags", "-s -w"],
-    is_static: false,
-};
+pub const COREDNS: Program =
+    Program { name: "coredns", package: ".", flags: &["-trimpath", "-ldflags", "-s -w"], is_static: false };
 
 /// The chart installer.
 pub const HELM: Program = Program {
@@ -47,12 +43,8 @@ pub const HELM: Program = Program {
 };
 
 /// The process that holds a pod's namespaces; alone in its image, hence static.
-pub const PAUSE: Program = Program {
-    name: "pause",
-    package: ".",
-    flags: &["-trimpath", "-ldflags", "-s -w"],
-    is_static: true,
-};
+pub const PAUSE: Program =
+    Program { name: "pause", package: ".", flags: &["-trimpath", "-ldflags", "-s -w"], is_static: true };
 
 impl Program {
     /// The built program, from the cache when its sources and flags are unchanged.
@@ -67,22 +59,14 @@ impl Program {
         let key = cache::key(&sources, self.flags)?;
         cache::artefact(self.name, &key, |output| {
             let mut build = Command::new("go");
-            build
-                .arg("build")
-                .args(self.flags)
-                .arg("-o")
-                .arg(output)
-                .arg(self.package)
-                .current_dir(&folder);
+            build.arg("build").args(self.flags).arg("-o").arg(output).arg(self.package).current_dir(&folder);
             if self.is_static {
                 build.env("CGO_ENABLED", "0");
             }
             progress::run(
                 &format!("build {} (once a machine)", self.name),
                 &mut build,
-                &cache::root()
-                    .join("logs")
-                    .join(format!("{}.log", self.name)),
+                &cache::root().join("logs").join(format!("{}.log", self.name)),
             )
         })
     }

@@ -33,14 +33,10 @@ pub struct Image {
 /// The pause image.
 pub fn pause() -> Result<Image> {
     let binary = go::PAUSE.binary()?;
-    let layer = layer(
-        "pause-layer",
-        &cache::key(std::slice::from_ref(&binary), &[])?,
-        |root| {
-            fs::copy(&binary, root.join("pause")).context("failed to copy the pause program")?;
-            Ok(())
-        },
-    )?;
+    let layer = layer("pause-layer", &cache::key(std::slice::from_ref(&binary), &[])?, |root| {
+        fs::copy(&binary, root.join("pause")).context("failed to copy the pause program")?;
+        Ok(())
+    })?;
     Ok(Image {
         reference: PAUSE.to_owned(),
         layers: vec![layer],
@@ -91,25 +87,15 @@ pub fn import(images: &[Image]) -> Result<()> {
         .spawn()
         .context("failed to start ctr")?;
     let archive = ctr.stdin.take().expect("the standard input is piped");
-    let written = write_archive(
-        archive,
-        missing.iter().map(|(image, config, _)| (*image, config)),
-    );
+    let written = write_archive(archive, missing.iter().map(|(image, config, _)| (*image, config)));
     let output = ctr.wait_with_output().context("failed to wait for ctr")?;
     if !output.status.success() {
-        bail!(
-            "failed to import images: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("failed to import images: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     written?;
     for (image, config, note) in &missing {
         cache::write(note, &config.digest)?;
-        println!(
-            "  import {}: {:.1} s",
-            image.reference,
-            start.elapsed().as_secs_f32()
-        );
+        println!("  import {}: {:.1} s", image.reference, start.elapsed().as_secs_f32());
     }
     Ok(())
 }
@@ -118,10 +104,7 @@ pub fn import(images: &[Image]) -> Result<()> {
 pub fn keep_only(repository: &str, layer_name: &str, tag: &str) -> Result<()> {
     let kept = format!("{repository}:{tag}");
     let references = progress::output(ctr().args(["list", "--quiet"]))?;
-    for reference in references
-        .lines()
-        .filter(|name| name.starts_with(&format!("{repository}:")) && *name != kept)
-    {
+    for reference in references.lines().filter(|name| name.starts_with(&format!("{repository}:")) && *name != kept) {
         cache::remove(&note(reference))?;
         progress::output(ctr().args(["remove", reference]))?;
     }
@@ -139,13 +122,7 @@ pub fn keep_only(repository: &str, layer_name: &str, tag: &str) -> Result<()> {
 
 fn ctr() -> Command {
     let mut ctr = Command::new("ctr");
-    ctr.args([
-        "--address",
-        CONTAINERD_SOCKET,
-        "--namespace",
-        "k8s.io",
-        "images",
-    ]);
+    ctr.args(["--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", "images"]);
     ctr
 }
 
@@ -163,15 +140,8 @@ struct Config {
 
 impl Image {
     fn config(&self) -> Result<Config> {
-        let layers = self
-            .layers
-            .iter()
-            .map(|layer| digest(layer))
-            .collect::<Result<Vec<_>>>()?;
-        let ids: Vec<_> = layers
-            .iter()
-            .map(|layer| format!("sha256:{layer}"))
-            .collect();
+        let layers = self.layers.iter().map(|layer| digest(layer)).collect::<Result<Vec<_>>>()?;
+        let ids: Vec<_> = layers.iter().map(|layer| format!("sha256:{layer}")).collect();
         let json = json!({
             "architecture": "amd64",
             "os": "linux",
@@ -184,11 +154,7 @@ impl Image {
         })
         .to_string();
         let digest = hex::encode(Sha256::digest(&json));
-        Ok(Config {
-            json,
-            digest,
-            layers,
-        })
+        Ok(Config { json, digest, layers })
     }
 }
 
@@ -197,8 +163,7 @@ fn digest(layer: &Path) -> Result<String> {
     let name = layer.file_name().unwrap_or_default().to_string_lossy();
     let note = cache::artefact(&format!("digests/{name}"), "sha256", |note| {
         let mut hash = Sha256::new();
-        let mut file =
-            File::open(layer).with_context(|| format!("failed to open {}", layer.display()))?;
+        let mut file = File::open(layer).with_context(|| format!("failed to open {}", layer.display()))?;
         io::copy(&mut file, &mut HashWriter(&mut hash)).context("failed to read a layer")?;
         cache::write(note, hex::encode(hash.finalize()))
     })?;
@@ -219,64 +184,31 @@ impl Write for HashWriter<'_> {
 }
 
 /// Writes the archive of several images; a layer that they share is in it once.
-fn write_archive<'a>(
-    out: impl Write,
-    images: impl Iterator<Item = (&'a Image, &'a Config)>,
-) -> Result<()> {
+fn write_archive<'a>(out: impl Write, images: impl Iterator<Item = (&'a Image, &'a Config)>) -> Result<()> {
     let mut archive = Builder::new(out);
     let mut manifest: Vec<Value> = Vec::new();
     let mut written = BTreeSet::new();
     for (image, config) in images {
         for (path, digest) in image.layers.iter().zip(&config.layers) {
             if written.insert(digest) {
-                let file = File::open(path)
-                    .with_context(|| format!("failed to open {}", path.display()))?;
+                let file = File::open(path).with_context(|| format!("failed to open {}", path.display()))?;
                 let size = file.metadata().context("failed to look at a layer")?.len();
-                append(
-                    &mut archive,
-                    &format!("{digest}/layer.tar"),
-                    size,
-                    BufReader::with_capacity(1 << 20, file),
-                )?;
+                append(&mut archive, &format!("{digest}/layer.tar"), size, BufReader::with_capacity(1 << 20, file))?;
             }
         }
         let name = format!("{}.json", config.digest);
-        append(
-            &mut archive,
-            &name,
-            config.json.len() as u64,
-            config.json.as_bytes(),
-        )?;
-        let layers: Vec<_> = config
-            .layers
-            .iter()
-            .map(|digest| format!("{digest}/layer.tar"))
-            .collect();
+        append(&mut archive, &name, config.json.len() as u64, config.json.as_bytes())?;
+        let layers: Vec<_> = config.layers.iter().map(|digest| format!("{digest}/layer.tar")).collect();
         manifest.push(json!({"Config": name, "RepoTags": [image.reference], "Layers": layers}));
     }
     let manifest = Value::from(manifest).to_string();
-    append(
-        &mut archive,
-        "manifest.json",
-        manifest.len() as u64,
-        manifest.as_bytes(),
-    )?;
-    archive
-        .into_inner()
-        .and_then(|mut out| out.flush())
-        .context("failed to end an image archive")
+    append(&mut archive, "manifest.json", manifest.len() as u64, manifest.as_bytes())?;
+    archive.into_inner().and_then(|mut out| out.flush()).context("failed to end an image archive")
 }
 
-fn append(
-    archive: &mut Builder<impl Write>,
-    name: &str,
-    size: u64,
-    content: impl io::Read,
-) -> Result<()> {
+fn append(archive: &mut Builder<impl Write>, name: &str, size: u64, content: impl io::Read) -> Result<()> {
     let mut header = Header::new_gnu();
     header.set_size(size);
     header.set_mode(0o644);
-    archive
-        .append_data(&mut header, name, content)
-        .with_context(|| format!("failed to archive {name}"))
+    archive.append_data(&mut header, name, content).with_context(|| format!("failed to archive {name}"))
 }

@@ -25,14 +25,7 @@ pub fn run(arguments: &[&str]) -> Result<String> {
 pub fn apply(objects: &[Value]) -> Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     let mut kubectl = command()
-        .args([
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            "--field-manager=xtask",
-            "-f",
-            "-",
-        ])
+        .args(["apply", "--server-side", "--force-conflicts", "--field-manager=xtask", "-f", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -44,78 +37,38 @@ pub fn apply(objects: &[Value]) -> Result<()> {
         .expect("the standard input is piped")
         .write_all(list.to_string().as_bytes())
         .context("failed to write to kubectl apply")?;
-    let output = kubectl
-        .wait_with_output()
-        .context("failed to wait for kubectl apply")?;
+    let output = kubectl.wait_with_output().context("failed to wait for kubectl apply")?;
     if !output.status.success() {
-        bail!(
-            "failed: kubectl apply: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("failed: kubectl apply: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
 }
 
 /// Reads an object; `None` when there is none of that name.
 pub fn get(kind: &str, namespace: &str, name: &str) -> Result<Option<Value>> {
-    let text = run(&[
-        "get",
-        kind,
-        name,
-        "--namespace",
-        namespace,
-        "--ignore-not-found",
-        "--output=json",
-    ])?;
+    let text = run(&["get", kind, name, "--namespace", namespace, "--ignore-not-found", "--output=json"])?;
     if text.trim().is_empty() {
         return Ok(None);
     }
-    serde_json::from_str(&text)
-        .map(Some)
-        .with_context(|| format!("failed to parse {kind} {name}"))
+    serde_json::from_str(&text).map(Some).with_context(|| format!("failed to parse {kind} {name}"))
 }
 
 /// Waits until a StatefulSet or Deployment, as `kind/name`, has rolled out; when it has not, tells what its pods say.
 pub fn wait_for_rollout(namespace: &str, workload: &str, limit: Duration) -> Result<()> {
     let timeout = format!("--timeout={}s", limit.as_secs());
     let mut rollout = command();
-    rollout.args([
-        "rollout",
-        "status",
-        workload,
-        "--namespace",
-        namespace,
-        &timeout,
-    ]);
-    let log = paths::log(&format!(
-        "rollout-{namespace}-{}",
-        workload.replace('/', "-")
-    ));
+    rollout.args(["rollout", "status", workload, "--namespace", namespace, &timeout]);
+    let log = paths::log(&format!("rollout-{namespace}-{}", workload.replace('/', "-")));
     progress::run(&format!("{workload} becomes ready"), &mut rollout, &log).map_err(|error| {
-        let pods =
-            run(&["get", "pods", "--namespace", namespace, "--output=wide"]).unwrap_or_default();
-        let events = run(&[
-            "get",
-            "events",
-            "--namespace",
-            namespace,
-            "--sort-by=.lastTimestamp",
-        ])
-        .unwrap_or_default();
-        let logs =
-            run(&["logs", workload, "--namespace", namespace, "--tail=20"]).unwrap_or_default();
+        let pods = run(&["get", "pods", "--namespace", namespace, "--output=wide"]).unwrap_or_default();
+        let events = run(&["get", "events", "--namespace", namespace, "--sort-by=.lastTimestamp"]).unwrap_or_default();
+        let logs = run(&["logs", workload, "--namespace", namespace, "--tail=20"]).unwrap_or_default();
         error.context(format!("{pods}\n{events}\n{logs}"))
     })
 }
 
 /// Deletes a namespace with all in it, and the data that its search engines kept on this machine.
 pub fn delete_namespace(namespace: &str) -> Result<()> {
-    run(&[
-        "delete",
-        "namespace",
-        namespace,
-        "--ignore-not-found",
-        "--timeout=180s",
-    ])?;
+    run(&["delete", "namespace", namespace, "--ignore-not-found", "--timeout=180s"])?;
     cache::remove(&paths::state("data").join(namespace))
 }

@@ -64,10 +64,7 @@ fn run(action: Action) -> Result<()> {
         Action::Test { .. } => suite::run(selection),
         Action::Up => {
             cluster::up()?;
-            println!(
-                "  export KUBECONFIG=target/cluster/kubeconfig\n  kubectl: {}",
-                paths::kubectl().display()
-            );
+            println!("  export KUBECONFIG=target/cluster/kubeconfig\n  kubectl: {}", paths::kubectl().display());
             Ok(())
         }
         Action::Engines => {

@@ -23,15 +23,7 @@ pub const CNI_NETWORK: &str = "reindex";
 /// Creates the bridge. Its hardware address is fixed, or it would change with every pod that comes and goes.
 pub fn create_bridge() -> Result<()> {
     let address = format!("{NODE_ADDRESS}/16");
-    ip(&[
-        "link",
-        "add",
-        BRIDGE,
-        "address",
-        "02:52:45:49:4e:44",
-        "type",
-        "bridge",
-    ])?;
+    ip(&["link", "add", BRIDGE, "address", "02:52:45:49:4e:44", "type", "bridge"])?;
     ip(&["address", "add", &address, "dev", BRIDGE])?;
     ip(&["link", "set", BRIDGE, "up"])
 }
@@ -50,21 +42,9 @@ pub fn remove() -> Result<()> {
 
 /// Another interface whose addresses overlap with the pods', if there is one.
 pub fn address_taken_by() -> Result<Option<String>> {
-    let lines = progress::output(Command::new("ip").args([
-        "-o",
-        "-4",
-        "address",
-        "show",
-        "to",
-        POD_NETWORK,
-    ]))?;
-    let interfaces = lines
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(1));
-    Ok(interfaces
-        .filter(|name| *name != BRIDGE)
-        .map(str::to_owned)
-        .next())
+    let lines = progress::output(Command::new("ip").args(["-o", "-4", "address", "show", "to", POD_NETWORK]))?;
+    let interfaces = lines.lines().filter_map(|line| line.split_whitespace().nth(1));
+    Ok(interfaces.filter(|name| *name != BRIDGE).map(str::to_owned).next())
 }
 
 fn ip(arguments: &[&str]) -> Result<()> {
@@ -76,9 +56,7 @@ fn remove_cni_results() -> Result<()> {
     let folder = Path::new("/var/lib/cni/results");
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let pod = name
-            .strip_prefix(&format!("{CNI_NETWORK}-"))
-            .and_then(|rest| rest.strip_suffix("-eth0"));
+        let pod = name.strip_prefix(&format!("{CNI_NETWORK}-")).and_then(|rest| rest.strip_suffix("-eth0"));
         if let Some(pod) = pod {
             cache::remove(&folder.join(format!("cni-loopback-{pod}-lo")))?;
             cache::remove(&entry.path())?;
@@ -108,14 +86,9 @@ fn remove_chains(family: &str) -> Result<()> {
         .expect("the standard input is piped")
         .write_all(removal.as_bytes())
         .with_context(|| format!("failed to write to {family}-restore"))?;
-    let output = restore
-        .wait_with_output()
-        .with_context(|| format!("failed to wait for {family}-restore"))?;
+    let output = restore.wait_with_output().with_context(|| format!("failed to wait for {family}-restore"))?;
     if !output.status.success() {
-        bail!(
-            "failed to remove the chains of {family}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("failed to remove the chains of {family}: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
 }

@@ -24,11 +24,7 @@ pub fn deploy() -> Result<()> {
     let tag = cache::key(std::slice::from_ref(&binary), &[])?;
     images::import(&[image(&binary, &tag)?])?;
     install(&checkout, &tag)?;
-    kubectl::wait_for_rollout(
-        NAMESPACE,
-        &format!("deployment/{RELEASE}"),
-        Duration::from_secs(120),
-    )?;
+    kubectl::wait_for_rollout(NAMESPACE, &format!("deployment/{RELEASE}"), Duration::from_secs(120))?;
     images::keep_only(REPOSITORY, LAYER, &tag)
 }
 
@@ -42,23 +38,13 @@ pub fn log() -> String {
 /// Builds with the profile that the tests use, whose dependencies are compiled anyway, and takes the symbols away.
 fn build(checkout: &Path) -> Result<PathBuf> {
     let mut build = Command::new("cargo");
-    build
-        .args(["build", "--bin", "reindex-operator"])
-        .current_dir(checkout);
-    progress::run(
-        "build the operator",
-        &mut build,
-        &paths::log("operator-build"),
-    )?;
+    build.args(["build", "--bin", "reindex-operator"]).current_dir(checkout);
+    progress::run("build the operator", &mut build, &paths::log("operator-build"))?;
     let mut metadata = Command::new("cargo");
-    metadata
-        .args(["metadata", "--no-deps", "--format-version=1"])
-        .current_dir(checkout);
-    let metadata: Value = serde_json::from_str(&progress::output(&mut metadata)?)
-        .context("failed to parse cargo's metadata")?;
-    let target = metadata["target_directory"]
-        .as_str()
-        .context("failed to find cargo's target folder")?;
+    metadata.args(["metadata", "--no-deps", "--format-version=1"]).current_dir(checkout);
+    let metadata: Value =
+        serde_json::from_str(&progress::output(&mut metadata)?).context("failed to parse cargo's metadata")?;
+    let target = metadata["target_directory"].as_str().context("failed to find cargo's target folder")?;
     let stripped = paths::state("bin/reindex-operator");
     let mut strip = Command::new("strip");
     strip.arg("--strip-debug").arg("-o").arg(&stripped);
@@ -91,11 +77,7 @@ fn image(binary: &Path, tag: &str) -> Result<Image> {
 /// The absolute paths that `ldd` names, the loader's among them.
 fn libraries(binary: &Path) -> Result<Vec<String>> {
     let text = progress::output(Command::new("ldd").arg(binary))?;
-    Ok(text
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'))
-        .map(str::to_owned)
-        .collect())
+    Ok(text.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned).collect())
 }
 
 fn copy(from: &Path, root: &Path, to: &str) -> Result<()> {
@@ -114,15 +96,8 @@ fn install(checkout: &Path, tag: &str) -> Result<()> {
         "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
     })])?;
     let mut helm = Command::new(go::HELM.binary()?);
-    helm.args(["upgrade", "--install", RELEASE])
-        .arg(chart)
-        .args(["--namespace", NAMESPACE]);
-    helm.args([
-        "--set",
-        &format!("image.repository={REPOSITORY}"),
-        "--set-string",
-        &format!("image.tag={tag}"),
-    ]);
+    helm.args(["upgrade", "--install", RELEASE]).arg(chart).args(["--namespace", NAMESPACE]);
+    helm.args(["--set", &format!("image.repository={REPOSITORY}"), "--set-string", &format!("image.tag={tag}")]);
     helm.arg("--kubeconfig").arg(paths::kubeconfig());
     progress::run("install the chart", &mut helm, &paths::log("helm"))
 }

@@ -19,12 +19,7 @@ pub fn checkout() -> Result<PathBuf> {
     here.ancestors()
         .find(|folder| folder.join("xtask/kubernetes/main.go").exists())
         .map(Path::to_path_buf)
-        .with_context(|| {
-            format!(
-                "failed to find the project's checkout above {}",
-                here.display()
-            )
-        })
+        .with_context(|| format!("failed to find the project's checkout above {}", here.display()))
 }
 
 /// The administrator's kubeconfig.

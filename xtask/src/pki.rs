@@ -4,8 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
 use crate::cache;
@@ -41,14 +40,8 @@ impl Authority {
         let mut params = params(name, &[], &[])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate = params
-            .self_signed(&key)
-            .context("failed to sign a certificate authority")?
-            .pem();
-        Ok(Self {
-            certificate,
-            issuer: Issuer::new(params, key),
-        })
+        let certificate = params.self_signed(&key).context("failed to sign a certificate authority")?.pem();
+        Ok(Self { certificate, issuer: Issuer::new(params, key) })
     }
 
     /// Signs a certificate that serves both as a server's, for these names and addresses, and as a client's.
@@ -56,18 +49,12 @@ impl Authority {
         let key = new_key()?;
         let mut params = params(name, groups, hosts)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         let certificate = params
             .signed_by(&key, &self.issuer)
             .with_context(|| format!("failed to sign the certificate of {name}"))?;
-        Ok(Pair {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-        })
+        Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 }
 
@@ -86,9 +73,7 @@ fn params(name: &str, groups: &[&str], hosts: &[String]) -> Result<CertificatePa
         .with_context(|| format!("failed to name the hosts of the certificate of {name}"))?;
     params.distinguished_name.push(DnType::CommonName, name);
     for group in groups {
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, *group);
+        params.distinguished_name.push(DnType::OrganizationName, *group);
     }
     Ok(params)
 }

@@ -14,7 +14,8 @@ use crate::paths;
 
 /// Writes the shell's own line of `/proc` as the record and then becomes the component: same process id, same start
 /// time, and no moment at which the component runs unrecorded.
-const RECORD_AND_BECOME: &str = r#"cat /proc/$$/stat /proc/sys/kernel/random/boot_id >"$0.new" && mv "$0.new" "$0" && exec "$@""#;
+const RECORD_AND_BECOME: &str =
+    r#"cat /proc/$$/stat /proc/sys/kernel/random/boot_id >"$0.new" && mv "$0.new" "$0" && exec "$@""#;
 
 /// Starts a component in a session of its own, so that it outlives the terminal; its output goes to its log.
 pub fn start(name: &str, program: &Path, arguments: &[String]) -> Result<()> {
@@ -46,10 +47,7 @@ pub fn start(name: &str, program: &Path, arguments: &[String]) -> Result<()> {
 
 /// Whether the recorded process of this component still runs.
 pub fn is_running(name: &str) -> bool {
-    fs::read_to_string(record(name))
-        .ok()
-        .and_then(|text| Process::from_record(&text))
-        .is_some_and(|p| p.runs())
+    fs::read_to_string(record(name)).ok().and_then(|text| Process::from_record(&text)).is_some_and(|p| p.runs())
 }
 
 /// Every recorded process that still runs, whatever component it is.
@@ -74,10 +72,8 @@ pub fn by_command_line(ours: impl Fn(&[String]) -> bool) -> Vec<Process> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid: &i32| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let words: Vec<_> = line
-                .split(|byte| *byte == 0)
-                .map(|word| String::from_utf8_lossy(word).into_owned())
-                .collect();
+            let words: Vec<_> =
+                line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
             ours(&words)
         })
         .filter_map(Process::of)
@@ -128,11 +124,7 @@ impl Process {
         let mut lines = record.lines();
         let stat = Stat::parse(lines.next()?)?;
         let boot_id = lines.next()?.trim().to_owned();
-        Some(Self {
-            pid: stat.pid,
-            start_time: stat.start_time,
-            boot_id,
-        })
+        Some(Self { pid: stat.pid, start_time: stat.start_time, boot_id })
     }
 
     /// Whether this very process still runs. One that ended and waits for its parent does not run.
@@ -169,16 +161,11 @@ impl Stat {
 mod tests {
     use super::*;
 
-    const RECORD: &str =
-        "4242 (a (b) c) S 1 4242 4242 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987654 2 3\nboot-1\n";
+    const RECORD: &str = "4242 (a (b) c) S 1 4242 4242 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987654 2 3\nboot-1\n";
 
     #[test]
     fn a_record_is_read_although_the_name_holds_parentheses() {
-        let expected = Process {
-            pid: 4242,
-            start_time: 987_654,
-            boot_id: "boot-1".to_owned(),
-        };
+        let expected = Process { pid: 4242, start_time: 987_654, boot_id: "boot-1".to_owned() };
         assert_eq!(Process::from_record(RECORD), Some(expected));
     }
 
@@ -186,19 +173,7 @@ mod tests {
     fn this_process_runs_and_one_of_another_boot_does_not() {
         let here = Process::of(std::process::id() as i32).expect("this process is in /proc");
         assert!(here.runs());
-        assert!(
-            !Process {
-                boot_id: "another".to_owned(),
-                ..here.clone()
-            }
-            .runs()
-        );
-        assert!(
-            !Process {
-                start_time: here.start_time + 1,
-                ..here
-            }
-            .runs()
-        );
+        assert!(!Process { boot_id: "another".to_owned(), ..here.clone() }.runs());
+        assert!(!Process { start_time: here.start_time + 1, ..here }.runs());
     }
 }

@@ -30,10 +30,7 @@ pub fn run(title: &str, command: &mut Command, log: &Path) -> Result<()> {
         .with_context(|| format!("failed to start {program}"))?;
     let mut ticker = Ticker::new(title);
     let status = loop {
-        match child
-            .try_wait()
-            .with_context(|| format!("failed to wait for {program}"))?
-        {
+        match child.try_wait().with_context(|| format!("failed to wait for {program}"))? {
             Some(status) => break status,
             None => ticker.tick(),
         }
@@ -48,11 +45,7 @@ pub fn run(title: &str, command: &mut Command, log: &Path) -> Result<()> {
 }
 
 /// Polls until `ready` gives a value, and shows for how long; `Ok(Err(what))` says what is still missing.
-pub fn wait<T>(
-    title: &str,
-    limit: Duration,
-    mut ready: impl FnMut() -> Result<Result<T, String>>,
-) -> Result<T> {
+pub fn wait<T>(title: &str, limit: Duration, mut ready: impl FnMut() -> Result<Result<T, String>>) -> Result<T> {
     let mut ticker = Ticker::new(title);
     let result = poll(title, limit, || {
         let answer = ready()?;
@@ -67,20 +60,13 @@ pub fn wait<T>(
 }
 
 /// Polls until `ready` gives a value, without a word; `Ok(Err(what))` says what is still missing.
-pub fn poll<T>(
-    title: &str,
-    limit: Duration,
-    mut ready: impl FnMut() -> Result<Result<T, String>>,
-) -> Result<T> {
+pub fn poll<T>(title: &str, limit: Duration, mut ready: impl FnMut() -> Result<Result<T, String>>) -> Result<T> {
     let start = Instant::now();
     loop {
         match ready()? {
             Ok(value) => return Ok(value),
             Err(missing) if start.elapsed() > limit => {
-                bail!(
-                    "failed: {title}: after {} s still: {missing}",
-                    limit.as_secs()
-                );
+                bail!("failed: {title}: after {} s still: {missing}", limit.as_secs());
             }
             Err(_) => sleep(Duration::from_millis(300)),
         }
@@ -90,20 +76,10 @@ pub fn poll<T>(
 /// Runs a short command and returns what it printed.
 pub fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("failed to start {program}"))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("failed to start {program}"))?;
     if !output.status.success() {
-        let arguments: Vec<_> = command
-            .get_args()
-            .map(|word| word.to_string_lossy())
-            .collect();
-        bail!(
-            "failed: {program} {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        let arguments: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+        bail!("failed: {program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -127,11 +103,7 @@ struct Ticker {
 impl Ticker {
     fn new(title: &str) -> Self {
         let now = Instant::now();
-        Self {
-            title: title.to_owned(),
-            start: now,
-            printed: now,
-        }
+        Self { title: title.to_owned(), start: now, printed: now }
     }
 
     fn tick(&mut self) {

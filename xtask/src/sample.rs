@@ -16,14 +16,8 @@ pub const NAMESPACE: &str = "search";
 pub const INDEX: &str = "product_info";
 
 /// Products and their annual rates.
-const PRODUCTS: [(&str, &str); 6] = [
-    ("A", "3.2200%"),
-    ("B", "3.1100%"),
-    ("C", "3.3500%"),
-    ("D", "3.1200%"),
-    ("E", "3.0100%"),
-    ("F", "2.7500%"),
-];
+const PRODUCTS: [(&str, &str); 6] =
+    [("A", "3.2200%"), ("B", "3.1100%"), ("C", "3.3500%"), ("D", "3.1200%"), ("E", "3.0100%"), ("F", "2.7500%")];
 
 /// ES_2, which is read from: one node.
 pub fn source() -> ElasticsearchCluster {
@@ -32,10 +26,7 @@ pub fn source() -> ElasticsearchCluster {
 
 /// ES_1, which is written to: three nodes, which trust ES_2's authority. ES_2 is not on its allowlist.
 pub fn destination() -> Result<ElasticsearchCluster> {
-    Ok(ElasticsearchCluster {
-        trusted_ca: Some(source().ca()?),
-        ..ElasticsearchCluster::new(NAMESPACE, "es-1", 3)
-    })
+    Ok(ElasticsearchCluster { trusted_ca: Some(source().ca()?), ..ElasticsearchCluster::new(NAMESPACE, "es-1", 3) })
 }
 
 /// Deploys both clusters without waiting for them.
@@ -55,15 +46,11 @@ pub async fn load() -> Result<()> {
 /// Creates the source index with its six documents, unless it has them. The analyzer's name is that of a plugin which
 /// is not there; it is defined in the index instead.
 async fn load_products(client: &SearchClient) -> Result<()> {
-    let (status, count) = client
-        .request(Method::GET, &format!("/{INDEX}/_count"), None)
-        .await?;
+    let (status, count) = client.request(Method::GET, &format!("/{INDEX}/_count"), None).await?;
     if status == 200 && count["count"] == PRODUCTS.len() {
         return Ok(());
     }
-    client
-        .request(Method::DELETE, &format!("/{INDEX}"), None)
-        .await?;
+    client.request(Method::DELETE, &format!("/{INDEX}"), None).await?;
     client.put(&format!("/{INDEX}"), &index()).await?;
     let mut lines = String::new();
     for (number, (name, rate)) in (1..).zip(PRODUCTS) {

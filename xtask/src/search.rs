@@ -33,10 +33,7 @@ impl SearchClient {
         let host = format!("{service}.{namespace}.svc");
         let address = address(namespace, service)?;
         let authorities = authority
-            .map(|pem| {
-                Certificate::from_pem(pem.as_bytes())
-                    .context("failed to read a certificate authority")
-            })
+            .map(|pem| Certificate::from_pem(pem.as_bytes()).context("failed to read a certificate authority"))
             .transpose()?;
         let http = Client::builder()
             .no_proxy()
@@ -54,12 +51,7 @@ impl SearchClient {
     }
 
     /// Sends a request; returns the answer's status and JSON body (null when there is none), whatever the status is.
-    pub async fn request(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<(u16, Value)> {
+    pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value)> {
         let body = body.map(|body| ("application/json", body.to_string()));
         self.send(method, path, body).await
     }
@@ -78,21 +70,14 @@ impl SearchClient {
     /// Writes documents as `_bulk` takes them and makes them visible; fails when one is refused.
     pub async fn bulk(&self, lines: String) -> Result<()> {
         let body = Some(("application/x-ndjson", lines));
-        let answer = self
-            .expect_success(Method::POST, "/_bulk?refresh=true", body)
-            .await?;
+        let answer = self.expect_success(Method::POST, "/_bulk?refresh=true", body).await?;
         if answer["errors"] != false {
             bail!("failed: _bulk refused documents: {answer}");
         }
         Ok(())
     }
 
-    async fn expect_success(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<(&str, String)>,
-    ) -> Result<Value> {
+    async fn expect_success(&self, method: Method, path: &str, body: Option<(&str, String)>) -> Result<Value> {
         let (status, answer) = self.send(method.clone(), path, body).await?;
         if !(200..300).contains(&status) {
             bail!("failed: {method} {}{path}: {status} {answer}", self.base);
@@ -100,12 +85,7 @@ impl SearchClient {
         Ok(answer)
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<(&str, String)>,
-    ) -> Result<(u16, Value)> {
+    async fn send(&self, method: Method, path: &str, body: Option<(&str, String)>) -> Result<(u16, Value)> {
         let what = format!("{method} {}{path}", self.base);
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some((user, password)) = &self.credentials {
@@ -114,20 +94,14 @@ impl SearchClient {
         if let Some((kind, body)) = body {
             request = request.header("content-type", kind).body(body);
         }
-        let response = request
-            .send()
-            .await
-            .with_context(|| format!("failed: {what}"))?;
+        let response = request.send().await.with_context(|| format!("failed: {what}"))?;
         let status = response.status().as_u16();
-        let text = response
-            .text()
-            .await
-            .with_context(|| format!("failed to read the answer to {what}"))?;
+        let text = response.text().await.with_context(|| format!("failed to read the answer to {what}"))?;
         if text.is_empty() {
             return Ok((status, Value::Null));
         }
-        let body = serde_json::from_str(&text)
-            .with_context(|| format!("failed to parse the answer to {what}: {text}"))?;
+        let body =
+            serde_json::from_str(&text).with_context(|| format!("failed to parse the answer to {what}: {text}"))?;
         Ok((status, body))
     }
 }
@@ -136,7 +110,5 @@ fn address(namespace: &str, service: &str) -> Result<IpAddr> {
     let found = kubectl::get("service", namespace, service)?
         .with_context(|| format!("failed to find the Service {namespace}/{service}"))?;
     let address = found["spec"]["clusterIP"].as_str().unwrap_or_default();
-    address.parse().with_context(|| {
-        format!("failed to parse the address of {namespace}/{service}: {address:?}")
-    })
+    address.parse().with_context(|| format!("failed to parse the address of {namespace}/{service}: {address:?}"))
 }

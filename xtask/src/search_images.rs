@@ -20,8 +20,7 @@ const PACKAGES: &str = "openjdk-17-jre-headless";
 /// What the reindex module says of itself; Maven Central has its jars but not the module around them.
 const REINDEX_DESCRIPTOR: &str = "description=The Reindex module\nname=reindex\nclassname=org.elasticsearch.reindex.ReindexPlugin\n\
     java.version=1.8\nhas.native.controller=false\nextended.plugins=\n";
-const REINDEX_POLICY: &str =
-    "grant {\n  permission java.net.SocketPermission \"*\", \"connect,resolve\";\n};\n";
+const REINDEX_POLICY: &str = "grant {\n  permission java.net.SocketPermission \"*\", \"connect,resolve\";\n};\n";
 
 /// Every search engine's image.
 pub fn all() -> Result<Vec<Image>> {
@@ -45,51 +44,31 @@ pub fn all() -> Result<Vec<Image>> {
 
 /// A minimal Debian with Java, from the machine's own mirror.
 fn base() -> Result<PathBuf> {
-    layer(
-        "search-base",
-        &cache::key(&[], &[SUITE, PACKAGES])?,
-        |root| {
-            let mirror = progress::output(Command::new("apt-get").args([
-                "indextargets",
-                "--format",
-                "$(REPO_URI)",
-                "Origin: Debian",
-                "Label: Debian",
-            ]))?;
-            let mirror = mirror
-                .lines()
-                .next()
-                .context("failed to find a Debian mirror among the machine's package sources")?;
-            let mut debootstrap = Command::new("debootstrap");
-            debootstrap
-                .args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE])
-                .arg(root)
-                .arg(mirror);
-            let log = cache::root().join("logs/search-base.log");
-            progress::run(
-                "bootstrap Debian with Java (once a machine)",
-                &mut debootstrap,
-                &log,
-            )?;
-            for folder in [
-                "var/cache/apt",
-                "var/lib/apt/lists",
-                "usr/share/doc",
-                "usr/share/man",
-                "usr/share/locale",
-            ] {
-                cache::remove(&root.join(folder))?;
-            }
-            Ok(())
-        },
-    )
+    layer("search-base", &cache::key(&[], &[SUITE, PACKAGES])?, |root| {
+        let mirror = progress::output(Command::new("apt-get").args([
+            "indextargets",
+            "--format",
+            "$(REPO_URI)",
+            "Origin: Debian",
+            "Label: Debian",
+        ]))?;
+        let mirror =
+            mirror.lines().next().context("failed to find a Debian mirror among the machine's package sources")?;
+        let mut debootstrap = Command::new("debootstrap");
+        debootstrap.args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE]).arg(root).arg(mirror);
+        let log = cache::root().join("logs/search-base.log");
+        progress::run("bootstrap Debian with Java (once a machine)", &mut debootstrap, &log)?;
+        for folder in ["var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"] {
+            cache::remove(&root.join(folder))?;
+        }
+        Ok(())
+    })
 }
 
 /// The distribution with the reindex module and our starter.
 fn elasticsearch() -> Result<PathBuf> {
     let sources = paths::checkout()?.join("xtask/elasticsearch");
-    let files =
-        ["pom.xml", "SearchNode.java", "start", "log4j2.properties"].map(|name| sources.join(name));
+    let files = ["pom.xml", "SearchNode.java", "start", "log4j2.properties"].map(|name| sources.join(name));
     let key = cache::key(&files, &[ELASTICSEARCH, REINDEX_DESCRIPTOR, REINDEX_POLICY])?;
     layer("elasticsearch-layer", &key, |root| {
         let work = root.with_extension("maven");
@@ -97,15 +76,11 @@ fn elasticsearch() -> Result<PathBuf> {
         maven("Elasticsearch", &files[0], &work, &[&version])?;
 
         let home = root.join("usr/share/elasticsearch");
-        move_to(
-            &work.join(format!("home/elasticsearch-{ELASTICSEARCH}")),
-            &home,
-        )?;
+        move_to(&work.join(format!("home/elasticsearch-{ELASTICSEARCH}")), &home)?;
         let module = home.join("modules/reindex");
         move_to(&work.join("reindex-jars"), &module)?;
-        let descriptor = format!(
-            "{REINDEX_DESCRIPTOR}version={ELASTICSEARCH}\nelasticsearch.version={ELASTICSEARCH}\n"
-        );
+        let descriptor =
+            format!("{REINDEX_DESCRIPTOR}version={ELASTICSEARCH}\nelasticsearch.version={ELASTICSEARCH}\n");
         cache::write(&module.join("plugin-descriptor.properties"), descriptor)?;
         cache::write(&module.join("plugin-security.policy"), REINDEX_POLICY)?;
         compile(&files[1], &home.join("lib"), &home.join("lib/starter"))?;
@@ -118,21 +93,12 @@ fn elasticsearch() -> Result<PathBuf> {
 /// The server's jars and our starter.
 fn opensearch(version: &str, log4j: &str) -> Result<PathBuf> {
     let sources = paths::checkout()?.join("xtask/opensearch");
-    let files =
-        ["pom.xml", "SearchNode.java", "start", "log4j2.properties"].map(|name| sources.join(name));
+    let files = ["pom.xml", "SearchNode.java", "start", "log4j2.properties"].map(|name| sources.join(name));
     let key = cache::key(&files, &[version, log4j])?;
     layer(&format!("opensearch-{version}-layer"), &key, |root| {
         let work = root.with_extension("maven");
-        let properties = [
-            format!("-Dos.version={version}"),
-            format!("-Dlog4j.version={log4j}"),
-        ];
-        maven(
-            &format!("OpenSearch {version}"),
-            &files[0],
-            &work,
-            &[&properties[0], &properties[1]],
-        )?;
+        let properties = [format!("-Dos.version={version}"), format!("-Dlog4j.version={log4j}")];
+        maven(&format!("OpenSearch {version}"), &files[0], &work, &[&properties[0], &properties[1]])?;
 
         let home = root.join("usr/share/opensearch");
         move_to(&work.join("lib"), &home.join("lib"))?;
@@ -146,27 +112,14 @@ fn opensearch(version: &str, log4j: &str) -> Result<PathBuf> {
 fn maven(what: &str, pom: &Path, work: &Path, properties: &[&str]) -> Result<()> {
     cache::remove(work)?;
     let mut command = Command::new("mvn");
-    command
-        .args(["-q", "-B", "-f"])
-        .arg(pom)
-        .arg("package")
-        .arg(format!("-Dout={}", work.display()))
-        .args(properties);
-    let log = cache::root()
-        .join("logs")
-        .join(format!("{}.log", what.to_lowercase().replace(' ', "-")));
-    progress::run(
-        &format!("fetch {what} (once a machine)"),
-        &mut command,
-        &log,
-    )
+    command.args(["-q", "-B", "-f"]).arg(pom).arg("package").arg(format!("-Dout={}", work.display())).args(properties);
+    let log = cache::root().join("logs").join(format!("{}.log", what.to_lowercase().replace(' ', "-")));
+    progress::run(&format!("fetch {what} (once a machine)"), &mut command, &log)
 }
 
 fn compile(source: &Path, jars: &Path, classes: &Path) -> Result<()> {
     let mut javac = Command::new("javac");
-    javac
-        .args(["--release", "17", "-nowarn", "-cp"])
-        .arg(format!("{}/*", jars.display()));
+    javac.args(["--release", "17", "-nowarn", "-cp"]).arg(format!("{}/*", jars.display()));
     progress::output(javac.arg("-d").arg(classes).arg(source)).map(drop)
 }
 

@@ -22,14 +22,7 @@ pub enum Selection {
 /// Runs the selected tests, with the cluster and the operator of this checkout where they are needed.
 pub fn run(selection: Selection) -> Result<()> {
     let checkout = paths::checkout()?;
-    let offline = [
-        "test",
-        "--workspace",
-        "--lib",
-        "--bins",
-        "--test",
-        "offline",
-    ];
+    let offline = ["test", "--workspace", "--lib", "--bins", "--test", "offline"];
     let mut runs = vec![cargo(&checkout, &offline, &[])?];
     if selection != Selection::Offline {
         cluster::up()?;
@@ -40,15 +33,7 @@ pub fn run(selection: Selection) -> Result<()> {
         if selection == Selection::All {
             environment.push(("REINDEX_SLOW_TESTS", "1"));
         }
-        let in_cluster = [
-            "test",
-            "--test",
-            "apiserver",
-            "--test",
-            "cluster",
-            "--",
-            "--test-threads=1",
-        ];
+        let in_cluster = ["test", "--test", "apiserver", "--test", "cluster", "--", "--test-threads=1"];
         runs.push(cargo(&checkout, &in_cluster, &environment)?);
     }
     println!();
@@ -78,9 +63,5 @@ fn cargo(checkout: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> R
         .current_dir(checkout)
         .status()
         .context("failed to start cargo")?;
-    Ok(Run {
-        command,
-        seconds: start.elapsed().as_secs_f32(),
-        passed: status.success(),
-    })
+    Ok(Run { command, seconds: start.elapsed().as_secs_f32(), passed: status.success() })
 }

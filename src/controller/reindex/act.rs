@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     convert,
-    observe::{open, opaque_id},
+    observe::{opaque_id, open},
     sides,
 };
 
@@ -54,9 +54,15 @@ async fn start_task(ctx: &Context, reindex: &Reindex, attempt: i32) -> Result<Ou
     }
     let sides = match sides::resolve(ctx, reindex).await? {
         Ok(sides) => sides,
-        Err(_) => return Ok(Outcome::Unclear(Trouble { reason: "ClusterNotFound", message: "a SearchCluster is gone".into() })),
+        Err(_) => {
+            return Ok(Outcome::Unclear(Trouble {
+                reason: "ClusterNotFound",
+                message: "a SearchCluster is gone".into(),
+            }));
+        }
     };
-    let opened = futures::try_join!(open(ctx, "the destination", &sides.destination), open(ctx, "the source", &sides.source));
+    let opened =
+        futures::try_join!(open(ctx, "the destination", &sides.destination), open(ctx, "the source", &sides.source));
     let (destination, source) = match opened {
         Ok(both) => both,
         Err(trouble) => return Ok(Outcome::Unclear(trouble)),
@@ -98,7 +104,8 @@ async fn closed_gate(ctx: &Context, status: Option<&ReindexStatus>) -> Result<Op
         status.destination.as_ref().map(|destination| destination.cluster_uuid.as_str()),
     ];
     let api: Api<SearchCluster> = Api::all(ctx.client.clone());
-    let clusters = api.list(&ListParams::default()).await.map_err(Error::kube("read the gates of the SearchClusters"))?;
+    let clusters =
+        api.list(&ListParams::default()).await.map_err(Error::kube("read the gates of the SearchClusters"))?;
     let closed = |cluster: &&SearchCluster| {
         let status = cluster.status.as_ref();
         let uuid = status.and_then(|status| status.cluster_uuid.as_deref());

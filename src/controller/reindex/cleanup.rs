@@ -25,7 +25,8 @@ pub async fn cleanup(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> 
     match plan::decide(reindex, seen, Timestamp::now()) {
         Cleanup::Release(note) => {
             if let Some(note) = note {
-                let note = events::Note { type_: events::EventType::Warning, reason: note.reason, message: note.message };
+                let note =
+                    events::Note { type_: events::EventType::Warning, reason: note.reason, message: note.message };
                 events::publish(ctx, reindex, &note).await;
             }
             release(ctx, reindex).await

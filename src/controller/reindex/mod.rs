@@ -79,7 +79,9 @@ async fn pass(ctx: &Context, reindex: &mut Reindex) -> Result<Requeue, Error> {
 
 /// Writes the status, then tells people: an event never speaks of what was not written.
 async fn follow(ctx: &Context, reindex: &mut Reindex, decision: Decision) -> Result<Requeue, Error> {
-    if let Some(written) = status::write(&ctx.client, reindex, &decision.status).await.map_err(Error::kube("write the status"))? {
+    if let Some(written) =
+        status::write(&ctx.client, reindex, &decision.status).await.map_err(Error::kube("write the status"))?
+    {
         *reindex = written;
     }
     for note in decision.notes {
@@ -103,6 +105,9 @@ async fn set_finalizer(ctx: &Context, reindex: &mut Reindex, wanted: bool) -> Re
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": reindex.resource_version()}});
     let api: Api<Reindex> = Api::namespaced(ctx.client.clone(), &reindex.namespace().unwrap_or_default());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    *reindex = api.patch(&reindex.name_any(), &params, &Patch::Merge(patch)).await.map_err(Error::kube("set the finalizer"))?;
+    *reindex = api
+        .patch(&reindex.name_any(), &params, &Patch::Merge(patch))
+        .await
+        .map_err(Error::kube("set the finalizer"))?;
     Ok(())
 }

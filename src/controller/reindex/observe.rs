@@ -39,7 +39,9 @@ pub async fn observe(ctx: &Context, reindex: &Reindex, stage: Stage) -> Result<O
         });
     }
     let sides = match (sides::resolve(ctx, reindex).await?, stage) {
-        (Ok(sides), Stage::Validate) => return Ok(Observation::Validate(Box::new(validate::facts(ctx, reindex, &sides).await))),
+        (Ok(sides), Stage::Validate) => {
+            return Ok(Observation::Validate(Box::new(validate::facts(ctx, reindex, &sides).await)));
+        }
         (Ok(sides), _) => sides,
         (Err(access), Stage::Validate) => return Ok(Observation::Validate(Box::new(validate::no_access(access)))),
         (Err(access), Stage::Allowlist | Stage::Prepare) => return Ok(Observation::Trouble(joined(access))),
@@ -70,7 +72,10 @@ pub async fn running_tasks(ctx: &Context, reindex: &Reindex) -> Result<Result<Ve
         Some(destination) => tasks_on(ctx, reindex, &destination).await,
         None => Err(Trouble {
             reason: "ClusterNotFound",
-            message: format!("SearchCluster {} (destination.clusterRef) is gone", reindex.spec.destination.cluster_ref.name),
+            message: format!(
+                "SearchCluster {} (destination.clusterRef) is gone",
+                reindex.spec.destination.cluster_ref.name
+            ),
         }),
     })
 }
@@ -156,7 +161,11 @@ impl Eyes<'_> {
         match destination.client.indices(name).await {
             Ok(indices) => {
                 let (concrete, definition) = indices.into_iter().next().unzip();
-                let uuid = definition.as_ref().and_then(|d: &crate::search::IndexDefinition| d.uuid()).unwrap_or_default().to_owned();
+                let uuid = definition
+                    .as_ref()
+                    .and_then(|d: &crate::search::IndexDefinition| d.uuid())
+                    .unwrap_or_default()
+                    .to_owned();
                 // An alias of that name is not ours, whatever stands behind it.
                 let owner = definition.as_ref().filter(|_| concrete.as_ref() == Some(name));
                 let owner = owner.and_then(|definition| index_body::owner_uid(&definition.mappings)).map(str::to_owned);
@@ -181,8 +190,12 @@ impl Eyes<'_> {
         let name = &self.reindex.spec.source.index;
         let positions = source.client.positions(name).await.map_err(of("the source"))?;
         source.client.refresh(name).await.map_err(of("the source"))?;
-        let documents = source.client.count(name, self.reindex.spec.source.query.as_ref()).await.map_err(of("the source"))?;
-        Ok(Observation::Begin(Begin { shards: convert::shards(positions), documents: i64::try_from(documents).unwrap_or(i64::MAX) }))
+        let documents =
+            source.client.count(name, self.reindex.spec.source.query.as_ref()).await.map_err(of("the source"))?;
+        Ok(Observation::Begin(Begin {
+            shards: convert::shards(positions),
+            documents: i64::try_from(documents).unwrap_or(i64::MAX),
+        }))
     }
 
     async fn adopt(&self) -> Seen<Observation> {
@@ -245,20 +258,29 @@ fn judge_probe(verdict: ProbeVerdict, wanted: &str) -> Allowlist {
         ProbeVerdict::Passed => return Allowlist::Passed,
         ProbeVerdict::NotAllowed => (
             "NotAllowed",
-            format!("a node of the destination refuses the source {wanted}, although all of them showed it on their allowlist"),
+            format!(
+                "a node of the destination refuses the source {wanted}, although all of them showed it on their allowlist"
+            ),
         ),
         ProbeVerdict::Unreachable(why) => (
             "SourceUnreachable",
-            format!("the destination's nodes can't reach the source at {wanted} ({why}): check the network between the clusters, and remoteEndpoint or remotes"),
+            format!(
+                "the destination's nodes can't reach the source at {wanted} ({why}): check the network between the clusters, and remoteEndpoint or remotes"
+            ),
         ),
         ProbeVerdict::Untrusted => (
             "SourceUntrusted",
-            format!("the destination's nodes don't trust the certificate of the source at {wanted}: set reindex.ssl.certificate_authorities in their configuration to the source's CA"),
+            format!(
+                "the destination's nodes don't trust the certificate of the source at {wanted}: set reindex.ssl.certificate_authorities in their configuration to the source's CA"
+            ),
         ),
-        ProbeVerdict::Unauthorized => {
-            ("SourceAuthenticationFailed", format!("the source at {wanted} refused its own credentials when the destination used them"))
+        ProbeVerdict::Unauthorized => (
+            "SourceAuthenticationFailed",
+            format!("the source at {wanted} refused its own credentials when the destination used them"),
+        ),
+        ProbeVerdict::Rejected(why) => {
+            ("ProbeRejected", format!("a reindex of no documents from {wanted} was refused: {why}"))
         }
-        ProbeVerdict::Rejected(why) => ("ProbeRejected", format!("a reindex of no documents from {wanted} was refused: {why}")),
     };
     Allowlist::Refused(Trouble { reason, message })
 }

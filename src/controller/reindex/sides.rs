@@ -75,7 +75,12 @@ pub async fn resolve(ctx: &Context, reindex: &Reindex) -> Result<Result<Sides, V
     Ok(Ok(Sides { source, destination, remote }))
 }
 
-async fn find(ctx: &Context, namespace: &str, reindex: &Reindex, role: Role) -> Result<Result<Arc<SearchCluster>, Trouble>, Error> {
+async fn find(
+    ctx: &Context,
+    namespace: &str,
+    reindex: &Reindex,
+    role: Role,
+) -> Result<Result<Arc<SearchCluster>, Trouble>, Error> {
     let (named, index, field) = match role {
         Role::Source => (&reindex.spec.source.cluster_ref, &reindex.spec.source.index, "source"),
         Role::Destination => (&reindex.spec.destination.cluster_ref, &reindex.spec.destination.index, "destination"),
@@ -101,7 +106,13 @@ async fn find(ctx: &Context, namespace: &str, reindex: &Reindex, role: Role) -> 
     }))
 }
 
-async fn admits_namespace(ctx: &Context, cluster: &SearchCluster, namespace: &str, role: Role, index: &str) -> Result<bool, Error> {
+async fn admits_namespace(
+    ctx: &Context,
+    cluster: &SearchCluster,
+    namespace: &str,
+    role: Role,
+    index: &str,
+) -> Result<bool, Error> {
     let labels = match selects_by_label(cluster) {
         true => {
             let api: Api<Namespace> = Api::all(ctx.client.clone());
@@ -114,5 +125,11 @@ async fn admits_namespace(ctx: &Context, cluster: &SearchCluster, namespace: &st
 }
 
 fn selects_by_label(cluster: &SearchCluster) -> bool {
-    cluster.spec.access.iter().flatten().filter_map(|rule| rule.namespaces.as_ref()).any(|selection| selection.selector.is_some())
+    cluster
+        .spec
+        .access
+        .iter()
+        .flatten()
+        .filter_map(|rule| rule.namespaces.as_ref())
+        .any(|selection| selection.selector.is_some())
 }

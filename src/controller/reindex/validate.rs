@@ -23,7 +23,15 @@ use super::{convert, observe::open, sides::Sides};
 
 /// Without access nothing is connected to.
 pub fn no_access(access: Vec<Trouble>) -> Facts {
-    Facts { access, source: None, destination: None, source_index: None, destination_exists: None, busy_with: None, remote: None }
+    Facts {
+        access,
+        source: None,
+        destination: None,
+        source_index: None,
+        destination_exists: None,
+        busy_with: None,
+        remote: None,
+    }
 }
 
 /// Looks at both clusters at once.
@@ -80,10 +88,17 @@ async fn source_index(reindex: &Reindex, client: &SearchClient) -> Seen<SourceIn
     let first = mappings.next();
     Ok(SourceIndex::Found {
         mappings_differ: mappings.any(|mapping| Some(mapping) != first),
-        without_source: indices.iter().filter(|(_, definition)| !keeps_source(definition)).map(|(name, _)| name.clone()).collect(),
+        without_source: indices
+            .iter()
+            .filter(|(_, definition)| !keeps_source(definition))
+            .map(|(name, _)| name.clone())
+            .collect(),
         indices: indices
             .iter()
-            .map(|(name, definition)| PinnedIndex { name: name.clone(), uuid: definition.uuid().unwrap_or_default().to_owned() })
+            .map(|(name, definition)| PinnedIndex {
+                name: name.clone(),
+                uuid: definition.uuid().unwrap_or_default().to_owned(),
+            })
             .collect(),
     })
 }
@@ -97,7 +112,9 @@ fn keeps_source(definition: &IndexDefinition) -> bool {
 
 /// The definition that a name stands for: the index's own, or that of the alias's or data stream's write index.
 pub fn write_index<'a>(name: &str, indices: &'a BTreeMap<String, IndexDefinition>) -> Option<&'a IndexDefinition> {
-    let writes = |definition: &&IndexDefinition| definition.aliases.get(name).is_some_and(|alias| alias.is_write_index == Some(true));
+    let writes = |definition: &&IndexDefinition| {
+        definition.aliases.get(name).is_some_and(|alias| alias.is_write_index == Some(true))
+    };
     // Backing indices of a data stream sort by generation: the last one is written.
     indices.get(name).or_else(|| indices.values().find(writes)).or_else(|| indices.values().next_back())
 }
@@ -121,7 +138,8 @@ fn busy_with(ctx: &Context, reindex: &Reindex, cluster_uuid: &str) -> Option<Str
 /// What the destination's SearchCluster says about an entry that is missing: whether a person must act, and the words.
 pub fn what_the_cluster_says(status: &SearchClusterStatus, wanted: &str) -> (bool, String) {
     let said = conditions::get(&status.conditions, ALLOWLIST_READY).filter(|condition| condition.status == "False");
-    let known = status.allowlist.as_ref().is_some_and(|allowlist| allowlist.pending.iter().any(|entry| entry == wanted));
+    let known =
+        status.allowlist.as_ref().is_some_and(|allowlist| allowlist.pending.iter().any(|entry| entry == wanted));
     match said {
         Some(condition) if known => {
             let stalled = conditions::is_true(&status.conditions, STALLED);

@@ -5,12 +5,7 @@ use kube::ResourceExt;
 
 use crate::{
     api::{Batch, SearchCluster, allowlist::Borrowed},
-    controller::{
-        connect::connect,
-        context::Context,
-        error::Error,
-        status,
-    },
+    controller::{connect::connect, context::Context, error::Error, status},
     plan::restart::{self, Effect},
     search::SearchClient,
 };
@@ -55,7 +50,10 @@ async fn open(ctx: &Context, cluster: &SearchCluster) -> Result<SearchClient, Er
 }
 
 async fn give_back(client: &SearchClient, borrowed: &Borrowed) -> Result<(), Error> {
-    client.set_allocation_enable(borrowed.allocation_enable.as_deref()).await.map_err(Error::search("put shard allocation back"))?;
+    client
+        .set_allocation_enable(borrowed.allocation_enable.as_deref())
+        .await
+        .map_err(Error::search("put shard allocation back"))?;
     if borrowed.voting_exclusion {
         client.clear_voting_exclusions().await.map_err(Error::search("put the node back into the vote"))?;
     }

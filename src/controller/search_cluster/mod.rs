@@ -45,7 +45,9 @@ pub async fn reconcile(cluster: Arc<SearchCluster>, ctx: Arc<Context>) -> Result
     let decision = plan::decide(&cluster, &seen, Timestamp::now());
     // Held only while there is something to be put back.
     set_finalizer(&ctx, &mut cluster, is_open(Some(&decision.status))).await?;
-    if let Some(written) = status::write(&ctx.client, &cluster, &decision.status).await.map_err(Error::kube("write the status"))? {
+    if let Some(written) =
+        status::write(&ctx.client, &cluster, &decision.status).await.map_err(Error::kube("write the status"))?
+    {
         cluster = written;
     }
     for note in decision.notes {
@@ -78,6 +80,9 @@ async fn set_finalizer(ctx: &Context, cluster: &mut SearchCluster, wanted: bool)
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": cluster.resource_version()}});
     let api: Api<SearchCluster> = Api::namespaced(ctx.client.clone(), &cluster.namespace().unwrap_or_default());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    *cluster = api.patch(&cluster.name_any(), &params, &Patch::Merge(patch)).await.map_err(Error::kube("set the finalizer"))?;
+    *cluster = api
+        .patch(&cluster.name_any(), &params, &Patch::Merge(patch))
+        .await
+        .map_err(Error::kube("set the finalizer"))?;
     Ok(())
 }

@@ -22,7 +22,9 @@ use crate::{
 /// Looks.
 pub async fn observe(ctx: &Context, cluster: &SearchCluster) -> Result<Observation, Error> {
     let client = connect(&ctx.client, cluster).await;
-    let client = client.map(|connected| connected.client).map_err(|fault| Trouble { reason: fault.reason(), message: fault.to_string() });
+    let client = client
+        .map(|connected| connected.client)
+        .map_err(|fault| Trouble { reason: fault.reason(), message: fault.to_string() });
     let looked = match &client {
         Ok(client) => look(client).await.map_err(|error| trouble(&error)),
         Err(trouble) => Err(trouble.clone()),
@@ -105,8 +107,10 @@ async fn look_closely(
     };
     let api: Api<Reindex> = Api::all(ctx.client.clone());
     let live = api.list(&ListParams::default()).await.map_err(Error::kube("list the Reindexes"))?;
-    let copies = live.items.iter().filter(|reindex| reindex.status.as_ref().is_some_and(|status| touches(status, uuid)));
-    let copies = copies.map(|reindex| format!("{}/{}", reindex.namespace().unwrap_or_default(), reindex.name_any())).collect();
+    let copies =
+        live.items.iter().filter(|reindex| reindex.status.as_ref().is_some_and(|status| touches(status, uuid)));
+    let copies =
+        copies.map(|reindex| format!("{}/{}", reindex.namespace().unwrap_or_default(), reindex.name_any())).collect();
     Ok(Ok(Close { view, pools, copies }))
 }
 
@@ -116,16 +120,19 @@ pub fn provider<'a>(ctx: &'a Context, cluster: &'a SearchCluster, namespace: &'a
         client: &ctx.client,
         namespace,
         pools: cluster.spec.provider.stateful_sets.as_deref().unwrap_or_default(),
-        key: cluster.status.as_ref().and_then(|status| status.allowlist.as_ref()).map_or(allowlist::WHITELIST, |allowlist| &allowlist.key),
+        key: cluster
+            .status
+            .as_ref()
+            .and_then(|status| status.allowlist.as_ref())
+            .map_or(allowlist::WHITELIST, |allowlist| &allowlist.key),
     }
 }
 
 /// Whether a copy into or out of the cluster runs, or is about to.
 fn touches(status: &ReindexStatus, uuid: &str) -> bool {
-    let runs = status
-        .partitions
-        .iter()
-        .any(|partition| matches!(partition.state, PartitionState::Starting | PartitionState::Running | PartitionState::Cancelling));
+    let runs = status.partitions.iter().any(|partition| {
+        matches!(partition.state, PartitionState::Starting | PartitionState::Running | PartitionState::Cancelling)
+    });
     let source = status.source.as_ref().map(|source| source.cluster_uuid.as_str());
     let destination = status.destination.as_ref().map(|destination| destination.cluster_uuid.as_str());
     runs && (source == Some(uuid) || destination == Some(uuid))

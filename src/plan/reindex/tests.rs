@@ -48,7 +48,13 @@ fn facts() -> Facts {
 }
 
 fn shards(max_seq_no: i64) -> Vec<ShardPosition> {
-    vec![ShardPosition { index_uuid: "i".into(), shard: 0, history_uuid: "h".into(), max_seq_no, global_checkpoint: max_seq_no }]
+    vec![ShardPosition {
+        index_uuid: "i".into(),
+        shard: 0,
+        history_uuid: "h".into(),
+        max_seq_no,
+        global_checkpoint: max_seq_no,
+    }]
 }
 
 /// Decides, and takes the decision's status over.
@@ -88,7 +94,10 @@ fn ended() -> Task {
 fn failed(reindex: &Reindex) -> String {
     let conditions = &reindex.status.as_ref().unwrap().conditions;
     assert!(conditions::is_true(conditions, FAILED) && !conditions::is_true(conditions, COMPLETE), "{conditions:?}");
-    assert!(conditions::is_true(conditions, STALLED) && !conditions::is_true(conditions, RECONCILING), "{conditions:?}");
+    assert!(
+        conditions::is_true(conditions, STALLED) && !conditions::is_true(conditions, RECONCILING),
+        "{conditions:?}"
+    );
     conditions::get(conditions, FAILED).unwrap().reason.clone()
 }
 
@@ -108,7 +117,12 @@ fn a_finished_reindex_is_never_written_again() {
     let mut reindex = copying();
     see(&mut reindex, poll(ended()), 4);
     see(&mut reindex, Observation::Verify(Verify { index_uuid: Some("x".into()), counts: None }), 5);
-    for seen in [poll(Task::Lost), Observation::ClusterChanged("m".into()), Observation::Nothing, Observation::Cancel(vec!["n:1".into()])] {
+    for seen in [
+        poll(Task::Lost),
+        Observation::ClusterChanged("m".into()),
+        Observation::Nothing,
+        Observation::Cancel(vec!["n:1".into()]),
+    ] {
         let decision = decide(&reindex, seen, at(99_999));
         assert_eq!((Some(decision.status), decision.effect, decision.notes), (reindex.status.clone(), None, vec![]));
     }
@@ -222,9 +236,13 @@ fn every_finding_is_told_at_once_and_the_final_ones_first() {
     see(&mut reindex, Observation::Validate(Box::new(found)), 0);
     assert_eq!(failed(&reindex), "VersionMismatch");
     let status = serde_json::to_value(reindex.status).unwrap();
-    let message = status["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Failed").map(|c| c["message"].clone());
+    let message =
+        status["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Failed").map(|c| c["message"].clone());
     let message = message.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
-    assert!(["VersionMismatch", "SourceIndexNotFound", "DestinationExists"].iter().all(|reason| message.contains(reason)), "{message}");
+    assert!(
+        ["VersionMismatch", "SourceIndexNotFound", "DestinationExists"].iter().all(|reason| message.contains(reason)),
+        "{message}"
+    );
 }
 
 #[test]

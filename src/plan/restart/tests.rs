@@ -22,7 +22,13 @@ fn view() -> View {
         allowlist: vec![],
         path_data: strings(&["/data/d"]),
     };
-    let shard = |primary, node: &str| Shard { index: "products".into(), number: 0, primary, started: true, node: Some(node.into()) };
+    let shard = |primary, node: &str| Shard {
+        index: "products".into(),
+        number: 0,
+        primary,
+        started: true,
+        node: Some(node.into()),
+    };
     View {
         nodes: (0..3).map(node).collect(),
         master: "id-0".into(),
@@ -53,7 +59,8 @@ fn pools() -> Vec<Pool> {
 fn refused(change: impl Fn(&mut View, &mut Pool)) -> &'static str {
     let (mut view, mut pools) = (view(), pools());
     change(&mut view, &mut pools[0]);
-    freeze(&strings(&[ENTRY]), &view, &pools, Permissions::default(), 1, at(0)).map_or_else(|blocked| blocked.reason, |_| "frozen")
+    freeze(&strings(&[ENTRY]), &view, &pools, Permissions::default(), 1, at(0))
+        .map_or_else(|blocked| blocked.reason, |_| "frozen")
 }
 
 #[test]
@@ -73,7 +80,10 @@ fn whatever_is_in_the_way_is_named() {
     assert_eq!(refused(|_, pool| pool.rolling_out = true), "RolloutPending");
     assert_eq!(refused(|_, pool| pool.pods[0].ready = false), "NodesNotReady");
     assert_eq!(refused(|_, pool| pool.pods[0].durable_paths = strings(&["/database"])), "EphemeralData");
-    assert_eq!(refused(|view, _| view.nodes.push(Node { ip: "10.9.9.9".into(), ..Node::default() })), "NodesNotManaged");
+    assert_eq!(
+        refused(|view, _| view.nodes.push(Node { ip: "10.9.9.9".into(), ..Node::default() })),
+        "NodesNotManaged"
+    );
     assert_eq!(refused(|view, _| view.shards[1].started = false), "IndexWithoutReplica");
     assert_eq!(refused(|view, _| view.nodes[1].master_eligible = false), "TooFewMasters");
 }
@@ -98,7 +108,12 @@ struct World {
 impl World {
     fn new() -> World {
         let batch = freeze(&strings(&[ENTRY]), &view(), &pools(), Permissions::default(), 1, at(0)).unwrap();
-        World { batch, seen: Seen { view: Some(view()), pools: pools(), copies: vec![], deleting: false }, now: 0, log: vec![] }
+        World {
+            batch,
+            seen: Seen { view: Some(view()), pools: pools(), copies: vec![], deleting: false },
+            now: 0,
+            log: vec![],
+        }
     }
 
     /// One pass: the decision, then its effect; a second later the next one may follow.
@@ -200,7 +215,13 @@ fn the_next_node_waits_for_the_last_ones_shards() {
 fn a_node_whose_primary_would_be_alone_is_not_restarted() {
     let mut world = World::new();
     world.until_restarting();
-    world.view().shards.push(Shard { index: "new".into(), number: 0, primary: true, started: true, node: Some("id-2".into()) });
+    world.view().shards.push(Shard {
+        index: "new".into(),
+        number: 0,
+        primary: true,
+        started: true,
+        node: Some("id-2".into()),
+    });
     world.run(20);
     assert_eq!(world.log, ["edit", "restart n-1"]);
     let doing = world.pass();
@@ -210,10 +231,8 @@ fn a_node_whose_primary_would_be_alone_is_not_restarted() {
 
 #[test]
 fn a_node_that_comes_back_wrong_stops_everything_and_the_edit_is_taken_back() {
-    let wrong: [fn(&mut World); 2] = [
-        |world| world.view().nodes[1].id = "another".into(),
-        |world| world.view().nodes[1].allowlist.clear(),
-    ];
+    let wrong: [fn(&mut World); 2] =
+        [|world| world.view().nodes[1].id = "another".into(), |world| world.view().nodes[1].allowlist.clear()];
     for spoil in wrong {
         let mut world = World::new();
         world.until_restarting();

@@ -63,7 +63,9 @@ async fn a_source_that_moves_meanwhile_is_never_called_complete() {
     let add: fn(&mut Index) = |index| index.put("G", json!({}));
     let update: fn(&mut Index) = |index| index.put("A", json!({}));
     let delete: fn(&mut Index) = |index| index.delete("A");
-    for (title, change) in [("a document is added", add), ("a document is changed", update), ("a document is deleted", delete)] {
+    for (title, change) in
+        [("a document is added", add), ("a document is changed", update), ("a document is deleted", delete)]
+    {
         let mut world = World::new().await;
         world.title = title.into();
         world.until_copying().await;
@@ -172,7 +174,11 @@ async fn a_copy_that_takes_too_long_is_cancelled() {
     world.destination.state().pace = Pace::PerPoll(0);
     world.until_copying().await;
     world.round().await;
-    assert_eq!(partition_state(&world.reindex().unwrap()), Some(PartitionState::Running), "two minutes are not too long");
+    assert_eq!(
+        partition_state(&world.reindex().unwrap()),
+        Some(PartitionState::Running),
+        "two minutes are not too long"
+    );
     let reindex = world.end().await;
     assert_eq!(failure(&world, &reindex).0, "DeadlineExceeded");
     assert_eq!(world.destination.state().running(), 0);

@@ -14,14 +14,16 @@ fn batch(phase: &str) -> Value {
 
 #[tokio::test]
 async fn no_copy_starts_while_a_cluster_is_about_to_restart() {
-    for (cluster, phase) in [("es-1", "Draining"), ("es-1", "Restarting"), ("es-2", "Editing"), ("es-2", "RollingBack")] {
+    for (cluster, phase) in [("es-1", "Draining"), ("es-1", "Restarting"), ("es-2", "Editing"), ("es-2", "RollingBack")]
+    {
         let mut world = World::new().await;
         world.title = format!("{cluster} is {phase}");
         world.change_cluster(cluster, json!({"status": batch(phase)}));
         for _ in 0..6 {
             world.round().await;
         }
-        let (reason, message) = condition(&world.reindex().unwrap(), RECONCILING).unwrap_or_else(|| panic!("{}", world.story("it waits")));
+        let (reason, message) =
+            condition(&world.reindex().unwrap(), RECONCILING).unwrap_or_else(|| panic!("{}", world.story("it waits")));
         assert_eq!(reason, "WaitingForRestart", "{message}");
         assert!(message.contains(cluster), "{message}");
         assert!(world.destination.state().tasks.is_empty(), "{}", world.story("no copy starts"));
@@ -78,10 +80,14 @@ async fn a_node_that_refuses_although_the_allowlist_looks_right_is_told() {
 #[tokio::test]
 async fn a_node_that_refuses_in_the_middle_is_tried_again() {
     let mut world = World::new().await;
-    world.until_it("the index is created", |reindex| {
-        reindex.status.as_ref().is_some_and(|status| status.destination.as_ref().is_some_and(|dest| dest.index_uuid.is_some()))
-    })
-    .await;
+    world
+        .until_it("the index is created", |reindex| {
+            reindex
+                .status
+                .as_ref()
+                .is_some_and(|status| status.destination.as_ref().is_some_and(|dest| dest.index_uuid.is_some()))
+        })
+        .await;
     world.destination.state().lose_tasks();
     world.destination.state().allowlist.clear();
     for _ in 0..2 {

@@ -90,7 +90,8 @@ async fn every_finding_is_listed_at_once() {
 #[tokio::test]
 async fn an_unknown_analyzer_ends_it_with_nothing_created() {
     let mut world = World::with(|reindex| {
-        reindex["spec"]["destination"]["mappings"] = json!({"properties": {"describe": {"type": "text", "analyzer": "ik_max_word"}}});
+        reindex["spec"]["destination"]["mappings"] =
+            json!({"properties": {"describe": {"type": "text", "analyzer": "ik_max_word"}}});
     })
     .await;
     let reindex = world.end().await;
@@ -115,7 +116,9 @@ async fn a_source_index_that_is_missing_is_waited_for() {
 
 #[tokio::test]
 async fn a_wrong_password_is_said_and_it_goes_on_once_it_is_right() {
-    for (name, right) in [("es-1-elastic", crate::support::world::DESTINATION_PASSWORD), ("es-2-elastic", SOURCE_PASSWORD)] {
+    for (name, right) in
+        [("es-1-elastic", crate::support::world::DESTINATION_PASSWORD), ("es-2-elastic", SOURCE_PASSWORD)]
+    {
         let mut world = World::new().await;
         world.title = format!("{name} is wrong");
         world.api.apply(secret(name, "wr0ng-password"));
@@ -178,7 +181,12 @@ async fn without_access_no_request_leaves_and_it_reads_like_a_cluster_that_is_no
         let (reason, message) = world.until_stalled().await;
         assert_eq!(reason, "ClusterNotFound");
         assert!(message.contains("is not found, or does not admit namespace search"), "{message}");
-        assert_eq!((world.calls_to("source"), world.calls_to("destination")), (0, 0), "{}", world.story("nobody is called"));
+        assert_eq!(
+            (world.calls_to("source"), world.calls_to("destination")),
+            (0, 0),
+            "{}",
+            world.story("nobody is called")
+        );
         assert!(world.source.state().passwords_seen.is_empty() && world.destination.state().passwords_seen.is_empty());
         world.api.apply(json!({
             "apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster", "metadata": {"name": cluster, "namespace": "platform"},

@@ -8,10 +8,7 @@ async fn a_reindex_is_sent_as_the_design_says() {
     let basic = basic();
     let query = json!({"match": {"productName": "wealth management product"}});
     let request = ReindexRequest {
-        remote: RemoteSource {
-            basic: Some(&basic),
-            ..REMOTE
-        },
+        remote: RemoteSource { basic: Some(&basic), ..REMOTE },
         source_index: "product_info",
         query: Some(&query),
         includes: &["productName".to_owned()],
@@ -19,20 +16,11 @@ async fn a_reindex_is_sent_as_the_design_says() {
         batch_size: 5000,
         dest_index: "dest",
     };
-    let task = client
-        .start_reindex(&request, "reindex/u1/0/1")
-        .await
-        .unwrap();
-    assert_eq!(
-        (task.to_string().as_str(), task.node()),
-        ("aJpGRFzqSPeN2fiNL1eU0A:45", "aJpGRFzqSPeN2fiNL1eU0A")
-    );
+    let task = client.start_reindex(&request, "reindex/u1/0/1").await.unwrap();
+    assert_eq!((task.to_string().as_str(), task.node()), ("aJpGRFzqSPeN2fiNL1eU0A:45", "aJpGRFzqSPeN2fiNL1eU0A"));
 
     let sent = only_request(&server).await;
-    assert_eq!(
-        (sent.method.as_str(), sent.url.path()),
-        ("POST", "/_reindex")
-    );
+    assert_eq!((sent.method.as_str(), sent.url.path()), ("POST", "/_reindex"));
     assert_eq!(sent.url.query(), Some("wait_for_completion=false"));
     assert_eq!(sent.headers["x-opaque-id"], "reindex/u1/0/1");
     let body: Value = serde_json::from_slice(&sent.body).unwrap();
@@ -69,18 +57,10 @@ async fn what_is_not_asked_for_is_not_in_the_body() {
     };
     client.start_reindex(&request, "x").await.unwrap();
     let body: Value = serde_json::from_slice(&only_request(&server).await.body).unwrap();
-    let keys: Vec<_> = body["source"]
-        .as_object()
-        .unwrap()
-        .keys()
-        .cloned()
-        .collect();
+    let keys: Vec<_> = body["source"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(keys, ["index", "remote", "size"]);
     assert_eq!(body["source"]["remote"].get("password"), None);
-    let error = client
-        .start_reindex(&request, "line\nbreak")
-        .await
-        .unwrap_err();
+    let error = client.start_reindex(&request, "line\nbreak").await.unwrap_err();
     assert!(matches!(error, SearchError::InvalidArgument { .. }));
 }
 
@@ -97,59 +77,20 @@ async fn the_probe_matches_nothing_and_says_what_stands_in_the_way() {
         (OS, "probe-unauthorized", ProbeVerdict::Unauthorized),
         (ES, "probe-untrusted", ProbeVerdict::Untrusted),
         (OS, "probe-untrusted", ProbeVerdict::Untrusted),
-        (
-            ES,
-            "probe-refused",
-            unreachable("the connection was refused"),
-        ),
-        (
-            OS,
-            "probe-refused",
-            unreachable("the connection was refused"),
-        ),
-        (
-            ES,
-            "probe-unknown-host",
-            unreachable("its host name could not be resolved"),
-        ),
+        (ES, "probe-refused", unreachable("the connection was refused")),
+        (OS, "probe-refused", unreachable("the connection was refused")),
+        (ES, "probe-unknown-host", unreachable("its host name could not be resolved")),
         (ES, "probe-silent", unreachable("it did not answer in time")),
         (OS, "probe-silent", unreachable("it did not answer in time")),
-        (
-            ES,
-            "probe-plain-to-tls",
-            unreachable("the connection broke"),
-        ),
-        (
-            ES,
-            "probe-source-unavailable",
-            unreachable("it is overloaded or not ready (HTTP status 503)"),
-        ),
-        (
-            ES,
-            "probe-too-many-scrolls",
-            unreachable("it is overloaded or not ready (HTTP status 500)"),
-        ),
-        (
-            ES,
-            "probe-source-index-absent",
-            rejected("HTTP status 404 index_not_found_exception"),
-        ),
-        (
-            OS,
-            "probe-source-index-absent",
-            rejected("HTTP status 404 index_not_found_exception"),
-        ),
-        (
-            ES,
-            "probe-bad-query",
-            rejected("HTTP status 400 parsing_exception"),
-        ),
+        (ES, "probe-plain-to-tls", unreachable("the connection broke")),
+        (ES, "probe-source-unavailable", unreachable("it is overloaded or not ready (HTTP status 503)")),
+        (ES, "probe-too-many-scrolls", unreachable("it is overloaded or not ready (HTTP status 500)")),
+        (ES, "probe-source-index-absent", rejected("HTTP status 404 index_not_found_exception")),
+        (OS, "probe-source-index-absent", rejected("HTTP status 404 index_not_found_exception")),
+        (ES, "probe-bad-query", rejected("HTTP status 400 parsing_exception")),
     ] {
         let (server, client) = recorded(engine, name).await;
-        let verdict = client
-            .probe_reindex(&REMOTE, "product_info", "dest")
-            .await
-            .unwrap();
+        let verdict = client.probe_reindex(&REMOTE, "product_info", "dest").await.unwrap();
         assert_eq!(verdict, expected, "{engine}/{name}");
         let sent = only_request(&server).await;
         let body: Value = serde_json::from_slice(&sent.body).unwrap();
@@ -160,28 +101,21 @@ async fn the_probe_matches_nothing_and_says_what_stands_in_the_way() {
 
 #[tokio::test]
 async fn a_refusal_by_the_destination_itself_is_an_error_not_a_verdict() {
-    for (status, kind) in [
-        (401, "security_exception"),
-        (403, "security_exception"),
-        (429, "circuit_breaking_exception"),
-    ] {
+    for (status, kind) in
+        [(401, "security_exception"), (403, "security_exception"), (429, "circuit_breaking_exception")]
+    {
         let cause = json!({"type": kind, "reason": "no"});
         let body = json!({"error": {"root_cause": [cause], "type": kind, "reason": "no"}, "status": status});
         let (_server, client) = answering(status, &body).await;
         let error = client.probe_reindex(&REMOTE, "a", "b").await.unwrap_err();
-        assert_eq!(
-            (error.status(), error.is_unauthorized()),
-            (Some(status), status != 429),
-            "{error:?}"
-        );
+        assert_eq!((error.status(), error.is_unauthorized()), (Some(status), status != 429), "{error:?}");
     }
 }
 
 #[tokio::test]
 async fn words_of_the_source_do_not_come_through_a_verdict() {
     let quoted =
-        json!({"error": {"type": "AKIA-internal secret", "reason": "the metadata"}, "status": 418})
-            .to_string();
+        json!({"error": {"type": "AKIA-internal secret", "reason": "the metadata"}, "status": 418}).to_string();
     let reason = format!("body={quoted}");
     let body = json!({"error": {
         "type": "status_exception", "reason": reason,
@@ -189,10 +123,7 @@ async fn words_of_the_source_do_not_come_through_a_verdict() {
     }});
     let (_server, client) = answering(418, &body).await;
     let verdict = client.probe_reindex(&REMOTE, "a", "b").await.unwrap();
-    assert_eq!(
-        verdict,
-        ProbeVerdict::Rejected("HTTP status 418".to_owned())
-    );
+    assert_eq!(verdict, ProbeVerdict::Rejected("HTTP status 418".to_owned()));
 }
 
 #[tokio::test]
@@ -200,15 +131,9 @@ async fn a_shard_of_the_source_that_failed_does_not_pass() {
     let mut body = fixture(ES, "probe-passed")["body"].clone();
     body["failures"] = json!([{"shard": 0, "index": "a", "reason": {"type": "x", "reason": "y"}}]);
     let (_server, client) = answering(200, &body).await;
-    assert!(matches!(
-        client.probe_reindex(&REMOTE, "a", "b").await.unwrap(),
-        ProbeVerdict::Rejected(_)
-    ));
+    assert!(matches!(client.probe_reindex(&REMOTE, "a", "b").await.unwrap(), ProbeVerdict::Rejected(_)));
     let (_server, client) = answering(200, &json!("<html>")).await;
-    assert!(matches!(
-        client.probe_reindex(&REMOTE, "a", "b").await.unwrap(),
-        ProbeVerdict::Rejected(_)
-    ));
+    assert!(matches!(client.probe_reindex(&REMOTE, "a", "b").await.unwrap(), ProbeVerdict::Rejected(_)));
 }
 
 #[tokio::test]
@@ -219,10 +144,7 @@ async fn a_probe_that_still_runs_is_told_from_a_copy() {
 
     let (server, client) = recorded(OS, "probe-passed").await;
     client.probe_reindex(&REMOTE, "a", "b").await.unwrap();
-    let id = only_request(&server).await.headers["x-opaque-id"]
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let id = only_request(&server).await.headers["x-opaque-id"].to_str().unwrap().to_owned();
     body["nodes"]["uZeX7hB8TTKSnFfQ8YlzDA"]["tasks"]["uZeX7hB8TTKSnFfQ8YlzDA:183"]["headers"] =
         json!({"X-Opaque-Id": id});
     let (_server, client) = answering(200, &body).await;

@@ -67,9 +67,14 @@ impl ApiServer {
             let answer = self.store().answer(verb, path, query, content_type, body);
             answer.unwrap_or_else(|refusal| refusal)
         };
-        let (status, body) = self.faults.call(call, effect, || status(503, "ServiceUnavailable", "refused by the test")).await;
+        let (status, body) =
+            self.faults.call(call, effect, || status(503, "ServiceUnavailable", "refused by the test")).await;
         let text = serde_json::to_vec(&body).unwrap();
-        http::Response::builder().status(status).header("content-type", "application/json").body(Body::from(text)).unwrap()
+        http::Response::builder()
+            .status(status)
+            .header("content-type", "application/json")
+            .body(Body::from(text))
+            .unwrap()
     }
 
     /// Puts an object there, as a person would; none of the operator's calls. Its status, if it has one, is kept.
@@ -149,7 +154,14 @@ fn age(value: &mut Value, by: SignedDuration) {
 
 impl Store {
     /// `Err` is an answer too: a refusal.
-    fn answer(&mut self, verb: &str, path: &str, query: &str, content_type: &str, body: Value) -> Result<Answer, Answer> {
+    fn answer(
+        &mut self,
+        verb: &str,
+        path: &str,
+        query: &str,
+        content_type: &str,
+        body: Value,
+    ) -> Result<Answer, Answer> {
         let target = Target::parse(path).ok_or_else(|| status(404, "NotFound", &format!("no such path: {path}")))?;
         let Target { resource, namespace, name, subresource } = target;
         let Some(name) = name else {
@@ -260,7 +272,9 @@ impl Store {
                 next
             }
         };
-        for field in ["uid", "creationTimestamp", "generation", "resourceVersion", "deletionTimestamp", "namespace", "name"] {
+        for field in
+            ["uid", "creationTimestamp", "generation", "resourceVersion", "deletionTimestamp", "namespace", "name"]
+        {
             match stored["metadata"].get(field) {
                 Some(value) => next["metadata"][field] = value.clone(),
                 None => drop(next["metadata"].as_object_mut().map(|meta| meta.remove(field))),

@@ -153,7 +153,8 @@ impl State {
     /// A refusal where the credentials are not those of this engine.
     fn authenticate(&mut self, authorization: Option<&str>) -> Result<(), Refusal> {
         let given = authorization.and_then(|header| header.strip_prefix("Basic "));
-        let decoded = given.and_then(|text| BASE64_STANDARD.decode(text).ok()).and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded =
+            given.and_then(|text| BASE64_STANDARD.decode(text).ok()).and_then(|bytes| String::from_utf8(bytes).ok());
         let (user, password) = decoded.as_deref().and_then(|text| text.split_once(':')).unwrap_or_default();
         if !password.is_empty() {
             self.passwords_seen.insert(password.to_owned());

@@ -306,7 +306,9 @@ fn fill(source: &Engine) {
             }},
         }),
     );
-    for (letter, rate) in [("A", "3.2200%"), ("B", "3.1100%"), ("C", "3.3500%"), ("D", "3.1200%"), ("E", "3.0100%"), ("F", "2.7500%")] {
+    for (letter, rate) in
+        [("A", "3.2200%"), ("B", "3.1100%"), ("C", "3.3500%"), ("D", "3.1200%"), ("E", "3.0100%"), ("F", "2.7500%")]
+    {
         index.put(letter, json!({"productName": format!("Wealth Management Product {letter}"), "annual_rate": rate}));
     }
     // One of them is not in its first version.

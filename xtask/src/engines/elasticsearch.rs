@@ -65,23 +65,14 @@ impl ElasticsearchCluster {
 
     /// Waits until every node has joined.
     pub fn wait(&self, limit: Duration) -> Result<()> {
-        kubectl::wait_for_rollout(
-            &self.namespace,
-            &format!("statefulset/{}", self.name),
-            limit,
-        )
+        kubectl::wait_for_rollout(&self.namespace, &format!("statefulset/{}", self.name), limit)
     }
 
     /// A client of the running cluster.
     pub fn client(&self) -> Result<SearchClient> {
         let authority = if self.tls { Some(self.ca()?) } else { None };
         let service = format!("{}-http", self.name);
-        SearchClient::new(
-            &self.namespace,
-            &service,
-            authority.as_deref(),
-            Some((USER, &self.password)),
-        )
+        SearchClient::new(&self.namespace, &service, authority.as_deref(), Some((USER, &self.password)))
     }
 
     /// The cluster's objects, without the namespace.
@@ -123,14 +114,8 @@ impl ElasticsearchCluster {
                 "metadata": metadata(namespace, &format!("{name}-config")),
                 "data": {"elasticsearch.yml": self.configuration()}
             }),
-            secret(
-                "elastic",
-                json!({"username": USER, "password": self.password}),
-            ),
-            secret(
-                "tls",
-                json!({"ca.crt": authority, "tls.crt": pair.certificate, "tls.key": pair.key}),
-            ),
+            secret("elastic", json!({"username": USER, "password": self.password})),
+            secret("tls", json!({"ca.crt": authority, "tls.crt": pair.certificate, "tls.key": pair.key})),
             secret("node", node_files),
             headless_service(namespace, name),
             http_service(namespace, name),
@@ -139,25 +124,15 @@ impl ElasticsearchCluster {
     }
 
     fn configuration(&self) -> String {
-        let Self {
-            name,
-            namespace,
-            tls,
-            extra_config,
-            ..
-        } = self;
+        let Self { name, namespace, tls, extra_config, .. } = self;
         let pods = |suffix: &str| {
-            let pods: Vec<_> = (0..self.nodes)
-                .map(|number| format!("\"{name}-{number}{suffix}\""))
-                .collect();
+            let pods: Vec<_> = (0..self.nodes).map(|number| format!("\"{name}-{number}{suffix}\"")).collect();
             pods.join(", ")
         };
         let seeds = pods(&format!(".{name}.{namespace}.svc.cluster.local"));
         let masters = pods("");
         let trusted = match self.trusted_ca {
-            Some(_) => {
-                "\n# Who may be read from over TLS.\nreindex.ssl.certificate_authorities: [\"trusted.crt\"]\n"
-            }
+            Some(_) => "\n# Who may be read from over TLS.\nreindex.ssl.certificate_authorities: [\"trusted.crt\"]\n",
             None => "",
         };
         format!(
@@ -193,25 +168,18 @@ xpack.security.http.ssl.key: tls.key
 
     /// The salt comes from the password, so that the same cluster renders the same every time.
     fn password_hash(&self) -> Result<String> {
-        let salt: [u8; 16] = Sha256::digest(&self.password)[..16]
-            .try_into()
-            .expect("the digest is longer");
-        let hash =
-            bcrypt::hash_with_salt(&self.password, 4, salt).context("failed to hash a password")?;
+        let salt: [u8; 16] = Sha256::digest(&self.password)[..16].try_into().expect("the digest is longer");
+        let hash = bcrypt::hash_with_salt(&self.password, 4, salt).context("failed to hash a password")?;
         Ok(hash.format_for_version(bcrypt::Version::TwoA))
     }
 
     /// The authority and the nodes' certificate, made once for a cluster's name and kept with the machine's state: what
     /// pods run with stays what clients trust.
     fn certificates(&self) -> Result<(String, Pair)> {
-        let Self {
-            name, namespace, ..
-        } = self;
+        let Self { name, namespace, .. } = self;
         let folder = paths::state("engines").join(namespace).join(name);
         let read = |file: &str| fs::read_to_string(folder.join(file));
-        if let (Ok(authority), Ok(certificate), Ok(key)) =
-            (read("ca.crt"), read("tls.crt"), read("tls.key"))
-        {
+        if let (Ok(authority), Ok(certificate), Ok(key)) = (read("ca.crt"), read("tls.crt"), read("tls.key")) {
             return Ok((authority, Pair { certificate, key }));
         }
         let authority = Authority::create(&format!("{name}.{namespace}"))?;
@@ -240,10 +208,7 @@ mod tests {
     fn further_lines_come_last_and_a_trusted_authority_is_named_only_when_there_is_one() {
         let plain = ElasticsearchCluster::new("search", "es-1", 2);
         let text = plain.configuration();
-        assert!(
-            text.contains("initial_master_nodes: [\"es-1-0\", \"es-1-1\"]"),
-            "{text}"
-        );
+        assert!(text.contains("initial_master_nodes: [\"es-1-0\", \"es-1-1\"]"), "{text}");
         assert!(!text.contains("reindex.ssl"), "{text}");
 
         let trusting = ElasticsearchCluster {
@@ -252,13 +217,7 @@ mod tests {
             ..plain
         };
         let text = trusting.configuration();
-        assert!(
-            text.contains("reindex.ssl.certificate_authorities: [\"trusted.crt\"]"),
-            "{text}"
-        );
-        assert!(
-            text.ends_with("\nindices.id_field_data.enabled: false\n"),
-            "{text}"
-        );
+        assert!(text.contains("reindex.ssl.certificate_authorities: [\"trusted.crt\"]"), "{text}");
+        assert!(text.ends_with("\nindices.id_field_data.enabled: false\n"), "{text}");
     }
 }

@@ -32,10 +32,7 @@ pub fn deploy(namespace: &str, name: &str, manifests: &[Value]) -> Result<()> {
     }
     let mut objects = vec![self::namespace(namespace)];
     objects.extend_from_slice(manifests);
-    for object in objects
-        .iter_mut()
-        .filter(|object| object["kind"] == "StatefulSet")
-    {
+    for object in objects.iter_mut().filter(|object| object["kind"] == "StatefulSet") {
         object["metadata"]["annotations"][RENDERED] = rendered.clone().into();
         object["spec"]["template"]["metadata"]["annotations"][RENDERED] = rendered.clone().into();
     }
@@ -73,37 +70,22 @@ fn headless_service(namespace: &str, name: &str) -> Value {
 
 /// A StatefulSet of one container whose data stays on the machine when the pod goes.
 /// Ready means: HTTP is open, which it is once the node has joined its cluster.
-fn stateful_set(
-    namespace: &str,
-    name: &str,
-    replicas: u32,
-    mut container: Value,
-    volumes: Vec<Value>,
-) -> Value {
+fn stateful_set(namespace: &str, name: &str, replicas: u32, mut container: Value, volumes: Vec<Value>) -> Value {
     container["name"] = "node".into();
     container["imagePullPolicy"] = "IfNotPresent".into();
     container["ports"] = json!([{"name": "http", "containerPort": 9200}, {"name": "transport", "containerPort": 9300}]);
-    container["readinessProbe"] =
-        json!({"tcpSocket": {"port": 9200}, "periodSeconds": 2, "failureThreshold": 3});
+    container["readinessProbe"] = json!({"tcpSocket": {"port": 9200}, "periodSeconds": 2, "failureThreshold": 3});
     let mut env = vec![
         json!({"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}),
         json!({"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}),
     ];
     env.extend(container["env"].as_array().cloned().unwrap_or_default());
     container["env"] = env.into();
-    let mut mounts = vec![
-        json!({"name": "data", "mountPath": "/data", "subPathExpr": "$(NAMESPACE)/$(POD_NAME)"}),
-    ];
-    mounts.extend(
-        container["volumeMounts"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default(),
-    );
+    let mut mounts = vec![json!({"name": "data", "mountPath": "/data", "subPathExpr": "$(NAMESPACE)/$(POD_NAME)"})];
+    mounts.extend(container["volumeMounts"].as_array().cloned().unwrap_or_default());
     container["volumeMounts"] = mounts.into();
-    let mut all_volumes = vec![
-        json!({"name": "data", "hostPath": {"path": paths::state("data"), "type": "DirectoryOrCreate"}}),
-    ];
+    let mut all_volumes =
+        vec![json!({"name": "data", "hostPath": {"path": paths::state("data"), "type": "DirectoryOrCreate"}})];
     all_volumes.extend(volumes);
     json!({
         "apiVersion": "apps/v1",

@@ -40,11 +40,7 @@ impl OpenSearch {
 
     /// Waits until the node answers.
     pub fn wait(&self, limit: Duration) -> Result<()> {
-        kubectl::wait_for_rollout(
-            &self.namespace,
-            &format!("statefulset/{}", self.name),
-            limit,
-        )
+        kubectl::wait_for_rollout(&self.namespace, &format!("statefulset/{}", self.name), limit)
     }
 
     /// A client of the running node.
@@ -54,16 +50,8 @@ impl OpenSearch {
 
     /// The node's objects, without the namespace.
     pub fn manifests(&self) -> Vec<Value> {
-        let Self {
-            namespace,
-            name,
-            version,
-            settings,
-        } = self;
-        let mut arguments = vec![
-            format!("cluster.name={name}"),
-            format!("node.name={name}-0"),
-        ];
+        let Self { namespace, name, version, settings } = self;
+        let mut arguments = vec![format!("cluster.name={name}"), format!("node.name={name}-0")];
         arguments.extend_from_slice(settings);
         let container = json!({
             "image": format!("docker.io/local/opensearch:{version}"),

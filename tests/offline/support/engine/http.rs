@@ -59,7 +59,9 @@ pub fn router(state: Arc<Mutex<State>>, faults: Arc<Faults>, network: Network) -
 
 /// The path with its segments decoded; the client encodes all but a few characters.
 fn decoded(path: &str) -> String {
-    let segment = |text: &str| url::form_urlencoded::parse(text.as_bytes()).next().map_or(String::new(), |(name, _)| name.into_owned());
+    let segment = |text: &str| {
+        url::form_urlencoded::parse(text.as_bytes()).next().map_or(String::new(), |(name, _)| name.into_owned())
+    };
     path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
@@ -99,36 +101,51 @@ fn of_index(state: &mut State, request: &Request, parts: &[&str]) -> Result<(u16
     }
     let index = state.indices.get_mut(name).ok_or_else(|| no_such_index(name))?;
     let shards = index.shards();
-    Ok((200, match (request.verb.as_str(), &parts[1..]) {
-        ("GET" | "HEAD", []) => json!({name: index.definition()}),
-        ("DELETE", []) => {
-            state.indices.remove(name);
-            json!({"acknowledged": true})
-        }
-        ("GET", ["_settings"]) => json!({name: {"settings": {"index": {"uuid": index.uuid}}}}),
-        ("POST", ["_refresh"]) => {
-            index.refresh();
-            json!({"_shards": shards})
-        }
-        ("POST", ["_count"]) => json!({"count": index.search(&request.body["query"])?.len(), "_shards": shards}),
-        ("POST", ["_search"]) => {
-            index.search(&request.body["query"])?;
-            json!({"took": 1, "timed_out": false, "_shards": shards, "hits": {"max_score": null, "hits": []}})
-        }
-        ("GET", ["_stats", "docs"]) => json!({"indices": {name: index.stats()}}),
-        _ => return Err(refusal(400, "illegal_argument_exception", &format!("no handler found for uri [{}]", request.path))),
-    }))
+    Ok((
+        200,
+        match (request.verb.as_str(), &parts[1..]) {
+            ("GET" | "HEAD", []) => json!({name: index.definition()}),
+            ("DELETE", []) => {
+                state.indices.remove(name);
+                json!({"acknowledged": true})
+            }
+            ("GET", ["_settings"]) => json!({name: {"settings": {"index": {"uuid": index.uuid}}}}),
+            ("POST", ["_refresh"]) => {
+                index.refresh();
+                json!({"_shards": shards})
+            }
+            ("POST", ["_count"]) => json!({"count": index.search(&request.body["query"])?.len(), "_shards": shards}),
+            ("POST", ["_search"]) => {
+                index.search(&request.body["query"])?;
+                json!({"took": 1, "timed_out": false, "_shards": shards, "hits": {"max_score": null, "hits": []}})
+            }
+            ("GET", ["_stats", "docs"]) => json!({"indices": {name: index.stats()}}),
+            _ => {
+                return Err(refusal(
+                    400,
+                    "illegal_argument_exception",
+                    &format!("no handler found for uri [{}]", request.path),
+                ));
+            }
+        },
+    ))
 }
 
 fn create(state: &mut State, name: &str, body: &Value) -> Result<(u16, Value), Refusal> {
     if let Some(index) = state.indices.get(name) {
-        return Err(refusal(400, "resource_already_exists_exception", &format!("index [{name}/{}] already exists", index.uuid)));
+        return Err(refusal(
+            400,
+            "resource_already_exists_exception",
+            &format!("index [{name}/{}] already exists", index.uuid),
+        ));
     }
     let settings = body["settings"].to_string();
     let fields = body["mappings"]["properties"].as_object();
-    for analyzer in fields.into_iter().flat_map(|fields| fields.values()).filter_map(|field| field["analyzer"].as_str()) {
+    for analyzer in fields.into_iter().flat_map(|fields| fields.values()).filter_map(|field| field["analyzer"].as_str())
+    {
         if analyzer != "standard" && !settings.contains(&format!("analysis.analyzer.{analyzer}")) {
-            let why = format!("Failed to parse mapping [_doc]: analyzer [{analyzer}] has not been configured in mappings");
+            let why =
+                format!("Failed to parse mapping [_doc]: analyzer [{analyzer}] has not been configured in mappings");
             return Err(refusal(400, "mapper_parsing_exception", &why));
         }
     }

@@ -59,7 +59,14 @@ impl Index {
         settings["uuid"] = json!(uuid);
         let shards = settings["number_of_shards"].as_str().and_then(|text| text.parse().ok()).unwrap_or(1);
         let mappings = if body["mappings"].is_object() { body["mappings"].clone() } else { json!({}) };
-        Index { uuid, mappings, settings, documents: BTreeMap::new(), visible: BTreeMap::new(), seq_nos: vec![-1; shards] }
+        Index {
+            uuid,
+            mappings,
+            settings,
+            documents: BTreeMap::new(),
+            visible: BTreeMap::new(),
+            seq_nos: vec![-1; shards],
+        }
     }
 
     /// Writes as a user does: the version goes up by one.
@@ -137,14 +144,19 @@ impl Index {
 
     /// As `GET /<index>/_stats/docs?level=shards` shows it, filtered.
     pub fn stats(&self) -> Value {
-        let shards: BTreeMap<String, Value> = self.seq_nos.iter().enumerate().map(|(number, max)| {
-            let copy = json!({
-                "routing": {"state": "STARTED", "primary": true, "node": "n", "relocating_node": null},
-                "commit": {"user_data": {"history_uuid": format!("history-{}-{number}", self.uuid)}},
-                "seq_no": {"max_seq_no": max, "local_checkpoint": max, "global_checkpoint": max},
-            });
-            (number.to_string(), json!([copy]))
-        }).collect();
+        let shards: BTreeMap<String, Value> = self
+            .seq_nos
+            .iter()
+            .enumerate()
+            .map(|(number, max)| {
+                let copy = json!({
+                    "routing": {"state": "STARTED", "primary": true, "node": "n", "relocating_node": null},
+                    "commit": {"user_data": {"history_uuid": format!("history-{}-{number}", self.uuid)}},
+                    "seq_no": {"max_seq_no": max, "local_checkpoint": max, "global_checkpoint": max},
+                });
+                (number.to_string(), json!([copy]))
+            })
+            .collect();
         json!({"uuid": self.uuid, "shards": shards})
     }
 

@@ -99,7 +99,10 @@ pub fn reindex(state: &Mutex<State>, network: &Network, request: &Request) -> Re
     };
     let mut task = Task {
         opaque_id: request.opaque_id.clone(),
-        description: format!("reindex from [{}] to [{destination}][_doc]", body["source"]["remote"]["host"].as_str().unwrap_or_default()),
+        description: format!(
+            "reindex from [{}] to [{destination}][_doc]",
+            body["source"]["remote"]["host"].as_str().unwrap_or_default()
+        ),
         destination: destination.clone(),
         total: documents.len(),
         left: documents.into(),
@@ -175,7 +178,8 @@ fn read_source(network: &Network, body: &Value) -> Result<Vec<(String, Document)
 /// The destination's own error around what the source said.
 fn wrapped((status, body): &Refusal) -> Refusal {
     let reason = format!("body={body}");
-    let (mut answer, quoted) = (refusal(*status, "status_exception", &reason).1, format!("status line [HTTP/1.1 {status} X]\n{body}"));
+    let (mut answer, quoted) =
+        (refusal(*status, "status_exception", &reason).1, format!("status line [HTTP/1.1 {status} X]\n{body}"));
     answer["error"]["caused_by"] = json!({"type": "response_exception", "reason": quoted});
     (*status, answer)
 }
@@ -209,7 +213,8 @@ fn advance(state: &mut State, task: &mut Task, batch: usize) {
             Written::Updated => task.updated += 1,
             Written::Conflict => task.conflicts += 1,
             Written::Failed(cause) => {
-                task.failures.push(json!({"index": task.destination, "type": "_doc", "id": id, "cause": cause, "status": 400}));
+                task.failures
+                    .push(json!({"index": task.destination, "type": "_doc", "id": id, "cause": cause, "status": 400}));
             }
         }
     }
@@ -230,7 +235,13 @@ fn tick(state: &mut State, number: u64) {
 pub fn get(state: &mut State, id: &str) -> Result<(u16, Value), Refusal> {
     let node = state.node_id();
     let number = id.strip_prefix(&format!("{node}:")).and_then(|number| number.parse().ok()).unwrap_or_default();
-    let unknown = || refusal(404, "resource_not_found_exception", &format!("task [{id}] isn't running and hasn't stored its results"));
+    let unknown = || {
+        refusal(
+            404,
+            "resource_not_found_exception",
+            &format!("task [{id}] isn't running and hasn't stored its results"),
+        )
+    };
     let task = state.tasks.get(&number).ok_or_else(unknown)?;
     let mut answer = json!({"completed": task.completed, "task": task.description(&node, number)});
     if let Some(error) = &task.error {

@@ -4,7 +4,7 @@
 # The first build says what it compiles, later ones are quiet.
 xtask := cargo run $(if $(wildcard target/debug/xtask),--quiet) --package xtask --
 
-.PHONY: help demo up down test test-offline test-all generate
+.PHONY: help demo up down test test-offline test-all lint generate
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -26,6 +26,10 @@ test-offline: cargo ## Run the tests that need no cluster
 
 test-all: linux root cargo ## Run every test, the slow ones too
 	@$(xtask) test --all
+
+lint: cargo ## Check the format, and what clippy has to say
+	@cargo fmt --all --check
+	@cargo clippy --quiet --workspace --all-targets -- --deny warnings
 
 generate: cargo ## Write the definitions of the custom resources anew, after a change of src/api
 	@cargo run --quiet --bin reindex-operator -- crd crds charts/reindex-operator/files/crds

@@ -297,10 +297,10 @@ impl Place<'_> {
                 let inside = line[begin + 1..end - 1].trim_end();
                 let added: Vec<_> = missing.iter().map(|entry| quote(entry)).collect();
                 let comma = if inside.trim().is_empty() || inside.ends_with(',') { "" } else { ", " };
-                self.replace(begin, end, &format!("[{inside}{comma}{}]", added.join(", ")))
+                self.rewrite(begin, end, &format!("[{inside}{comma}{}]", added.join(", ")))
             }
-            Shape::Text(begin, end) => self.replace(begin, end, &all.join(",")),
-            Shape::Empty(at) => self.replace(at, at, &format!(" {}", flow(missing))),
+            Shape::Text(begin, end) => self.rewrite(begin, end, &all.join(",")),
+            Shape::Empty(at) => self.rewrite(at, at, &format!(" {}", flow(missing))),
             Shape::Block(items) => {
                 let last = items[items.len() - 1];
                 let model = self.lines[last];
@@ -329,9 +329,9 @@ impl Place<'_> {
                 let kept: Vec<_> = items
                     .filter(|item| !unwanted.iter().any(|entry| entry == item.trim().trim_matches(['"', '\''])))
                     .collect();
-                self.replace(begin, end, &format!("[{}]", kept.join(",")))
+                self.rewrite(begin, end, &format!("[{}]", kept.join(",")))
             }
-            Shape::Text(begin, end) => self.replace(begin, end, &rest.join(",")),
+            Shape::Text(begin, end) => self.rewrite(begin, end, &rest.join(",")),
             Shape::Empty(_) => self.lines.concat(),
             Shape::Block(items) => {
                 let item = |line: &str| {
@@ -343,7 +343,7 @@ impl Place<'_> {
         })
     }
 
-    fn replace(&self, begin: usize, end: usize, with: &str) -> String {
+    fn rewrite(&self, begin: usize, end: usize, with: &str) -> String {
         let line = self.lines[self.at];
         [&self.lines[..self.at].concat(), &line[..begin], with, &line[end..], &self.lines[self.at + 1..].concat()]
             .concat()

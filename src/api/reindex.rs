@@ -1,5 +1,7 @@
 //! `Reindex`: one index copied once, to the end, like a Job.
 
+#![expect(clippy::duplicated_attributes, reason = "columns of a table may have the same type")]
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

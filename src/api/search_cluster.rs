@@ -1,5 +1,7 @@
 //! `SearchCluster`: one Elasticsearch or OpenSearch cluster, written by the platform team.
 
+#![expect(clippy::duplicated_attributes, reason = "columns of a table may have the same type")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};

@@ -78,11 +78,11 @@ pub fn decide(reindex: &Reindex, seen: Observation, now: Timestamp) -> Decision 
     if stage == Stage::Finished {
         return plan.unchanged(reindex);
     }
-    if stage != Stage::Cancel {
-        if let Some(reason) = plan.overtaken(&seen) {
-            plan.fail_now(reason.0, &reason.1);
-            return plan.decision(None, Requeue::Now);
-        }
+    if stage != Stage::Cancel
+        && let Some(reason) = plan.overtaken(&seen)
+    {
+        plan.fail_now(reason.0, &reason.1);
+        return plan.decision(None, Requeue::Now);
     }
     match seen {
         Observation::Trouble(trouble) => plan.wait_out(&trouble),

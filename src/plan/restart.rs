@@ -3,8 +3,6 @@
 //! Pure. Every step is written into `status.allowlist.batch` before it is done; after a crash the next look finds it there, and
 //! each effect may be repeated.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::{SignedDuration, Timestamp},
@@ -14,153 +12,16 @@ use crate::api::{Batch, BatchNode, BatchPhase, NodeState, allowlist::Borrowed};
 
 use super::{allowlist::covers, spec_hash::short_hash};
 
+mod check;
+mod model;
+
+use check::{check, lonely_message, without_replica};
+pub use model::{Blocked, Effect, Node, Permissions, Pod, Pool, Seen, Shard, Step, View};
+
 /// How long a node may take to come back with the new configuration.
 pub const NODE_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 /// How long an edited ConfigMap takes to reach the kubelet that mounts it into a new pod.
 pub const SPREAD: SignedDuration = SignedDuration::from_secs(5);
-/// How many indices a message names.
-const NAMED: usize = 10;
-
-/// A node of the search cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Node {
-    /// Persistent id.
-    pub id: String,
-    /// Name.
-    pub name: String,
-    /// Its IP, which is its pod's.
-    pub ip: String,
-    /// It may vote and be elected.
-    pub master_eligible: bool,
-    /// Entries that it has loaded.
-    pub allowlist: Vec<String>,
-    /// Where it keeps its data.
-    pub path_data: Vec<String>,
-}
-
-/// A copy of a shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shard {
-    /// Its index.
-    pub index: String,
-    /// Its number.
-    pub number: u32,
-    /// Whether it is the primary.
-    pub primary: bool,
-    /// Whether it can be read.
-    pub started: bool,
-    /// Id of its node.
-    pub node: Option<String>,
-}
-
-/// The search cluster, looked at closely.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct View {
-    /// Its nodes.
-    pub nodes: Vec<Node>,
-    /// Id of the elected master.
-    pub master: String,
-    /// Its shards.
-    pub shards: Vec<Shard>,
-    /// Shards that are being made or moved.
-    pub moving: i64,
-    /// Shards without a node.
-    pub unassigned: i64,
-    /// `cluster.routing.allocation.enable`, persistent.
-    pub allocation_enable: Option<String>,
-    /// Reindex tasks that run on it, whoever started them.
-    pub tasks: usize,
-}
-
-/// One node pool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pool {
-    /// Its StatefulSet.
-    pub stateful_set: String,
-    /// Replicas that are declared; None if the StatefulSet does not exist.
-    pub replicas: Option<i32>,
-    /// A rollout has begun and not ended, or waits for somebody.
-    pub rolling_out: bool,
-    /// Its configuration: `configmap/key`.
-    pub config: String,
-    /// Who applies that again and again.
-    pub owner: Option<String>,
-    /// Entries in the configuration, or why it can't be edited.
-    pub entries: Result<Vec<String>, String>,
-    /// Its pods.
-    pub pods: Vec<Pod>,
-}
-
-/// A pod of a pool.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pod {
-    /// Name.
-    pub name: String,
-    /// UID; a new one is a new pod.
-    pub uid: String,
-    /// IP.
-    pub ip: Option<String>,
-    /// It is ready, and not on its way out.
-    pub ready: bool,
-    /// Paths in its container that survive the pod.
-    pub durable_paths: Vec<String>,
-}
-
-/// Why nothing is restarted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blocked {
-    /// Reason of a condition.
-    pub reason: &'static str,
-    /// What is in the way, and what to do.
-    pub message: String,
-}
-
-/// What a person allowed beyond the careful default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Permissions {
-    /// `allowlist.allowUnavailable`.
-    pub unavailable: bool,
-    /// `allowlist.interruptRunning`.
-    pub interrupt: bool,
-}
-
-/// What is seen while a batch is open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// The search cluster; None while it can't be reached.
-    pub view: Option<View>,
-    /// The node pools.
-    pub pools: Vec<Pool>,
-    /// Copies into or out of the cluster that run, by name; read from the apiserver, not from a cache.
-    pub copies: Vec<String>,
-    /// The SearchCluster is being deleted.
-    pub deleting: bool,
-}
-
-/// What is done after the batch was written.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Add the batch's entries to the configuration.
-    Edit(Vec<String>),
-    /// Keep replicas where they are, flush, take the node out of the vote if need be, and evict its pod.
-    Restart(BatchNode, Borrowed),
-    /// Put back what was changed on the cluster.
-    GiveBack(Borrowed),
-    /// Take these entries out of the configuration again, and put back what was changed on the cluster.
-    RollBack(Vec<String>, Option<Borrowed>),
-}
-
-/// The next state of a batch.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Step {
-    /// The batch; None if it was given up before anything was touched.
-    pub batch: Option<Batch>,
-    /// What is done then.
-    pub effect: Option<Effect>,
-    /// What it waits for or does: reason and message.
-    pub doing: Blocked,
-}
-
 /// Freezes a batch, if nothing is in the way.
 ///
 /// # Errors
@@ -203,135 +64,6 @@ pub fn freeze(
         borrowed: None,
         nodes,
     })
-}
-
-/// Every rule that must hold before nodes are restarted.
-fn check(view: &View, pools: &[Pool], allowed: Permissions) -> Result<(), Blocked> {
-    for pool in pools {
-        check_pool(pool)?;
-    }
-    check_membership(view, pools)?;
-    if allowed.unavailable {
-        return Ok(());
-    }
-    let lonely = without_replica(view, None);
-    if !lonely.is_empty() {
-        return Err(lonely_message(&lonely));
-    }
-    let masters = view.nodes.iter().filter(|node| node.master_eligible).count();
-    if masters < 3 {
-        return blocked(
-            "TooFewMasters",
-            format!(
-                "the cluster has {masters} master-eligible nodes: with fewer than 3 a restart makes it unavailable. Add nodes, or set allowlist.allowUnavailable"
-            ),
-        );
-    }
-    Ok(())
-}
-
-fn check_pool(pool: &Pool) -> Result<(), Blocked> {
-    let name = &pool.stateful_set;
-    let Some(replicas) = pool.replicas else {
-        return blocked("StatefulSetNotFound", format!("StatefulSet {name} (provider.statefulSets) does not exist"));
-    };
-    if let Some(owner) = &pool.owner {
-        return blocked(
-            "ConfigOwned",
-            format!(
-                "ConfigMap {} is applied by {owner}, which would undo an edit: the line must be committed there",
-                pool.config
-            ),
-        );
-    }
-    if let Err(why) = &pool.entries {
-        return blocked("ConfigNotEditable", format!("ConfigMap {}: {why}", pool.config));
-    }
-    if pool.rolling_out {
-        return blocked(
-            "RolloutPending",
-            format!(
-                "StatefulSet {name} has a rollout of its own that is not finished (updateRevision and currentRevision differ): restarting pods now would release it"
-            ),
-        );
-    }
-    let ready = pool.pods.iter().filter(|pod| pod.ready).count();
-    if i64::from(replicas) != ready as i64 || pool.pods.len() != ready {
-        return blocked("NodesNotReady", format!("{ready} of {replicas} pods of StatefulSet {name} are ready"));
-    }
-    Ok(())
-}
-
-fn check_membership(view: &View, pools: &[Pool]) -> Result<(), Blocked> {
-    let pods: Vec<&Pod> = pools.iter().flat_map(|pool| &pool.pods).collect();
-    let strangers: Vec<_> = view
-        .nodes
-        .iter()
-        .filter(|node| !pods.iter().any(|pod| pod.ip.as_ref() == Some(&node.ip)))
-        .map(|node| node.name.as_str())
-        .collect();
-    if !strangers.is_empty() || pods.len() != view.nodes.len() {
-        return blocked(
-            "NodesNotManaged",
-            format!(
-                "the cluster has {} nodes, provider.statefulSets {} pods; nodes without a pod there: [{}]. Name every node pool",
-                view.nodes.len(),
-                pods.len(),
-                strangers.join(", ")
-            ),
-        );
-    }
-    for (pod, node) in
-        pods.iter().filter_map(|pod| Some((pod, view.nodes.iter().find(|node| Some(&node.ip) == pod.ip.as_ref())?)))
-    {
-        let durable = |path: &String| pod.durable_paths.iter().any(|mount| is_below(path, mount));
-        if !node.path_data.iter().all(durable) {
-            return blocked(
-                "EphemeralData",
-                format!(
-                    "pod {} keeps its data ({}) on a volume that does not survive it: a restart would lose it. Use a volumeClaimTemplate",
-                    pod.name,
-                    node.path_data.join(", ")
-                ),
-            );
-        }
-    }
-    Ok(())
-}
-
-fn is_below(path: &str, mount: &str) -> bool {
-    path == mount || path.strip_prefix(mount.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// Indices that have a primary (on `node`, if given) without a started replica on another node.
-fn without_replica(view: &View, node: Option<&str>) -> BTreeSet<String> {
-    let elsewhere = |primary: &Shard| {
-        view.shards.iter().any(|copy| {
-            !copy.primary
-                && copy.started
-                && copy.index == primary.index
-                && copy.number == primary.number
-                && copy.node != primary.node
-        })
-    };
-    let concerned = |shard: &&Shard| shard.primary && (node.is_none() || shard.node.as_deref() == node);
-    view.shards.iter().filter(concerned).filter(|shard| !elsewhere(shard)).map(|shard| shard.index.clone()).collect()
-}
-
-fn lonely_message(indices: &BTreeSet<String>) -> Blocked {
-    let named: Vec<_> = indices.iter().take(NAMED).map(String::as_str).collect();
-    let more = if indices.len() > NAMED { format!(" and {} more", indices.len() - NAMED) } else { String::new() };
-    Blocked {
-        reason: "IndexWithoutReplica",
-        message: format!(
-            "a restart would make these indices unavailable, as they have a shard without a started replica: {}{more}. Give them a replica, or set allowlist.allowUnavailable",
-            named.join(", ")
-        ),
-    }
-}
-
-fn blocked<T>(reason: &'static str, message: String) -> Result<T, Blocked> {
-    Err(Blocked { reason, message })
 }
 
 /// Brings an open batch one step on.

@@ -31,6 +31,7 @@ pub use connect::{BasicAuth, Connection, SearchClient, Tls};
 pub use error::{Rejection, SearchError, TlsFault};
 pub use index::{AliasDefinition, IndexDefinition, ShardPosition};
 pub use reindex::{ProbeVerdict, ReindexRequest, RemoteSource};
+pub use settings::AllocationEnable;
 pub use tasks::{
     RunningTask, TaskError, TaskErrorClass, TaskFailure, TaskId, TaskResponse, TaskRetries, TaskState, TaskStatus,
 };

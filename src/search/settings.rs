@@ -8,21 +8,28 @@ use super::error::SearchError;
 
 const ALLOCATION_ENABLE: &str = "cluster.routing.allocation.enable";
 
+/// `cluster.routing.allocation.enable` (`all`, `primaries`, `new_primaries`, `none`); unset means `all`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllocationEnable {
+    /// The persistent value.
+    pub persistent: Option<String>,
+    /// The transient value, which overrides the persistent one until the whole cluster is stopped.
+    pub transient: Option<String>,
+}
+
 impl SearchClient {
-    /// The persistent `cluster.routing.allocation.enable` (`all`, `primaries`, `new_primaries`, `none`); `None` where
-    /// it is not set, which means `all`.
-    ///
-    /// A transient value, which somebody else may have set, overrides it and is not looked at.
+    /// `cluster.routing.allocation.enable`, as it is set.
     ///
     /// # Errors
     /// Those of any call.
-    pub async fn allocation_enable(&self) -> Result<Option<String>, SearchError> {
+    pub async fn allocation_enable(&self) -> Result<AllocationEnable, SearchError> {
         let answer: Value = self
             .call(Method::GET, "cluster settings", &["_cluster", "settings"])
             .query("flat_settings", "true")
             .json()
             .await?;
-        Ok(answer["persistent"][ALLOCATION_ENABLE].as_str().map(str::to_owned))
+        let value = |kind: &str| answer[kind][ALLOCATION_ENABLE].as_str().map(str::to_owned);
+        Ok(AllocationEnable { persistent: value("persistent"), transient: value("transient") })
     }
 
     /// Sets the persistent `cluster.routing.allocation.enable`; `None` takes it out, back to the default.

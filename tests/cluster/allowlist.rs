@@ -1,6 +1,7 @@
 //! The allowlist: one careful restart, and none that is not needed.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,7 +11,7 @@ use std::{
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use xtask::{kubectl, search::SearchClient};
+use xtask::{engines::ElasticsearchCluster, kubectl, search::SearchClient};
 
 use crate::world::*;
 
@@ -97,13 +98,14 @@ async fn a_later_reindex_restarts_nothing() {
     assert_eq!(pod_uids(), before);
 }
 
-/// Another name of the source, which is not on the allowlist.
-fn elsewhere(name: &str) -> Value {
-    search_cluster(
-        name,
-        "src",
-        json!({"remoteEndpoint": format!("https://src-http.{NAMESPACE}.svc.cluster.local:9200")}),
-    )
+/// The source under another name, which is not on the allowlist: SearchCluster `name` for `host`.
+fn source_as(name: &str, host: &str) -> Value {
+    search_cluster(name, "src", json!({"remoteEndpoint": format!("https://{host}:9200")}))
+}
+
+/// A name of the source that no test puts on the allowlist.
+fn elsewhere() -> Value {
+    source_as("elsewhere", &format!("src-http.{NAMESPACE}.svc.cluster.local"))
 }
 
 fn needs_elsewhere(name: &str) -> Value {
@@ -114,7 +116,7 @@ fn needs_elsewhere(name: &str) -> Value {
 
 /// Applies a Reindex that needs a new entry, and waits for what SearchCluster `dst` says.
 fn held(name: &str, reason: &str) -> Value {
-    apply(&elsewhere("elsewhere"));
+    apply(&elsewhere());
     apply(&needs_elsewhere(name));
     let cluster = wait_for(
         &format!("AllowlistReady {reason}"),
@@ -190,7 +192,7 @@ async fn the_younger_of_two_search_clusters_only_verifies() {
         "allowlist": {"management": "Automatic"},
     });
     apply(&search_cluster("younger", "dst", provider));
-    apply(&elsewhere("elsewhere"));
+    apply(&elsewhere());
     // The older one must not take the need up either, so it only verifies meanwhile.
     kubectl::run(&[
         "patch",
@@ -234,4 +236,97 @@ async fn the_younger_of_two_search_clusters_only_verifies() {
     .unwrap();
     kubectl::run(&["delete", "searchcluster", "-n", NAMESPACE, "younger"]).unwrap();
     assert_eq!(pod_uids(), before);
+}
+
+/// Every UID that a pod of the destination is seen to have, until told to stop.
+fn watch_pods(stop: Arc<AtomicBool>) -> Vec<BTreeSet<String>> {
+    let mut seen = vec![BTreeSet::new(); 3];
+    while !stop.load(Ordering::Relaxed) {
+        for (number, uid) in pod_uids().into_iter().enumerate().filter(|(_, uid)| !uid.is_empty()) {
+            seen[number].insert(uid);
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    seen
+}
+
+/// A restart waits for the copy that runs; then it survives the operator's death, and touches no node twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_runs_is_not_interrupted_and_a_killed_operator_goes_on_with_the_restart() {
+    copying("uninterrupted").await;
+    let before = pod_uids();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let watcher = tokio::task::spawn_blocking(move || watch_pods(stopped));
+    apply(&source_as("short-name", &format!("src-http.{NAMESPACE}")));
+    let mut object = reindex("short-name", "first");
+    object["spec"]["source"]["clusterRef"]["name"] = json!("short-name");
+    apply(&object);
+    wait_for(
+        "the restart to wait",
+        || get("searchcluster", "dst"),
+        |seen| {
+            condition(seen, "AllowlistReady").1 == "Draining"
+                && condition(seen, "AllowlistReady").2.contains("uninterrupted")
+        },
+    );
+    assert_eq!(get("reindex", "uninterrupted")["status"]["phase"], "Copying");
+    complete("uninterrupted", DOCUMENTS as i64);
+    let uninterrupted =
+        ["get", "events", "-n", NAMESPACE, "--field-selector", "involvedObject.name=uninterrupted,reason=CopyRetried"];
+    assert_eq!(kubectl::run(&uninterrupted).unwrap().lines().count(), 0);
+    wait_for(
+        "the first node's restart",
+        || get("searchcluster", "dst"),
+        |seen| seen["status"]["allowlist"]["batch"]["nodes"][0]["state"] == "Restarting",
+    );
+    kill_operator();
+    complete("short-name", 10);
+    stop.store(true, Ordering::Relaxed);
+    for (uids, before) in watcher.await.unwrap().iter().zip(&before) {
+        assert!(uids.len() == 2 && uids.contains(before), "restarted once: {before}, then {uids:?}");
+    }
+    let cluster = get("searchcluster", "dst");
+    let batch = &cluster["status"]["allowlist"]["batch"];
+    assert_eq!((&batch["phase"], &batch["borrowed"]), (&json!("Done"), &Value::Null), "{batch:#}");
+    let settings = destination().client().unwrap().get("/_cluster/settings?flat_settings=true").await.unwrap();
+    assert_eq!(settings["persistent"]["cluster.routing.allocation.enable"], Value::Null, "{settings}");
+}
+
+/// A cluster of one node that the operator only verifies: the line that it names is the line that helps.
+#[tokio::test]
+async fn a_line_that_a_person_adds_is_noticed() {
+    allowed().await;
+    let cluster = ElasticsearchCluster {
+        trusted_ca: Some(source().ca().unwrap()),
+        ..ElasticsearchCluster::new(NAMESPACE, "by-hand", 1)
+    };
+    cluster.deploy().unwrap();
+    cluster.wait(LIMIT).unwrap();
+    let provider =
+        json!({"provider": {"statefulSets": [{"name": "by-hand", "configMap": {"name": "by-hand-config"}}]}});
+    apply(&search_cluster("by-hand", "by-hand", provider));
+    let mut object = reindex("by-hand", "first");
+    object["spec"]["destination"] =
+        json!({"clusterRef": {"name": "by-hand"}, "index": "by-hand", "settings": {"numberOfReplicas": 0}});
+    apply(&object);
+    let told = wait_for(
+        "the line",
+        || get("reindex", "by-hand"),
+        |seen| condition(seen, "Ready").2.contains("reindex.remote.whitelist: ["),
+    );
+    let asked = get("searchcluster", "by-hand");
+    assert_eq!(condition(&asked, "AllowlistReady").1, "VerifyOnly", "{asked:#}");
+    let instruction = asked["status"]["allowlist"]["instruction"].as_str().unwrap_or_default().to_owned();
+    assert!(condition(&told, "Ready").2.contains(&instruction), "{told:#}");
+    let config =
+        get("configmap", "by-hand-config")["data"]["elasticsearch.yml"].as_str().unwrap_or_default().to_owned();
+    assert!(!config.contains("whitelist"), "nothing is edited: {config}");
+    // As a person would: the line as it stands there, then a restart of the node.
+    let edited = json!({"data": {"elasticsearch.yml": format!("{}\n{instruction}\n", config.trim_end())}});
+    kubectl::run(&["patch", "configmap", "-n", NAMESPACE, "by-hand-config", "--type=merge", "-p", &edited.to_string()])
+        .unwrap();
+    kubectl::run(&["rollout", "restart", "-n", NAMESPACE, "statefulset/by-hand"]).unwrap();
+    complete("by-hand", 10);
+    kubectl::run(&["delete", "statefulset", "-n", NAMESPACE, "by-hand"]).unwrap();
 }

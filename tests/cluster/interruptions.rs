@@ -5,36 +5,11 @@ use xtask::kubectl;
 
 use crate::world::*;
 
-/// Enough for a copy of some seconds with small batches.
-const DOCUMENTS: usize = 30_000;
-
-/// Begins a slow copy, and returns once its task runs.
-async fn copying(name: &str) {
-    allowed().await;
-    let client = source().client().unwrap();
-    if !exists(&client, "many").await {
-        fill(&client, "many", DOCUMENTS).await;
-    }
-    let mut object = reindex(name, "many");
-    object["spec"]["execution"] = json!({"batchSize": 20});
-    apply(&object);
-    wait_for("a running task", || get("reindex", name), |seen| seen["status"]["partitions"][0]["state"] == "Running");
-}
-
-/// Ends a pod at once, as SIGKILL would.
-fn kill(namespace: &str, pod: &str) {
-    kubectl::run(&["delete", "pod", "-n", namespace, pod, "--grace-period=0", "--force"]).expect("killed");
-}
-
 #[tokio::test]
 async fn the_operator_killed_during_the_copy_adopts_its_task() {
     copying("operator-killed").await;
     let task = get("reindex", "operator-killed")["status"]["partitions"][0]["task"].clone();
-    let pods =
-        kubectl::run(&["get", "pods", "-n", "reindex-system", "-o", "jsonpath={.items[*].metadata.name}"]).unwrap();
-    for pod in pods.split_whitespace() {
-        kill("reindex-system", pod);
-    }
+    kill_operator();
     // One attempt: the task that ran on was found again, not begun again.
     let adopted = wait_for(
         "a look at the task",

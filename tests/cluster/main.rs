@@ -3,6 +3,7 @@
 
 mod allowlist;
 mod interruptions;
+mod opensearch;
 mod refusals;
 
 mod rights;

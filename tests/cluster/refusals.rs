@@ -168,3 +168,41 @@ async fn documents_that_do_not_fit_are_named_and_the_counts_are_true() {
     destination.get("/mixed/_refresh").await.unwrap();
     assert_eq!(destination.get("/mixed/_count").await.unwrap()["count"], result["created"], "{result:#}");
 }
+
+/// Whoever may write a SearchCluster could collect passwords with one that listens: a source must admit its namespace too.
+#[tokio::test]
+async fn a_destination_of_a_namespace_that_the_source_does_not_admit_gets_no_byte_of_the_password() {
+    allowed().await;
+    let other = "cluster-tests-listener";
+    kubectl::delete_namespace(other).unwrap();
+    kubectl::apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})]).unwrap();
+    let listener = std::net::TcpListener::bind((xtask::network::NODE_ADDRESS, 0)).unwrap();
+    let server = wiremock::MockServer::builder().listener(listener).start().await;
+    let info: Value = serde_json::from_str(include_str!("../fixtures/search/elasticsearch-7.17/info.json"))
+        .expect("a recorded answer");
+    let answer = wiremock::ResponseTemplate::new(200).set_body_json(&info["body"]);
+    wiremock::Mock::given(wiremock::matchers::path("/")).respond_with(answer).mount(&server).await;
+    apply(&json!({
+        "apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster", "metadata": {"name": "listener", "namespace": other},
+        "spec": {"endpoint": server.uri(), "access": [{"namespaces": {"names": [NAMESPACE]}}]},
+    }));
+    let look = || kubectl::get("searchcluster", other, "listener").unwrap().unwrap_or(Value::Null);
+    wait_for("a look at the listener", look, |seen| !condition(seen, "Ready").0.is_empty());
+    let mut object = reindex("collects", "first");
+    object["spec"]["destination"]["clusterRef"] = json!({"name": "listener", "namespace": other});
+    apply(&object);
+    let denied = wait_for(
+        "ClusterNotFound",
+        || get("reindex", "collects"),
+        |seen| condition(seen, "Stalled").1 == "ClusterNotFound",
+    );
+    assert!(condition(&denied, "Stalled").2.contains(other), "{denied:#}");
+    let requests = server.received_requests().await.expect("recorded requests");
+    assert!(!requests.is_empty(), "the listener was looked at by its own SearchCluster");
+    for request in &requests {
+        let text = format!("{} {:?} {}", request.url, request.headers, String::from_utf8_lossy(&request.body));
+        assert!(request.headers.get("authorization").is_none() && !text.contains(&source().password), "{text}");
+    }
+    kubectl::run(&["delete", "reindex", "-n", NAMESPACE, "collects", "--timeout=60s"]).unwrap();
+    kubectl::delete_namespace(other).unwrap();
+}

@@ -157,3 +157,32 @@ pub async fn allowed() {
     complete("first", 10);
     let _ = ALLOWED.set(());
 }
+
+/// Enough for a copy of some seconds with small batches.
+pub const DOCUMENTS: usize = 30_000;
+
+/// Begins a slow copy, and returns once its task runs.
+pub async fn copying(name: &str) {
+    allowed().await;
+    let client = source().client().unwrap();
+    if !exists(&client, "many").await {
+        fill(&client, "many", DOCUMENTS).await;
+    }
+    let mut object = reindex(name, "many");
+    object["spec"]["execution"] = json!({"batchSize": 20});
+    apply(&object);
+    wait_for("a running task", || get("reindex", name), |seen| seen["status"]["partitions"][0]["state"] == "Running");
+}
+
+/// Ends a pod at once, as SIGKILL would.
+pub fn kill(namespace: &str, pod: &str) {
+    kubectl::run(&["delete", "pod", "-n", namespace, pod, "--grace-period=0", "--force"]).expect("killed");
+}
+
+/// Ends the operator at once; its Deployment starts another.
+pub fn kill_operator() {
+    let names = ["get", "pods", "-n", "reindex-system", "-o", "jsonpath={.items[*].metadata.name}"];
+    for pod in kubectl::run(&names).expect("the operator's pods").split_whitespace() {
+        kill("reindex-system", pod);
+    }
+}

@@ -10,8 +10,8 @@ mod tls;
 use std::path::PathBuf;
 
 use reindex_operator::search::{
-    BasicAuth, Connection, Distribution, HealthStatus, ProbeVerdict, ReindexRequest, RemoteSource, SearchClient,
-    SearchError, TaskErrorClass, TaskId, Tls, TlsFault, Version,
+    AllocationEnable, BasicAuth, Connection, Distribution, HealthStatus, ProbeVerdict, ReindexRequest, RemoteSource,
+    SearchClient, SearchError, TaskErrorClass, TaskId, Tls, TlsFault, Version,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};

@@ -37,7 +37,7 @@ impl SearchClient {
             .transpose()?;
         let http = Client::builder()
             .no_proxy()
-            .resolve(&host, SocketAddr::new(address, PORT))
+            .resolve(&host, address)
             .tls_certs_only(authorities)
             .timeout(Duration::from_secs(60))
             .build()
@@ -106,9 +106,13 @@ impl SearchClient {
     }
 }
 
-fn address(namespace: &str, service: &str) -> Result<IpAddr> {
+/// Where the Service is reached from this machine.
+pub fn address(namespace: &str, service: &str) -> Result<SocketAddr> {
     let found = kubectl::get("service", namespace, service)?
         .with_context(|| format!("failed to find the Service {namespace}/{service}"))?;
     let address = found["spec"]["clusterIP"].as_str().unwrap_or_default();
-    address.parse().with_context(|| format!("failed to parse the address of {namespace}/{service}: {address:?}"))
+    let address: IpAddr = address
+        .parse()
+        .with_context(|| format!("failed to parse the address of {namespace}/{service}: {address:?}"))?;
+    Ok(SocketAddr::new(address, PORT))
 }

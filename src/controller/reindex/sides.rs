@@ -86,16 +86,16 @@ async fn find(
         Role::Destination => (&reindex.spec.destination.cluster_ref, &reindex.spec.destination.index, "destination"),
     };
     let there = named.namespace_or(namespace);
-    if let Some(cluster) = cached(ctx, &named.name, there) {
-        if admits_namespace(ctx, &cluster, namespace, role, index).await? {
-            return Ok(Ok(cluster));
-        }
+    if let Some(cluster) = cached(ctx, &named.name, there)
+        && admits_namespace(ctx, &cluster, namespace, role, index).await?
+    {
+        return Ok(Ok(cluster));
     }
     // A denial cancels a copy, so it is never taken from the cache.
-    if let Some(cluster) = live(ctx, &named.name, there).await? {
-        if admits_namespace(ctx, &cluster, namespace, role, index).await? {
-            return Ok(Ok(cluster));
-        }
+    if let Some(cluster) = live(ctx, &named.name, there).await?
+        && admits_namespace(ctx, &cluster, namespace, role, index).await?
+    {
+        return Ok(Ok(cluster));
     }
     Ok(Err(Trouble {
         reason: "ClusterNotFound",

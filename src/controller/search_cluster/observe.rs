@@ -141,6 +141,7 @@ fn touches(status: &ReindexStatus, uuid: &str) -> bool {
 async fn view(client: &SearchClient, nodes: Vec<NodeInfo>) -> Result<View, SearchError> {
     let health = client.health().await?;
     let shards = client.shards().await?;
+    let allocation = client.allocation_enable().await?;
     Ok(View {
         nodes: nodes.into_iter().map(node).collect(),
         master: client.elected_master().await?,
@@ -156,7 +157,8 @@ async fn view(client: &SearchClient, nodes: Vec<NodeInfo>) -> Result<View, Searc
             .collect(),
         moving: i64::try_from(health.initializing_shards + health.relocating_shards).unwrap_or(i64::MAX),
         unassigned: i64::try_from(health.unassigned_shards).unwrap_or(i64::MAX),
-        allocation_enable: client.allocation_enable().await?,
+        allocation_enable: allocation.persistent,
+        transient_allocation: allocation.transient,
         tasks: client.reindex_tasks().await?.len(),
     })
 }

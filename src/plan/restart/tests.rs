@@ -84,6 +84,7 @@ fn whatever_is_in_the_way_is_named() {
         refused(|view, _| view.nodes.push(Node { ip: "10.9.9.9".into(), ..Node::default() })),
         "NodesNotManaged"
     );
+    assert_eq!(refused(|view, _| view.transient_allocation = Some("none".into())), "TransientAllocation");
     assert_eq!(refused(|view, _| view.shards[1].started = false), "IndexWithoutReplica");
     assert_eq!(refused(|view, _| view.nodes[1].master_eligible = false), "TooFewMasters");
 }

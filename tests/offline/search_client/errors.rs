@@ -127,9 +127,10 @@ fn an_endpoint_that_cannot_be_used_is_refused() {
 async fn the_allocation_setting_is_read_set_and_taken_out() {
     for engine in [ES, OS] {
         let (_server, client) = recorded(engine, "cluster-settings-set").await;
-        assert_eq!(client.allocation_enable().await.unwrap().as_deref(), Some("primaries"));
+        let set = AllocationEnable { persistent: Some("primaries".into()), transient: None };
+        assert_eq!(client.allocation_enable().await.unwrap(), set);
         let (_server, client) = recorded(engine, "cluster-settings-unset").await;
-        assert_eq!(client.allocation_enable().await.unwrap(), None);
+        assert_eq!(client.allocation_enable().await.unwrap(), AllocationEnable::default());
         for (value, sent) in [(Some("primaries"), json!("primaries")), (None, Value::Null)] {
             let (server, client) = recorded(engine, "put-cluster-settings").await;
             client.set_allocation_enable(value).await.unwrap();

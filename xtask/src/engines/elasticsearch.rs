@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{JAVA_OPTIONS, deploy, headless_service, http_service, metadata, stateful_set};
+use super::{JAVA_OPTIONS, deploy, headless_service, http_service, metadata, stateful_set, wait_for_service};
 use crate::pki::{Authority, Pair};
 use crate::search::SearchClient;
 use crate::search_images::ELASTICSEARCH;
@@ -63,9 +63,10 @@ impl ElasticsearchCluster {
         deploy(&self.namespace, &self.name, &self.manifests()?)
     }
 
-    /// Waits until every node has joined.
+    /// Waits until every node has joined and the Service leads to them.
     pub fn wait(&self, limit: Duration) -> Result<()> {
-        kubectl::wait_for_rollout(&self.namespace, &format!("statefulset/{}", self.name), limit)
+        kubectl::wait_for_rollout(&self.namespace, &format!("statefulset/{}", self.name), limit)?;
+        wait_for_service(&self.namespace, &self.name, limit)
     }
 
     /// A client of the running cluster.

@@ -3,13 +3,16 @@
 mod elasticsearch;
 mod opensearch;
 
+use std::net::TcpStream;
+use std::time::Duration;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
 pub use elasticsearch::{ElasticsearchCluster, USER};
 pub use opensearch::OpenSearch;
 
-use crate::{cache, kubectl, paths};
+use crate::{cache, kubectl, paths, progress, search};
 
 /// On the StatefulSet: what its manifests were, so that a deployment repeated as it was changes nothing, least of all
 /// the configuration that the operator has edited since.
@@ -37,6 +40,16 @@ pub fn deploy(namespace: &str, name: &str, manifests: &[Value]) -> Result<()> {
         object["spec"]["template"]["metadata"]["annotations"][RENDERED] = rendered.clone().into();
     }
     kubectl::apply(&objects)
+}
+
+/// Waits until the cluster's Service leads to a node: that is a moment after the node is ready, when kube-proxy has
+/// heard of it.
+fn wait_for_service(namespace: &str, name: &str, limit: Duration) -> Result<()> {
+    let address = search::address(namespace, &format!("{name}-http"))?;
+    progress::poll(&format!("service/{name}-http leads to a node"), limit, || {
+        let connected = TcpStream::connect_timeout(&address, Duration::from_secs(2));
+        Ok(connected.map(drop).map_err(|error| error.to_string()))
+    })
 }
 
 fn metadata(namespace: &str, name: &str) -> Value {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{JAVA_OPTIONS, deploy, headless_service, http_service, stateful_set};
+use super::{JAVA_OPTIONS, deploy, headless_service, http_service, stateful_set, wait_for_service};
 use crate::kubectl;
 use crate::search::SearchClient;
 
@@ -38,9 +38,10 @@ impl OpenSearch {
         deploy(&self.namespace, &self.name, &self.manifests())
     }
 
-    /// Waits until the node answers.
+    /// Waits until the node is ready and the Service leads to it.
     pub fn wait(&self, limit: Duration) -> Result<()> {
-        kubectl::wait_for_rollout(&self.namespace, &format!("statefulset/{}", self.name), limit)
+        kubectl::wait_for_rollout(&self.namespace, &format!("statefulset/{}", self.name), limit)?;
+        wait_for_service(&self.namespace, &self.name, limit)
     }
 
     /// A client of the running node.

@@ -1,0 +1,145 @@
+//! What must hold before nodes are restarted.
+
+use std::collections::BTreeSet;
+
+use super::model::{Blocked, Permissions, Pod, Pool, Shard, View};
+
+/// How many indices a message names.
+const NAMED: usize = 10;
+
+/// Every rule that must hold before nodes are restarted.
+pub fn check(view: &View, pools: &[Pool], allowed: Permissions) -> Result<(), Blocked> {
+    for pool in pools {
+        check_pool(pool)?;
+    }
+    check_membership(view, pools)?;
+    if let Some(value) = &view.transient_allocation {
+        return blocked(
+            "TransientAllocation",
+            format!(
+                "the cluster has the transient setting cluster.routing.allocation.enable: {value}, which would override what the restart sets. Remove it (set it to null), or make it persistent"
+            ),
+        );
+    }
+    if allowed.unavailable {
+        return Ok(());
+    }
+    let lonely = without_replica(view, None);
+    if !lonely.is_empty() {
+        return Err(lonely_message(&lonely));
+    }
+    let masters = view.nodes.iter().filter(|node| node.master_eligible).count();
+    if masters < 3 {
+        return blocked(
+            "TooFewMasters",
+            format!(
+                "the cluster has {masters} master-eligible nodes: with fewer than 3 a restart makes it unavailable. Add nodes, or set allowlist.allowUnavailable"
+            ),
+        );
+    }
+    Ok(())
+}
+
+fn check_pool(pool: &Pool) -> Result<(), Blocked> {
+    let name = &pool.stateful_set;
+    let Some(replicas) = pool.replicas else {
+        return blocked("StatefulSetNotFound", format!("StatefulSet {name} (provider.statefulSets) does not exist"));
+    };
+    if let Some(owner) = &pool.owner {
+        return blocked(
+            "ConfigOwned",
+            format!(
+                "ConfigMap {} is applied by {owner}, which would undo an edit: the line must be committed there",
+                pool.config
+            ),
+        );
+    }
+    if let Err(why) = &pool.entries {
+        return blocked("ConfigNotEditable", format!("ConfigMap {}: {why}", pool.config));
+    }
+    if pool.rolling_out {
+        return blocked(
+            "RolloutPending",
+            format!(
+                "StatefulSet {name} has a rollout of its own that is not finished (updateRevision and currentRevision differ): restarting pods now would release it"
+            ),
+        );
+    }
+    let ready = pool.pods.iter().filter(|pod| pod.ready).count();
+    if i64::from(replicas) != ready as i64 || pool.pods.len() != ready {
+        return blocked("NodesNotReady", format!("{ready} of {replicas} pods of StatefulSet {name} are ready"));
+    }
+    Ok(())
+}
+
+fn check_membership(view: &View, pools: &[Pool]) -> Result<(), Blocked> {
+    let pods: Vec<&Pod> = pools.iter().flat_map(|pool| &pool.pods).collect();
+    let strangers: Vec<_> = view
+        .nodes
+        .iter()
+        .filter(|node| !pods.iter().any(|pod| pod.ip.as_ref() == Some(&node.ip)))
+        .map(|node| node.name.as_str())
+        .collect();
+    if !strangers.is_empty() || pods.len() != view.nodes.len() {
+        return blocked(
+            "NodesNotManaged",
+            format!(
+                "the cluster has {} nodes, provider.statefulSets {} pods; nodes without a pod there: [{}]. Name every node pool",
+                view.nodes.len(),
+                pods.len(),
+                strangers.join(", ")
+            ),
+        );
+    }
+    for (pod, node) in
+        pods.iter().filter_map(|pod| Some((pod, view.nodes.iter().find(|node| Some(&node.ip) == pod.ip.as_ref())?)))
+    {
+        let durable = |path: &String| pod.durable_paths.iter().any(|mount| is_below(path, mount));
+        if !node.path_data.iter().all(durable) {
+            return blocked(
+                "EphemeralData",
+                format!(
+                    "pod {} keeps its data ({}) on a volume that does not survive it: a restart would lose it. Use a volumeClaimTemplate",
+                    pod.name,
+                    node.path_data.join(", ")
+                ),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn is_below(path: &str, mount: &str) -> bool {
+    path == mount || path.strip_prefix(mount.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Indices that have a primary (on `node`, if given) without a started replica on another node.
+pub fn without_replica(view: &View, node: Option<&str>) -> BTreeSet<String> {
+    let elsewhere = |primary: &Shard| {
+        view.shards.iter().any(|copy| {
+            !copy.primary
+                && copy.started
+                && copy.index == primary.index
+                && copy.number == primary.number
+                && copy.node != primary.node
+        })
+    };
+    let concerned = |shard: &&Shard| shard.primary && (node.is_none() || shard.node.as_deref() == node);
+    view.shards.iter().filter(concerned).filter(|shard| !elsewhere(shard)).map(|shard| shard.index.clone()).collect()
+}
+
+pub fn lonely_message(indices: &BTreeSet<String>) -> Blocked {
+    let named: Vec<_> = indices.iter().take(NAMED).map(String::as_str).collect();
+    let more = if indices.len() > NAMED { format!(" and {} more", indices.len() - NAMED) } else { String::new() };
+    Blocked {
+        reason: "IndexWithoutReplica",
+        message: format!(
+            "a restart would make these indices unavailable, as they have a shard without a started replica: {}{more}. Give them a replica, or set allowlist.allowUnavailable",
+            named.join(", ")
+        ),
+    }
+}
+
+fn blocked<T>(reason: &'static str, message: String) -> Result<T, Blocked> {
+    Err(Blocked { reason, message })
+}

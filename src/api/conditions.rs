@@ -13,6 +13,8 @@ pub const VALIDATED: &str = "Validated";
 pub const COMPLETE: &str = "Complete";
 /// Reindex: ended without success; the reason says why. Negative, terminal.
 pub const FAILED: &str = "Failed";
+/// Reindex: `spec.suspend` is true, and nothing runs. Present once it was suspended.
+pub const SUSPENDED: &str = "Suspended";
 /// SearchCluster: the allowlist holds every entry that Reindexes need, on every node. Positive.
 pub const ALLOWLIST_READY: &str = "AllowlistReady";
 /// kstatus: work goes on. Present only when True.

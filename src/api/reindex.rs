@@ -41,7 +41,8 @@ use super::{ClusterRef, reindex_status::ReindexStatus, schema};
 #[x_kube(validation = Rule::new("self.destination == oldSelf.destination").message("destination can't change once set: create a new Reindex"))]
 #[x_kube(validation = Rule::new("self.conflicts == oldSelf.conflicts").message("conflicts can't change once set: create a new Reindex"))]
 #[x_kube(validation = Rule::new("self.versionPolicy == oldSelf.versionPolicy").message("versionPolicy can't change once set: create a new Reindex"))]
-#[x_kube(validation = Rule::new("self.execution == oldSelf.execution").message("execution can't change once set: create a new Reindex"))]
+#[x_kube(validation = Rule::new("self.execution.partitions == oldSelf.execution.partitions && self.execution.batchSize == oldSelf.execution.batchSize && self.execution.bulkLoadTuning == oldSelf.execution.bulkLoadTuning && self.execution.backoffLimit == oldSelf.execution.backoffLimit && has(self.execution.activeDeadlineSeconds) == has(oldSelf.execution.activeDeadlineSeconds) && (!has(self.execution.activeDeadlineSeconds) || self.execution.activeDeadlineSeconds == oldSelf.execution.activeDeadlineSeconds)").message("of execution only parallelism and requestsPerSecond can change once set: create a new Reindex"))]
+#[x_kube(validation = Rule::new("self.catchUp == oldSelf.catchUp").message("catchUp can't change once set: create a new Reindex"))]
 #[x_kube(validation = Rule::new("self.verification == oldSelf.verification").message("verification can't change once set: create a new Reindex"))]
 pub struct ReindexSpec {
     /// What is copied.
@@ -58,9 +59,19 @@ pub struct ReindexSpec {
     /// How the copy runs.
     #[serde(default)]
     pub execution: Execution,
+    /// How what is written to the source during the copy is caught up with.
+    #[serde(default)]
+    pub catch_up: CatchUp,
     /// How the copy is proved.
     #[serde(default)]
     pub verification: Verification,
+    /// Pauses the copy while it is true; what is copied is kept, and it goes on from there. May be changed at any time.
+    #[serde(default)]
+    pub suspend: bool,
+    /// What becomes of the tasks that run when `suspend` becomes true: `Finish` lets them end their ranges, `Cancel` ends them at
+    /// once, and their ranges are copied again later. May be changed at any time.
+    #[serde(default)]
+    pub suspend_policy: SuspendPolicy,
     /// What becomes of a running copy when this object is deleted: `Cancel` ends its task on the destination, `Orphan` lets it run.
     /// The destination index stays in either case. May be changed at any time.
     #[serde(default)]
@@ -199,18 +210,96 @@ pub enum VersionPolicy {
     SameMajor,
 }
 
-/// How the copy runs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// How the copy runs. What is left out the operator chooses from the documents and the clusters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Execution {
-    /// Documents in a batch. A batch must stay well below 100 MB. Default: 1000.
+    /// How many ranges the source is cut into, each of which is a task of its own and is repeated on its own: 1 to 512, or 0 (the
+    /// default) for as many as the number of documents asks for. At least one an index.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 512))]
+    pub partitions: i32,
+    /// How many tasks run at once: 1 to 32. Default: as many as the destination's data nodes have processors, between 4 and 16, and
+    /// fewer where their memory or the source's open scrolls do not allow it. May be changed at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10000))]
-    pub batch_size: Option<i32>,
-    /// Seconds after the begin of the copy at which it is cancelled and the Reindex fails. Default: no limit.
+    #[schemars(range(min = 1, max = 32))]
+    pub parallelism: Option<i32>,
+    /// Documents in a batch: 1 to 10000, or 0 (the default) for what a sample of the documents and the destination's memory allow.
+    /// A batch must stay well below 100 MB.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10000))]
+    pub batch_size: i32,
+    /// The most documents a second that all tasks together copy. Default: no limit. May be changed at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub requests_per_second: Option<i32>,
+    /// Whether refresh is off and there are no replicas while an index that the operator created is filled. What was set before is
+    /// put back at every end. Default: true; not done where there is little to copy.
+    #[serde(default = "yes")]
+    pub bulk_load_tuning: bool,
+    /// How often a range is tried again after its task was lost or failed: 0 to 100. Default: 6. Time in which a cluster can't be
+    /// reached does not count.
+    #[serde(default = "backoff_limit")]
+    #[schemars(range(min = 0, max = 100))]
+    pub backoff_limit: i32,
+    /// Seconds after the begin of the copy at which it is cancelled and the Reindex fails, time in which it is suspended excluded.
+    /// Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub active_deadline_seconds: Option<i64>,
+}
+
+impl Default for Execution {
+    fn default() -> Execution {
+        Execution {
+            partitions: 0,
+            parallelism: None,
+            batch_size: 0,
+            requests_per_second: None,
+            bulk_load_tuning: yes(),
+            backoff_limit: backoff_limit(),
+            active_deadline_seconds: None,
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn backoff_limit() -> i32 {
+    6
+}
+
+/// How writes to the source during the copy are caught up with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CatchUp {
+    /// How often what changed on the source meanwhile is copied as well, until the source stands still: 0 to 1000. Default: 5. Created and
+    /// changed documents are caught up with; deleted ones are not, and the verification finds them.
+    #[serde(default = "max_rounds")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub max_rounds: i32,
+}
+
+impl Default for CatchUp {
+    fn default() -> CatchUp {
+        CatchUp { max_rounds: max_rounds() }
+    }
+}
+
+fn max_rounds() -> i32 {
+    5
+}
+
+/// What becomes of running tasks when a copy is suspended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SuspendPolicy {
+    /// They end their ranges.
+    #[default]
+    Finish,
+    /// They are cancelled.
+    Cancel,
 }
 
 /// How the copy is proved.
@@ -241,11 +330,4 @@ pub enum DeletionPolicy {
     Cancel,
     /// Its task runs on.
     Orphan,
-}
-
-impl ReindexSpec {
-    /// Documents in a batch, Elasticsearch's own default where none is given.
-    pub fn batch_size(&self) -> i32 {
-        self.execution.batch_size.unwrap_or(1000)
-    }
 }

@@ -38,15 +38,25 @@ pub struct ReindexStatus {
     /// The source as it was when the copy began, to see whether it moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Checkpoint>,
-    /// Parts of the copy that run or failed; one part for now.
+    /// The ranges that the source is cut into, and which of them are copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<CopyPlan>,
+    /// Ranges whose task runs, and those that are tried again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 32))]
     pub partitions: Vec<Partition>,
+    /// Settings of the destination index that are changed while it is filled, as they were and will be again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<Tuning>,
+    /// How long the copy was suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspension: Option<Suspension>,
     /// How much is copied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
-    /// What the `_reindex` API answered, under its own names. On the index that the operator created, what a repeated attempt
-    /// reports as `updated` counts as `created`.
+    /// What the `_reindex` API answered, under its own names, the last attempts of all ranges added up. On the index that the
+    /// operator created, what a repeated attempt reports as `updated` counts as `created`; what was caught up with later counts as
+    /// what it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<CopyResult>,
     /// What the verification found.
@@ -69,6 +79,10 @@ pub enum Phase {
     Preparing,
     /// Documents are copied.
     Copying,
+    /// `spec.suspend` is true, and nothing runs any more.
+    Suspended,
+    /// What was written meanwhile is copied.
+    CatchingUp,
     /// The copy is checked.
     Verifying,
     /// Done and proved.
@@ -160,6 +174,8 @@ pub enum StepName {
     Prepare,
     /// Documents are copied.
     Copy,
+    /// What was written to the source meanwhile is copied too.
+    CatchUp,
     /// The copy is proved.
     Verify,
 }
@@ -187,14 +203,84 @@ pub struct Checkpoint {
     pub documents: i64,
 }
 
-/// One part of the copy.
+/// How the source is cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CopyPlan {
+    /// 0 is the copy; higher numbers are rounds in which what changed meanwhile was caught up with.
+    pub round: i32,
+    /// Documents in a batch of the ranges to come.
+    pub batch_size: i32,
+    /// How many tasks run at once, unless the spec says so.
+    pub parallelism: i32,
+    /// How many fewer than that run at once, since the destination refused so many.
+    #[serde(default)]
+    pub relief: i32,
+    /// Primary shards behind the source's name: each task keeps a scroll open on each.
+    #[serde(default)]
+    pub source_shards: i32,
+    /// The indices behind the source's name, and their ranges.
+    #[schemars(length(max = 64))]
+    pub indices: Vec<PlannedIndex>,
+    /// Which ranges are copied: bit n of this hexadecimal number, lowest digit first, is range n, counted over all indices.
+    pub done: String,
+    /// When the last of them was copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_at: Option<Time>,
+    /// Why there is only one range an index although there are many documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undivided: Option<String>,
+}
+
+/// One index of the source, and its ranges.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedIndex {
+    /// Its name; empty stands for everything behind the source's name at once.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: String,
+    /// Hash of its shards' histories.
+    pub history: String,
+    /// The lowest `global_checkpoint` of its shards when it was cut: what comes later is caught up with.
+    pub noted: i64,
+    /// Its ranges of `_seq_no`, each `<distance of its lower bound to the one before>:<documents>`.
+    pub ranges: String,
+}
+
+/// Settings that are changed while the index is filled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tuning {
+    /// `number_of_replicas` as it was.
+    pub number_of_replicas: String,
+    /// `refresh_interval` as it was; absent where it was not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_interval: Option<String>,
+}
+
+/// How long the copy was suspended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Suspension {
+    /// Since when it is; absent while it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Seconds of earlier suspensions since the begin of the copy.
+    pub seconds: i64,
+}
+
+/// One range of the copy whose task runs, or which is tried again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Partition {
     /// Its number.
     pub id: i32,
-    /// Counts from 1. The task carries `X-Opaque-Id: reindex/<uid>/<partition>/<attempt>`.
+    /// This attempt; counts from 1. The task carries `X-Opaque-Id: reindex/<uid>/<partition>/<attempt>`.
     pub attempt: i32,
+    /// How many attempts failed.
+    #[serde(default)]
+    pub failures: i32,
     /// How far it is.
     pub state: PartitionState,
     /// The task on the destination, `node:number`; absent until it is known.
@@ -202,6 +288,9 @@ pub struct Partition {
     pub task: Option<String>,
     /// When this attempt was begun, or is to be begun.
     pub started_at: Time,
+    /// Documents in a batch, where that is not the plan's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<i32>,
     /// Why the attempt before this one, or this one, ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -216,8 +305,6 @@ pub enum PartitionState {
     Running,
     /// The last attempt was lost or failed in passing; the next one waits for `startedAt`.
     Waiting,
-    /// Its task ended well.
-    Done,
     /// Its task must end; it is cancelled until it is gone.
     Cancelling,
 }
@@ -228,11 +315,17 @@ pub enum PartitionState {
 pub struct Progress {
     /// Documents to copy.
     pub documents_total: i64,
-    /// Documents copied in this attempt.
+    /// Documents copied, in the ranges that are done and in those that run.
     pub documents_copied: i64,
     /// 0 to 100.
     pub percent: i32,
-    /// Documents a second since the attempt began.
+    /// Ranges in all.
+    pub partitions_total: i32,
+    /// Ranges that are copied.
+    pub partitions_done: i32,
+    /// Ranges whose task runs.
+    pub partitions_running: i32,
+    /// Documents a second since the copy began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documents_per_second: Option<i64>,
     /// When the copy will be done at that rate.
@@ -247,7 +340,7 @@ pub struct Progress {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CopyResult {
-    /// Milliseconds that the task took.
+    /// Milliseconds that the tasks took, added up: with several at once more than the time that passed.
     pub took: i64,
     /// A request of the task timed out.
     pub timed_out: bool,

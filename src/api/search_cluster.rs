@@ -85,6 +85,26 @@ pub struct SearchClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub access: Option<Vec<AccessRule>>,
+
+    /// How much all Reindexes together may ask of this cluster at once; namespaces share it evenly. Default: no limit. May be changed
+    /// at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+}
+
+/// How much may be asked of a cluster at once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// As a destination: tasks that run at once, 1 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_tasks: Option<i32>,
+    /// As a source: scrolls that are open at once, 1 to 100000. Each task opens one on every shard that it reads, and a cluster
+    /// refuses more than `search.max_open_scroll_context` (default 500) on a node. One task always may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_open_scrolls: Option<i32>,
 }
 
 /// How this cluster reaches one given source.

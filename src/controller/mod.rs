@@ -84,10 +84,7 @@ fn waiting_for(reindexes: &Store<Reindex>, cluster: &SearchCluster) -> Vec<Objec
                 && Some(reference.namespace_or(&own)) == cluster.metadata.namespace.as_deref()
         })
     };
-    let waits = |reindex: &Reindex| {
-        let stage = stage(&reindex.status.clone().unwrap_or_default());
-        matches!(stage, Stage::Validate | Stage::Allowlist | Stage::Begin)
-    };
+    let waits = |reindex: &Reindex| matches!(stage(reindex), Stage::Validate | Stage::Allowlist | Stage::Survey);
     let found = reindexes.state();
     found
         .iter()
@@ -99,7 +96,7 @@ fn waiting_for(reindexes: &Store<Reindex>, cluster: &SearchCluster) -> Vec<Objec
 /// Every SearchCluster for the destination whose allowlist a Reindex waits for: the one that manages it may be another than the one
 /// that the Reindex names.
 fn needed_by(clusters: &Store<SearchCluster>, reindex: &Reindex) -> Vec<ObjectRef<SearchCluster>> {
-    let waits = reindex.status.as_ref().filter(|status| stage(status) == Stage::Allowlist);
+    let waits = reindex.status.as_ref().filter(|_| stage(reindex) == Stage::Allowlist);
     let Some(destination) = waits.and_then(|status| status.destination.as_ref()) else { return vec![] };
     let same = |cluster: &SearchCluster| {
         cluster.status.as_ref().and_then(|status| status.cluster_uuid.as_ref()) == Some(&destination.cluster_uuid)

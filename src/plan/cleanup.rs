@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use crate::api::{
-    Reindex,
-    reindex::DeletionPolicy,
-    reindex_status::{Partition, PartitionState},
-};
+use crate::api::{Reindex, reindex::DeletionPolicy, reindex_status::Tuning};
 
-use super::{report::Note, validate::Trouble};
+use super::{reindex::runs, report::Note, validate::Trouble};
 
 /// How long a cluster that can't be reached may hold a deletion up.
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+
+/// How long to wait before it is asked again.
+pub const PAUSE: Duration = Duration::from_secs(5);
 
 /// What follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,36 +21,61 @@ pub enum Cleanup {
     Release(Option<Note>),
     /// Cancel these tasks, and look again.
     Cancel(Vec<String>),
+    /// Put the destination index's settings back, then let the object go.
+    Restore(Tuning),
     /// Look again after this time.
     Wait(Duration),
 }
 
-/// Whether a task of this object may run that has to be cancelled.
+/// Whether tasks of this object have to be looked for: they may run, and are to be cancelled.
 pub fn owes_cancel(reindex: &Reindex) -> bool {
-    let runs = |partition: &Partition| {
-        matches!(partition.state, PartitionState::Starting | PartitionState::Running | PartitionState::Cancelling)
-    };
-    reindex.spec.deletion_policy == DeletionPolicy::Cancel
-        && reindex.status.as_ref().is_some_and(|status| status.partitions.iter().any(runs))
+    reindex.spec.deletion_policy == DeletionPolicy::Cancel && reindex.status.as_ref().is_some_and(runs)
 }
 
 /// Decides from our tasks that still run on the destination, or from why they can't be seen.
 pub fn decide(reindex: &Reindex, seen: Result<Vec<String>, Trouble>, now: Timestamp) -> Cleanup {
-    let overdue =
-        reindex.metadata.deletion_timestamp.as_ref().is_some_and(|since| now.duration_since(since.0) >= PATIENCE);
+    let overdue = is_overdue(reindex, now);
     match seen {
-        Ok(tasks) if tasks.is_empty() => Cleanup::Release(None),
+        Ok(tasks) if tasks.is_empty() => match reindex.status.as_ref().and_then(|status| status.tuning.clone()) {
+            Some(tuning) => Cleanup::Restore(tuning),
+            None => Cleanup::Release(None),
+        },
         Ok(tasks) if !overdue => Cleanup::Cancel(tasks),
         Ok(tasks) => Cleanup::Release(Some(warning(format!(
-            "tasks {} were cancelled but still run on the destination",
-            tasks.join(", ")
+            "tasks {} were cancelled but still run on the destination{}",
+            tasks.join(", "),
+            left(reindex)
         )))),
-        Err(_) if !overdue => Cleanup::Wait(Duration::from_secs(5)),
+        Err(_) if !overdue => Cleanup::Wait(PAUSE),
         Err(trouble) => Cleanup::Release(Some(warning(format!(
-            "a task may still run on the destination, which could not be asked: {}",
+            "a task may still run on the destination, which could not be asked{}: {}",
+            left(reindex),
             trouble.message
         )))),
     }
+}
+
+/// What people are told when the settings could not be put back and nobody waits for that any longer; None while it is tried again.
+pub fn give_up(reindex: &Reindex, trouble: &Trouble, now: Timestamp) -> Option<Note> {
+    let told = format!("the destination could not be asked{}: {}", left(reindex), trouble.message);
+    is_overdue(reindex, now).then(|| warning(told))
+}
+
+fn is_overdue(reindex: &Reindex, now: Timestamp) -> bool {
+    reindex.metadata.deletion_timestamp.as_ref().is_some_and(|since| now.duration_since(since.0) >= PATIENCE)
+}
+
+/// Settings that stay as they are on the index, for a person to put back.
+fn left(reindex: &Reindex) -> String {
+    let tuning = reindex.status.as_ref().and_then(|status| status.tuning.as_ref());
+    tuning.map_or(String::new(), |tuning| {
+        format!(
+            "; put back on index {}: number_of_replicas {}, refresh_interval {}",
+            reindex.spec.destination.index,
+            tuning.number_of_replicas,
+            tuning.refresh_interval.as_deref().unwrap_or("null")
+        )
+    })
 }
 
 fn warning(message: String) -> Note {

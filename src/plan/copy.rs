@@ -1,4 +1,4 @@
-//! What became of a copy's task.
+//! What became of a task.
 
 use std::time::Duration;
 
@@ -7,8 +7,6 @@ use crate::api::{
     reindex_status::{CopyResult, Failure},
 };
 
-/// How often a copy is begun before it is given up.
-pub const MAX_ATTEMPTS: i32 = 4;
 /// How many documents that failed are listed.
 pub const LISTED_FAILURES: usize = 10;
 
@@ -19,12 +17,7 @@ const NAMED_FAILURES: usize = 3;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Task {
     /// It runs.
-    Running {
-        /// Documents read or written so far.
-        copied: i64,
-        /// Documents to copy, as the task counts them; 0 until it knows.
-        total: i64,
-    },
+    Running(Running),
     /// It ended by itself.
     Ended(Box<CopyResult>),
     /// It was cancelled, and not by us.
@@ -33,6 +26,19 @@ pub enum Task {
     Died(Death),
     /// The destination does not know it.
     Lost,
+}
+
+/// How far a task that runs is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Running {
+    /// Its id.
+    pub task: String,
+    /// Documents read or written so far.
+    pub copied: i64,
+    /// Documents to copy, as the task counts them; 0 until it knows.
+    pub total: i64,
+    /// Its throttle in documents a second; None is none.
+    pub requests_per_second: Option<f64>,
 }
 
 /// Why a task ended with an error.
@@ -49,6 +55,8 @@ pub struct Death {
 pub enum DeathClass {
     /// Passes by itself: try again.
     Passing,
+    /// A cluster refused more at once: try again with less.
+    Overloaded,
     /// The source is not on the allowlist.
     NotAllowed,
     /// A batch was over 100 MB.
@@ -57,20 +65,30 @@ pub enum DeathClass {
     Permanent,
 }
 
+/// What the next attempt does less of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relief {
+    /// Nothing: the load was not the reason.
+    None,
+    /// Fewer tasks at once; where only one runs, smaller batches.
+    FewerTasks,
+    /// Smaller batches.
+    SmallerBatch,
+}
+
 /// What follows from a task.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// Look again later.
-    GoesOn {
-        /// Documents copied so far.
-        copied: i64,
-    },
+    GoesOn(Running),
     /// It copied everything it read.
     Succeeded(CopyResult),
     /// Begin again: the destination keeps the newest version of every document, so repeating is harmless.
     Again {
         /// What happened.
         message: String,
+        /// What to do less of.
+        relief: Relief,
     },
     /// It is over.
     Failed {
@@ -84,29 +102,23 @@ pub enum Verdict {
 }
 
 /// What follows from what the task says. A doubt is never a success.
-pub fn judge(task: Task, conflicts: Conflicts) -> Verdict {
+pub fn judge(task: Task) -> Verdict {
+    let again = |message: &str| Verdict::Again { message: message.to_owned(), relief: Relief::None };
     match task {
-        Task::Running { copied, .. } => Verdict::GoesOn { copied },
-        Task::Ended(result) => judge_result(*result, conflicts),
-        Task::Lost => Verdict::Again { message: "the destination no longer knows the task: its node was restarted or lost".into() },
-        Task::Cancelled => Verdict::Failed {
-            reason: "TaskCancelled",
-            message: "somebody cancelled the task on the destination; what was copied stays. To try again, delete the destination index and create a new Reindex".into(),
-            result: None,
-        },
+        Task::Running(running) => Verdict::GoesOn(running),
+        Task::Ended(result) => judge_result(*result),
+        Task::Lost => again("the destination no longer knows the task: its node was restarted or lost"),
+        Task::Cancelled => again("somebody cancelled the task on the destination"),
         Task::Died(Death { class, message }) => match class {
-            DeathClass::Passing | DeathClass::NotAllowed => Verdict::Again { message },
-            DeathClass::BatchTooLarge => Verdict::Failed {
-                reason: "BatchTooLarge",
-                message: format!("{message}: create a new Reindex with a smaller execution.batchSize"),
-                result: None,
-            },
+            DeathClass::Passing | DeathClass::NotAllowed => Verdict::Again { message, relief: Relief::None },
+            DeathClass::Overloaded => Verdict::Again { message, relief: Relief::FewerTasks },
+            DeathClass::BatchTooLarge => Verdict::Again { message, relief: Relief::SmallerBatch },
             DeathClass::Permanent => Verdict::Failed { reason: "CopyFailed", message, result: None },
         },
     }
 }
 
-fn judge_result(result: CopyResult, conflicts: Conflicts) -> Verdict {
+fn judge_result(result: CopyResult) -> Verdict {
     if !result.failures.is_empty() {
         let listed: Vec<_> = result.failures.iter().take(NAMED_FAILURES).map(named).collect();
         let message = format!(
@@ -116,21 +128,24 @@ fn judge_result(result: CopyResult, conflicts: Conflicts) -> Verdict {
         return Verdict::Failed { reason: "DocumentFailures", message, result: Some(result) };
     }
     if result.timed_out {
-        return Verdict::Again { message: "a request of the task timed out".into() };
-    }
-    if result.version_conflicts > 0 && conflicts == Conflicts::Abort {
-        let message = format!(
-            "{} documents were held by the destination in a higher version: somebody else writes to it. With conflicts: Proceed they are left as they are",
-            result.version_conflicts
-        );
-        return Verdict::Failed { reason: "VersionConflicts", message, result: Some(result) };
+        return Verdict::Again { message: "a request of the task timed out".into(), relief: Relief::None };
     }
     let accounted = result.created + result.updated + result.deleted + result.version_conflicts + result.noops;
     if accounted != result.total {
-        let message = format!("the task read {} documents and accounts for {accounted}", result.total);
+        let message = format!("a task read {} documents and accounts for {accounted}", result.total);
         return Verdict::Failed { reason: "CopyIncomplete", message, result: Some(result) };
     }
     Verdict::Succeeded(result)
+}
+
+/// What the conflicts of the whole copy mean, when everything else is copied; None if nothing is wrong.
+pub fn judge_conflicts(result: &CopyResult, conflicts: Conflicts) -> Option<String> {
+    (result.version_conflicts > 0 && conflicts == Conflicts::Abort).then(|| {
+        format!(
+            "{} documents were held by the destination in a higher version: somebody else writes to it. With conflicts: Proceed they are left as they are",
+            result.version_conflicts
+        )
+    })
 }
 
 fn named(failure: &Failure) -> String {
@@ -149,9 +164,33 @@ pub fn fold_repeats(mut result: CopyResult, attempt: i32) -> CopyResult {
     result
 }
 
-/// How long to wait before attempt `next`: 2 s, 10 s, 50 s.
+/// Adds what one more task answered.
+pub fn add(sum: &mut CopyResult, task: CopyResult) {
+    sum.took += task.took;
+    sum.timed_out |= task.timed_out;
+    sum.total += task.total;
+    sum.updated += task.updated;
+    sum.created += task.created;
+    sum.deleted += task.deleted;
+    sum.batches += task.batches;
+    sum.version_conflicts += task.version_conflicts;
+    sum.noops += task.noops;
+    sum.retries.bulk += task.retries.bulk;
+    sum.retries.search += task.retries.search;
+    sum.throttled_millis += task.throttled_millis;
+    sum.requests_per_second = task.requests_per_second;
+    sum.failures.extend(task.failures);
+    sum.failures.truncate(LISTED_FAILURES);
+}
+
+/// Documents that a result accounts for.
+pub fn accounted(result: &CopyResult) -> i64 {
+    result.created + result.updated + result.deleted + result.version_conflicts + result.noops
+}
+
+/// How long to wait before attempt `next`: 2 s, 10 s, 50 s, 250 s, then 300 s.
 pub fn backoff(next: i32) -> Duration {
-    Duration::from_secs(2 * 5u64.pow((next - 2).clamp(0, 3) as u32))
+    Duration::from_secs((2 * 5u64.pow((next - 2).clamp(0, 4) as u32)).min(300))
 }
 
 #[cfg(test)]
@@ -162,11 +201,13 @@ mod tests {
         CopyResult { total: 6, created: 6, requests_per_second: -1.0, ..CopyResult::default() }
     }
 
-    fn reason(task: Task, conflicts: Conflicts) -> &'static str {
-        match judge(task, conflicts) {
-            Verdict::GoesOn { .. } => "GoesOn",
+    fn reason(task: Task) -> &'static str {
+        match judge(task) {
+            Verdict::GoesOn(_) => "GoesOn",
             Verdict::Succeeded(_) => "Succeeded",
-            Verdict::Again { .. } => "Again",
+            Verdict::Again { relief: Relief::None, .. } => "Again",
+            Verdict::Again { relief: Relief::FewerTasks, .. } => "FewerTasks",
+            Verdict::Again { relief: Relief::SmallerBatch, .. } => "SmallerBatch",
             Verdict::Failed { reason, .. } => reason,
         }
     }
@@ -174,31 +215,35 @@ mod tests {
     #[test]
     fn only_a_task_that_accounts_for_every_document_succeeds() {
         let ended = |result| Task::Ended(Box::new(result));
-        assert_eq!(reason(ended(result()), Conflicts::Abort), "Succeeded");
-        assert_eq!(reason(ended(CopyResult { created: 5, ..result() }), Conflicts::Abort), "CopyIncomplete");
-        assert_eq!(reason(ended(CopyResult { timed_out: true, ..result() }), Conflicts::Abort), "Again");
-        let conflicting = CopyResult { created: 4, version_conflicts: 2, ..result() };
-        assert_eq!(reason(ended(conflicting.clone()), Conflicts::Abort), "VersionConflicts");
-        assert_eq!(reason(ended(conflicting), Conflicts::Proceed), "Succeeded");
+        assert_eq!(reason(ended(result())), "Succeeded");
+        assert_eq!(reason(ended(CopyResult { created: 5, ..result() })), "CopyIncomplete");
+        assert_eq!(reason(ended(CopyResult { timed_out: true, ..result() })), "Again");
+        assert_eq!(reason(ended(CopyResult { created: 4, version_conflicts: 2, ..result() })), "Succeeded");
         let failure = Failure { id: Some("7".into()), status: Some(400), reason: "mapper_parsing_exception".into() };
-        assert_eq!(
-            reason(ended(CopyResult { failures: vec![failure], ..result() }), Conflicts::Proceed),
-            "DocumentFailures"
-        );
+        assert_eq!(reason(ended(CopyResult { failures: vec![failure], ..result() })), "DocumentFailures");
     }
 
     #[test]
-    fn a_lost_task_is_neither_success_nor_failure() {
-        assert_eq!(reason(Task::Lost, Conflicts::Abort), "Again");
-        assert_eq!(reason(Task::Cancelled, Conflicts::Abort), "TaskCancelled");
+    fn conflicts_are_judged_when_the_rest_is_copied() {
+        let conflicting = CopyResult { version_conflicts: 2, ..result() };
+        assert!(judge_conflicts(&conflicting, Conflicts::Abort).is_some());
+        assert_eq!(judge_conflicts(&conflicting, Conflicts::Proceed), None);
+        assert_eq!(judge_conflicts(&result(), Conflicts::Abort), None);
+    }
+
+    #[test]
+    fn a_task_that_is_gone_is_neither_success_nor_failure() {
+        assert_eq!(reason(Task::Lost), "Again");
+        assert_eq!(reason(Task::Cancelled), "Again");
     }
 
     #[test]
     fn errors_are_repeated_only_where_that_can_help() {
         let died = |class| Task::Died(Death { class, message: "m".into() });
-        assert_eq!(reason(died(DeathClass::Passing), Conflicts::Abort), "Again");
-        assert_eq!(reason(died(DeathClass::BatchTooLarge), Conflicts::Abort), "BatchTooLarge");
-        assert_eq!(reason(died(DeathClass::Permanent), Conflicts::Abort), "CopyFailed");
+        assert_eq!(reason(died(DeathClass::Passing)), "Again");
+        assert_eq!(reason(died(DeathClass::Overloaded)), "FewerTasks");
+        assert_eq!(reason(died(DeathClass::BatchTooLarge)), "SmallerBatch");
+        assert_eq!(reason(died(DeathClass::Permanent)), "CopyFailed");
     }
 
     #[test]
@@ -206,5 +251,17 @@ mod tests {
         let repeated = CopyResult { created: 1, updated: 5, ..result() };
         assert_eq!(fold_repeats(repeated.clone(), 1), repeated);
         assert_eq!((fold_repeats(repeated.clone(), 2).created, fold_repeats(repeated, 2).updated), (6, 0));
+    }
+
+    #[test]
+    fn results_add_up() {
+        let mut sum = result();
+        add(&mut sum, CopyResult { took: 5, total: 4, created: 3, noops: 1, ..result() });
+        assert_eq!((sum.total, sum.created, sum.noops, sum.took, accounted(&sum)), (10, 9, 1, 5, 10));
+    }
+
+    #[test]
+    fn pauses_grow_to_five_minutes() {
+        assert_eq!([2, 3, 4, 5, 6, 7].map(|next| backoff(next).as_secs()), [2, 10, 50, 250, 300, 300]);
     }
 }

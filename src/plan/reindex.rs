@@ -2,32 +2,31 @@
 
 use std::time::Duration;
 
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::Time,
-    jiff::{SignedDuration, Timestamp},
-};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::api::{
     Reindex, ReindexStatus,
-    reindex::VerificationLevel,
-    reindex_status::{
-        Checkpoint, Partition, PartitionState, StepName, StepState, Verdict as VerifyVerdict, VerificationResult,
-    },
+    reindex_status::{PartitionState, StepName, StepState, Suspension},
 };
 
 use super::{
-    copy::{self, Verdict},
     index_body::{self, Owner},
-    progress,
+    partitions,
     report::{Report, is_finished, step_state},
     spec_hash::spec_hash,
     validate::{self, Trouble},
-    verify::{self, Proof},
 };
 
+mod copying;
+mod ending;
 mod model;
 
-pub use model::{Allowlist, Begin, Decision, Effect, Observation, Outcome, Poll, Prepare, Requeue, Verify};
+pub use copying::window;
+pub use ending::{is_worth_tuning, pause};
+pub use model::{
+    Allowlist, Copying, Decision, Effect, Observation, Outcome, PartitionSeen, Prepare, Requeue, Start, Started,
+    Survey, SurveyedIndex, Verify,
+};
 
 /// Where a Reindex stands. Read from what is known, never from `phase`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,65 +37,94 @@ pub enum Stage {
     Allowlist,
     /// The destination index is to be created.
     Prepare,
-    /// The copy is to be begun, for the first time or again.
-    Begin,
-    /// A task may exist that we don't know: it was about to be started.
-    Adopt,
-    /// A task runs.
-    Poll,
-    /// The copy is to be proved.
+    /// The source is to be cut into ranges.
+    Survey,
+    /// Ranges are copied.
+    Copy,
+    /// What was changed on the destination index is to be put back.
+    Restore,
+    /// Nothing goes on until `spec.suspend` is false again.
+    Suspended,
+    /// It was suspended in the middle of the copy, and goes on.
+    Resume,
+    /// The copy is to be proved; what changed meanwhile is caught up with first.
     Verify,
-    /// It ended, and a task is still to be cancelled.
-    Cancel,
+    /// It ended; tasks are still to be cancelled, and settings put back.
+    Release,
     /// It ended.
     Finished,
 }
 
 /// Where the object stands.
-pub fn stage(status: &ReindexStatus) -> Stage {
-    let partition = status.partitions.first().map(|partition| partition.state);
+pub fn stage(reindex: &Reindex) -> Stage {
+    let none = ReindexStatus::default();
+    let status = reindex.status.as_ref().unwrap_or(&none);
     if is_finished(status) {
-        return if partition == Some(PartitionState::Cancelling) { Stage::Cancel } else { Stage::Finished };
+        return if owes_cleanup(status) { Stage::Release } else { Stage::Finished };
+    }
+    if reindex.spec.suspend {
+        return match (runs(status), &status.tuning) {
+            (true, _) => Stage::Copy,
+            (false, Some(_)) => Stage::Restore,
+            (false, None) => Stage::Suspended,
+        };
     }
     let done = |name| step_state(status, name) == Some(StepState::Succeeded);
-    match partition {
+    match &status.plan {
         _ if !done(StepName::Validate) => Stage::Validate,
         _ if !done(StepName::Allowlist) => Stage::Allowlist,
         _ if !done(StepName::Prepare) => Stage::Prepare,
-        None | Some(PartitionState::Waiting) => Stage::Begin,
-        Some(PartitionState::Starting) => Stage::Adopt,
-        Some(PartitionState::Running) => Stage::Poll,
-        Some(PartitionState::Done) => Stage::Verify,
-        Some(PartitionState::Cancelling) => Stage::Cancel,
+        None => Stage::Survey,
+        Some(plan) if !partitions::all_done(plan) => match &status.suspension {
+            Some(Suspension { since: Some(_), .. }) => Stage::Resume,
+            _ => Stage::Copy,
+        },
+        Some(_) if status.tuning.is_some() => Stage::Restore,
+        Some(_) => Stage::Verify,
     }
+}
+
+/// Whether a task of it runs, or may run.
+pub fn runs(status: &ReindexStatus) -> bool {
+    status.partitions.iter().any(|partition| partition.state != PartitionState::Waiting)
+}
+
+/// Whether something on the destination is to be cancelled or put back before the object may go.
+pub fn owes_cleanup(status: &ReindexStatus) -> bool {
+    runs(status) || status.tuning.is_some()
 }
 
 /// Decides what follows from what was seen.
 pub fn decide(reindex: &Reindex, seen: Observation, now: Timestamp) -> Decision {
     let mut plan = Plan::new(reindex, now);
-    let stage = stage(&plan.report.status);
+    let stage = stage(reindex);
     if stage == Stage::Finished {
-        return plan.unchanged(reindex);
+        return plan.unchanged();
     }
-    if stage != Stage::Cancel
-        && let Some(reason) = plan.overtaken(&seen)
+    if stage != Stage::Release
+        && let Some((reason, message)) = plan.overtaken(&seen)
     {
-        plan.fail_now(reason.0, &reason.1);
+        let step = plan.current_step();
+        plan.report.failed(step, reason, &message);
         return plan.decision(None, Requeue::Now);
     }
+    if stage == Stage::Suspended {
+        return plan.suspended();
+    }
+    plan.end_suspension();
     match seen {
         Observation::Trouble(trouble) => plan.wait_out(&trouble),
         Observation::Validate(facts) => plan.validate(&facts),
         Observation::Allowlist(seen) => plan.allowlist(seen),
         Observation::Prepare(seen) => plan.prepare(seen),
-        Observation::Begin(seen) => plan.begin(seen),
-        Observation::Adopt(task) => plan.adopt(task),
-        Observation::Poll(seen) => plan.poll(seen),
+        Observation::Survey(seen) => plan.survey(*seen),
+        Observation::Copy(seen) => plan.copy(seen),
+        Observation::Resume(tuning) => plan.resume(tuning),
+        Observation::Restore => plan.restore(),
+        Observation::Moving(wait) => plan.moving(wait),
         Observation::Verify(seen) => plan.verify(seen),
-        Observation::Cancel(tasks) => plan.cancel(tasks),
-        Observation::Nothing | Observation::ClusterChanged(_) | Observation::AccessWithdrawn(_) => {
-            plan.unchanged(reindex)
-        }
+        Observation::Release(tasks) => plan.release(tasks),
+        Observation::Nothing | Observation::ClusterChanged(_) | Observation::AccessWithdrawn(_) => plan.unchanged(),
     }
 }
 
@@ -111,20 +139,16 @@ pub fn settle(reindex: &Reindex, outcome: Outcome, now: Timestamp) -> Decision {
             plan.report.failed(StepName::Prepare, "IndexRefused", &message);
             plan.decision(None, Requeue::OnChange)
         }
-        Outcome::Started(task) => plan.run(task, "CopyStarted"),
+        Outcome::Started(started) => plan.started(started),
         Outcome::GateClosed(cluster) => {
-            plan.report.status.partitions.clear();
-            plan.report.status.checkpoint = None;
             let message = format!("waiting for the rolling restart of SearchCluster {cluster}");
-            plan.report.running(StepName::Copy, "WaitingForRestart", &message);
-            plan.decision(None, Requeue::After(Duration::from_secs(10)))
+            plan.withdraw("WaitingForRestart", &message)
         }
-        Outcome::StartRefused(message) => {
-            // Nothing runs: the destination said so.
-            plan.report.status.partitions.clear();
-            plan.report.failed(StepName::Copy, "CopyRefused", &message);
-            plan.decision(None, Requeue::OnChange)
+        Outcome::LimitReached => {
+            let message = "waiting for other Reindexes: spec.limits of a SearchCluster allows no more tasks";
+            plan.withdraw("WaitingForTasks", message)
         }
+        Outcome::Restored => plan.restored(),
         Outcome::Unclear(trouble) => plan.wait_out(&trouble),
     }
 }
@@ -146,8 +170,8 @@ impl<'a> Plan<'a> {
     }
 
     /// A finished object is not written again, unless a person edited what may be edited.
-    fn unchanged(self, reindex: &Reindex) -> Decision {
-        let mut status = reindex.status.clone().unwrap_or_default();
+    fn unchanged(self) -> Decision {
+        let mut status = self.reindex.status.clone().unwrap_or_default();
         status.observed_generation = self.report.status.observed_generation;
         Decision { status, effect: None, notes: vec![], requeue: Requeue::OnChange }
     }
@@ -168,9 +192,8 @@ impl<'a> Plan<'a> {
             _ => {}
         }
         let deadline = self.reindex.spec.execution.active_deadline_seconds?;
-        let begun = status.steps.iter().find(|step| step.name == StepName::Copy)?.started_at.as_ref()?;
-        let ran_out = self.report.now().duration_since(begun.0) >= SignedDuration::from_secs(deadline);
-        ran_out.then(|| {
+        let active = self.copying_for()?;
+        (active >= SignedDuration::from_secs(deadline)).then(|| {
             (
                 "DeadlineExceeded",
                 format!("the copy was not complete after execution.activeDeadlineSeconds ({deadline} s)"),
@@ -178,31 +201,35 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn fail_now(&mut self, reason: &'static str, message: &str) {
-        let step = self.current_step();
-        self.report.failed(step, reason, message);
+    /// How long it has been copying, suspensions left out; None before it began.
+    fn copying_for(&self) -> Option<SignedDuration> {
+        let status = &self.report.status;
+        let begun = status.steps.iter().find(|step| step.name == StepName::Copy)?.started_at.as_ref()?.0;
+        let suspension = status.suspension.clone().unwrap_or_default();
+        let until = suspension.since.map_or(self.report.now(), |since| since.0);
+        Some(until.duration_since(begun) - SignedDuration::from_secs(suspension.seconds))
     }
 
     fn current_step(&self) -> StepName {
-        match stage(&self.report.status) {
-            Stage::Validate => StepName::Validate,
-            Stage::Allowlist => StepName::Allowlist,
-            Stage::Prepare => StepName::Prepare,
-            Stage::Begin | Stage::Adopt | Stage::Poll | Stage::Cancel => StepName::Copy,
-            Stage::Verify | Stage::Finished => StepName::Verify,
+        match self.report.status.steps.last() {
+            None => StepName::Validate,
+            Some(step) if step.state == StepState::Running => step.name,
+            Some(_) => StepName::Verify,
         }
     }
 
     /// The surroundings are at fault: say so and try again, ever more rarely.
     fn wait_out(mut self, trouble: &Trouble) -> Decision {
-        let step = self.current_step();
         if is_finished(&self.report.status) {
             let patience = self.report.patience();
             return self.decision(None, Requeue::After(patience));
         }
+        let step = self.current_step();
         match step {
             // A copy goes on by itself when the clusters are back.
-            StepName::Copy | StepName::Verify => self.report.running(step, "ProgressingWithRetry", &trouble.message),
+            StepName::Copy | StepName::CatchUp | StepName::Verify => {
+                self.report.running(step, "ProgressingWithRetry", &trouble.message);
+            }
             StepName::Validate | StepName::Allowlist | StepName::Prepare => {
                 self.report.stalled(step, trouble.reason, &trouble.message);
             }
@@ -303,226 +330,6 @@ impl<'a> Plan<'a> {
             namespace: meta.namespace.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
         }
-    }
-
-    /// Writes down that a task is about to be started, then starts it.
-    fn begin(mut self, seen: Begin) -> Decision {
-        let now = self.report.now();
-        let previous = self.report.status.partitions.first().cloned();
-        if let Some(wait) = previous
-            .as_ref()
-            .and_then(|p| Duration::try_from(p.started_at.0.duration_since(now)).ok())
-            .filter(|wait| !wait.is_zero())
-        {
-            return self.decision(None, Requeue::After(wait));
-        }
-        // A repeat keeps the first checkpoint: what changed since the first attempt is a change.
-        let checkpoint = self
-            .report
-            .status
-            .checkpoint
-            .get_or_insert_with(|| verify::checkpoint(&seen.shards, seen.documents))
-            .clone();
-        let attempt = previous.as_ref().map_or(1, |partition| partition.attempt);
-        self.start(attempt, &checkpoint, previous.and_then(|partition| partition.message))
-    }
-
-    fn start(mut self, attempt: i32, checkpoint: &Checkpoint, message: Option<String>) -> Decision {
-        let now = self.report.now();
-        self.report.status.partitions = vec![Partition {
-            id: 0,
-            attempt,
-            state: PartitionState::Starting,
-            task: None,
-            started_at: Time(now),
-            message,
-        }];
-        self.report.status.progress = Some(progress::progress(0, checkpoint.documents, now, now));
-        let text = match attempt {
-            1 => format!("copying {} documents", checkpoint.documents),
-            _ => format!("copying {} documents, attempt {attempt}", checkpoint.documents),
-        };
-        self.report.running(StepName::Copy, "Copying", &text);
-        self.decision(Some(Effect::StartTask { attempt }), Requeue::Now)
-    }
-
-    /// A task was about to be started, and nobody wrote down what came of it.
-    fn adopt(self, task: Option<String>) -> Decision {
-        match (task, self.report.status.partitions.first().cloned()) {
-            (Some(task), _) => self.run(task, "CopyAdopted"),
-            (None, Some(partition)) => self.again(&partition, "the operator was interrupted while it started the task"),
-            (None, None) => self.decision(None, Requeue::Now),
-        }
-    }
-
-    fn run(mut self, task: String, reason: &'static str) -> Decision {
-        let now = self.report.now();
-        if let Some(partition) = self.report.status.partitions.first_mut() {
-            partition.state = PartitionState::Running;
-            partition.task = Some(task.clone());
-        }
-        self.report.note(false, reason, &format!("task {task} on the destination"));
-        self.decision(None, Requeue::After(progress::poll_interval(now, now)))
-    }
-
-    fn poll(mut self, seen: Poll) -> Decision {
-        let Some(partition) = self.report.status.partitions.first().cloned() else {
-            return self.decision(None, Requeue::Now);
-        };
-        if let Some(replaced) = self.replaced(seen.index_uuid.as_deref()) {
-            self.report.failed(StepName::Copy, "DestinationReplaced", &replaced);
-            return self.decision(None, Requeue::Now);
-        }
-        match copy::judge(seen.task, self.reindex.spec.conflicts) {
-            Verdict::GoesOn { copied } => self.go_on(&partition, copied),
-            Verdict::Succeeded(result) => self.copied(&partition, result),
-            Verdict::Again { message } => self.again(&partition, &message),
-            Verdict::Failed { reason, message, result } => {
-                if let Some(partition) = self.report.status.partitions.first_mut() {
-                    // It ended by itself: nothing is left to cancel.
-                    partition.state = PartitionState::Done;
-                    partition.message = Some(message.clone());
-                }
-                self.report.status.result = result.map(|result| copy::fold_repeats(result, partition.attempt));
-                self.show_result();
-                self.report.failed(StepName::Copy, reason, &message);
-                self.decision(None, Requeue::OnChange)
-            }
-        }
-    }
-
-    fn replaced(&self, seen: Option<&str>) -> Option<String> {
-        let pinned = self.report.status.destination.as_ref()?.index_uuid.as_deref()?;
-        let index = &self.reindex.spec.destination.index;
-        (seen != Some(pinned)).then(|| {
-            format!(
-                "the destination index {index} was deleted or replaced while it was filled; what stands there now is not this copy. Delete it, and create a new Reindex"
-            )
-        })
-    }
-
-    /// Progress is written at most every ten seconds.
-    fn go_on(mut self, partition: &Partition, copied: i64) -> Decision {
-        let now = self.report.now();
-        let started = partition.started_at.0;
-        let shown = self
-            .report
-            .status
-            .progress
-            .as_ref()
-            .and_then(|progress| progress.observed_at.as_ref())
-            .map_or(started, |time| time.0);
-        if now.duration_since(shown) >= progress::WRITE_INTERVAL {
-            let total = self.report.status.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.documents);
-            let seen = progress::progress(copied, total, started, now);
-            let message = format!("copied {copied} of {total} documents");
-            self.report.status.progress = Some(seen);
-            self.report.running(StepName::Copy, "Copying", &message);
-        }
-        self.decision(None, Requeue::After(progress::poll_interval(started, now)))
-    }
-
-    fn copied(mut self, partition: &Partition, result: crate::api::reindex_status::CopyResult) -> Decision {
-        let message = format!("copied {} documents in {:.1} s", result.total, result.took as f64 / 1000.0);
-        self.report.status.result = Some(copy::fold_repeats(result, partition.attempt));
-        self.show_result();
-        if let Some(partition) = self.report.status.partitions.first_mut() {
-            partition.state = PartitionState::Done;
-        }
-        self.report.succeeded(StepName::Copy, "Copied", &message);
-        self.report.running(StepName::Verify, "Verifying", "comparing source and destination");
-        self.decision(None, Requeue::Now)
-    }
-
-    /// Progress as the result has it.
-    fn show_result(&mut self) {
-        let now = self.report.now();
-        let status = &mut self.report.status;
-        let started = status.partitions.first().map_or(now, |partition| partition.started_at.0);
-        if let Some(result) = &status.result {
-            let copied = result.created + result.updated + result.version_conflicts + result.noops;
-            let total = status.checkpoint.as_ref().map_or(result.total, |checkpoint| checkpoint.documents);
-            let mut seen = progress::progress(copied, total, started, now);
-            seen.estimated_completion_time = None;
-            status.progress = Some(seen);
-        }
-    }
-
-    fn again(mut self, partition: &Partition, message: &str) -> Decision {
-        let next = partition.attempt + 1;
-        if next > copy::MAX_ATTEMPTS {
-            let message = format!("{message}; given up after {} attempts", copy::MAX_ATTEMPTS);
-            if let Some(partition) = self.report.status.partitions.first_mut() {
-                partition.message = Some(message.clone());
-            }
-            self.report.failed(StepName::Copy, "CopyFailed", &message);
-            return self.decision(None, Requeue::Now);
-        }
-        let wait = copy::backoff(next);
-        let at = self.report.now().checked_add(wait).unwrap_or(self.report.now());
-        self.report.status.partitions = vec![Partition {
-            id: partition.id,
-            attempt: next,
-            state: PartitionState::Waiting,
-            task: None,
-            started_at: Time(at),
-            message: Some(message.to_owned()),
-        }];
-        let text = format!("{message}; attempt {next} of {} in {} s", copy::MAX_ATTEMPTS, wait.as_secs());
-        self.report.running(StepName::Copy, "ProgressingWithRetry", &text);
-        self.report.note(true, "CopyRetried", &text);
-        self.decision(None, Requeue::After(wait))
-    }
-
-    fn verify(mut self, seen: Verify) -> Decision {
-        if let Some(replaced) = self.replaced(seen.index_uuid.as_deref()) {
-            self.report.failed(StepName::Verify, "DestinationReplaced", &replaced);
-            return self.decision(None, Requeue::OnChange);
-        }
-        let status = &self.report.status;
-        let (Some(result), Some(before)) = (&status.result, &status.checkpoint) else {
-            self.report.failed(
-                StepName::Verify,
-                "StatusDamaged",
-                "status holds no result of the copy: somebody else wrote it",
-            );
-            return self.decision(None, Requeue::OnChange);
-        };
-        let Some(counts) = seen.counts else {
-            self.report.status.verification = Some(not_asked());
-            self.report.complete("copied, not verified: verification.level is None");
-            return self.decision(None, Requeue::OnChange);
-        };
-        match verify::prove_counts(result, before, &counts) {
-            Proof::Held(verification) => {
-                self.report.status.verification = Some(verification);
-                self.report.complete(&format!("copied and counted: {} documents on both sides", counts.destination));
-            }
-            Proof::Broken { result, reason, message } => {
-                self.report.status.verification = Some(result);
-                self.report.failed(StepName::Verify, reason, &message);
-            }
-        }
-        self.decision(None, Requeue::OnChange)
-    }
-
-    /// Cancels until nothing of ours runs.
-    fn cancel(mut self, tasks: Vec<String>) -> Decision {
-        if tasks.is_empty() {
-            self.report.status.partitions.clear();
-            return self.decision(None, Requeue::OnChange);
-        }
-        self.decision(Some(Effect::CancelTasks(tasks)), Requeue::After(Duration::from_secs(1)))
-    }
-}
-
-fn not_asked() -> VerificationResult {
-    VerificationResult {
-        level: VerificationLevel::None,
-        source_documents: None,
-        destination_documents: None,
-        source_changed: None,
-        verdict: VerifyVerdict::NotAsked,
     }
 }
 

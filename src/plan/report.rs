@@ -6,7 +6,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use crate::api::{
     ReindexStatus,
-    conditions::{self, COMPLETE, FAILED, READY, RECONCILING, STALLED, State, VALIDATED},
+    conditions::{self, COMPLETE, FAILED, READY, RECONCILING, STALLED, SUSPENDED, State, VALIDATED},
     reindex_status::{PartitionState, Phase, Step, StepName, StepState},
 };
 
@@ -55,8 +55,9 @@ impl Report {
         self.now
     }
 
-    /// The step goes on.
+    /// The step goes on; later ones, which had begun too early, have not.
     pub fn running(&mut self, name: StepName, reason: &'static str, message: &str) {
+        self.status.steps.retain(|step| step.name <= name);
         self.step(name, StepState::Running, message);
         self.condition(READY, State::Unknown, reason, message);
         self.condition(RECONCILING, State::True, reason, message);
@@ -74,6 +75,29 @@ impl Report {
         self.unfinished();
         if before.as_deref() != Some(reason) {
             self.note(true, reason, message);
+        }
+    }
+
+    /// Nothing goes on until `spec.suspend` is false.
+    pub fn suspended(&mut self) {
+        let message = "spec.suspend is true; what is copied is kept";
+        let before = conditions::is_true(&self.status.conditions, SUSPENDED);
+        self.condition(READY, State::Unknown, "Suspended", message);
+        self.condition(SUSPENDED, State::True, "Suspended", message);
+        conditions::clear(&mut self.status.conditions, RECONCILING);
+        conditions::clear(&mut self.status.conditions, STALLED);
+        self.unfinished();
+        self.status.phase = Some(Phase::Suspended);
+        if !before {
+            self.note(false, "Suspended", message);
+        }
+    }
+
+    /// It goes on, if it was suspended.
+    pub fn resumed(&mut self) {
+        if conditions::is_true(&self.status.conditions, SUSPENDED) {
+            self.condition(SUSPENDED, State::False, "Resumed", "");
+            self.note(false, "Resumed", "spec.suspend is false");
         }
     }
 
@@ -100,13 +124,9 @@ impl Report {
         conditions::clear(&mut self.status.conditions, RECONCILING);
         self.status.completion_time = Some(Time(self.now));
         self.status.phase = Some(Phase::Failed);
+        self.status.partitions.retain(|partition| partition.state != PartitionState::Waiting);
         for partition in &mut self.status.partitions {
-            partition.state = match partition.state {
-                PartitionState::Starting | PartitionState::Running | PartitionState::Cancelling => {
-                    PartitionState::Cancelling
-                }
-                ended @ (PartitionState::Waiting | PartitionState::Done) => ended,
-            };
+            partition.state = PartitionState::Cancelling;
         }
         self.note(true, reason, message);
     }
@@ -150,6 +170,7 @@ impl Report {
             Some(StepName::Allowlist) => Phase::WaitingForAllowlist,
             Some(StepName::Prepare) => Phase::Preparing,
             Some(StepName::Copy) => Phase::Copying,
+            Some(StepName::CatchUp) => Phase::CatchingUp,
             Some(StepName::Verify) => Phase::Verifying,
         });
     }
@@ -168,7 +189,10 @@ impl Report {
                 step.state = state;
                 step.message = message;
             }
-            None => self.status.steps.push(Step { name, state, started_at: Some(now), finished_at, message }),
+            None => {
+                let at = self.status.steps.iter().position(|step| step.name > name).unwrap_or(self.status.steps.len());
+                self.status.steps.insert(at, Step { name, state, started_at: Some(now), finished_at, message });
+            }
         }
     }
 }

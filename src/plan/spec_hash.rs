@@ -3,16 +3,18 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::api::ReindexSpec;
+use crate::api::{ReindexSpec, reindex::Execution};
 
-/// Hash of everything but `deletionPolicy`, the one field that may change. Object keys are sorted, so that their order says nothing.
+/// Hash of everything that may not change. Object keys are sorted, so that their order says nothing.
 pub fn spec_hash(spec: &ReindexSpec) -> String {
+    let execution = Execution { parallelism: None, requests_per_second: None, ..spec.execution.clone() };
     let pinned = json!({
         "source": spec.source,
         "destination": spec.destination,
         "conflicts": spec.conflicts,
         "versionPolicy": spec.version_policy,
-        "execution": spec.execution,
+        "execution": execution,
+        "catchUp": spec.catch_up,
         "verification": spec.verification,
     });
     // serde_json's map is sorted by key unless `preserve_order` is on; a test holds that.
@@ -47,9 +49,13 @@ mod tests {
     }
 
     #[test]
-    fn the_deletion_policy_may_change() {
+    fn what_may_change_is_not_in_it() {
         let mut changed = spec("{}");
         changed.deletion_policy = crate::api::reindex::DeletionPolicy::Orphan;
+        changed.execution.parallelism = Some(3);
+        changed.execution.requests_per_second = Some(100);
+        changed.suspend = true;
+        changed.suspend_policy = crate::api::reindex::SuspendPolicy::Cancel;
         assert_eq!(spec_hash(&changed), spec_hash(&spec("{}")));
     }
 }

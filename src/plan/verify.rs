@@ -8,6 +8,8 @@ use super::spec_hash::short_hash;
 /// One primary shard of the source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ShardPosition {
+    /// Its index.
+    pub index: String,
     /// UUID of its index.
     pub index_uuid: String,
     /// Its number.
@@ -52,15 +54,35 @@ fn digest(shards: &[ShardPosition], number: impl Fn(&ShardPosition) -> i64) -> S
     short_hash(lines.join("\n").as_bytes())
 }
 
-/// What Count looks at, read in this order: destination, source, then the source's shards.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// UUID of the index of these shards; of several indices a hash of all.
+pub fn uuid(shards: &[&ShardPosition]) -> String {
+    let mut uuids: Vec<&str> = shards.iter().map(|shard| shard.index_uuid.as_str()).collect();
+    uuids.dedup();
+    match uuids.as_slice() {
+        [one] => (*one).to_owned(),
+        several => short_hash(several.join("\n").as_bytes()),
+    }
+}
+
+/// Hash of the shards' histories: with another one sequence numbers don't compare.
+pub fn history(shards: &[&ShardPosition]) -> String {
+    let lines: Vec<_> = shards.iter().map(|shard| format!("{} {}", shard.shard, shard.history_uuid)).collect();
+    short_hash(lines.join("\n").as_bytes())[..16].to_owned()
+}
+
+/// The number up to which every shard had taken every operation on all its copies. A range can't be narrowed to a shard, so the
+/// lowest one counts: what is copied twice is harmless.
+pub fn noted(shards: &[&ShardPosition]) -> i64 {
+    shards.iter().map(|shard| shard.global_checkpoint).min().unwrap_or(-1)
+}
+
+/// What Count looks at: the destination first, then the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// Documents in the destination index, after a refresh.
     pub destination: i64,
     /// Documents on the source that match.
     pub source: i64,
-    /// The source's shards.
-    pub shards: Vec<ShardPosition>,
 }
 
 /// What a verification came to.
@@ -79,16 +101,19 @@ pub enum Proof {
     },
 }
 
-/// Compares the numbers: what the task read, less what a script left out, must be in the destination; and the source, which must
-/// have stood still, must hold as many.
-pub fn prove_counts(result: &CopyResult, before: &Checkpoint, counts: &Counts) -> Proof {
-    let moved = moved(before, &counts.shards);
-    let expected = result.total - result.noops;
+/// Compares the numbers: what the tasks read, less what a script left out, must be in the destination; and the source, which must
+/// stand still (`moved` is None), must hold as many. After `rounds` of catching up documents were read more than once, so then only
+/// the two sides are compared.
+pub fn prove_counts(result: &CopyResult, moved: Option<i64>, rounds: i32, counts: &Counts) -> Proof {
+    let expected = match rounds {
+        0 => result.total - result.noops,
+        _ => counts.source,
+    };
     let verification = |verdict| VerificationResult {
         level: VerificationLevel::Count,
         source_documents: Some(counts.source),
         destination_documents: Some(counts.destination),
-        source_changed: Some(moved.is_some()),
+        source_changed: Some(moved.is_some() || rounds > 0),
         verdict,
     };
     let broken = |reason, message| Proof::Broken { result: verification(Verdict::Failed), reason, message };
@@ -96,29 +121,29 @@ pub fn prove_counts(result: &CopyResult, before: &Checkpoint, counts: &Counts) -
         return broken(
             "SourceChanging",
             format!(
-                "the source took at least {operations} writes while it was copied, so the copy may lack them. Stop the writers (or set \
-                 index.blocks.write on the source), delete the destination index, and create a new Reindex"
+                "the source was still being written to after {rounds} rounds of catching up (catchUp.maxRounds): the copy lacks at least {operations} writes. Stop the writers (or set index.blocks.write on the source), delete the destination index, and create a new Reindex"
             ),
         );
     }
-    if result.total != counts.source {
+    if rounds == 0 && result.total != counts.source {
         return broken(
             "RemoteMismatch",
             format!(
-                "the task read {} documents where the source, which stood still, has {}: the operator and the destination may see \
-                 different clusters under the source's address",
+                "the tasks read {} documents where the source, which stood still, has {}: the operator and the destination may see different clusters under the source's address",
                 result.total, counts.source
             ),
         );
     }
     if counts.destination != expected {
+        let why = match rounds {
+            0 => "documents with the same _id in the source, or another writer on the destination",
+            _ => {
+                "documents were deleted on the source while it was copied (deletes do not travel), or there is another writer on the destination"
+            }
+        };
         return broken(
             "CountMismatch",
-            format!(
-                "the destination has {} documents where {expected} are expected: documents with the same _id in the source, or another \
-                 writer on the destination",
-                counts.destination
-            ),
+            format!("the destination has {} documents where {expected} are expected: {why}", counts.destination),
         );
     }
     Proof::Held(verification(Verdict::Passed))
@@ -129,13 +154,19 @@ mod tests {
     use super::*;
 
     fn shard(max_seq_no: i64, global_checkpoint: i64) -> ShardPosition {
-        ShardPosition { index_uuid: "i".into(), shard: 0, history_uuid: "h".into(), max_seq_no, global_checkpoint }
+        ShardPosition {
+            index: "a".into(),
+            index_uuid: "i".into(),
+            shard: 0,
+            history_uuid: "h".into(),
+            max_seq_no,
+            global_checkpoint,
+        }
     }
 
-    fn reason(copied: i64, source: i64, destination: i64, after: ShardPosition) -> &'static str {
+    fn reason(copied: i64, source: i64, destination: i64, moved: Option<i64>, rounds: i32) -> &'static str {
         let result = CopyResult { total: copied, created: copied, ..CopyResult::default() };
-        let before = checkpoint(&[shard(9, 9)], 10);
-        match prove_counts(&result, &before, &Counts { destination, source, shards: vec![after] }) {
+        match prove_counts(&result, moved, rounds, &Counts { destination, source }) {
             Proof::Held(_) => "Held",
             Proof::Broken { reason, .. } => reason,
         }
@@ -143,22 +174,37 @@ mod tests {
 
     #[test]
     fn numbers_must_agree_and_the_source_must_have_stood_still() {
-        assert_eq!(reason(10, 10, 10, shard(9, 9)), "Held");
-        assert_eq!(reason(10, 10, 9, shard(9, 9)), "CountMismatch");
-        assert_eq!(reason(9, 10, 9, shard(9, 9)), "RemoteMismatch");
-        assert_eq!(reason(10, 10, 10, shard(10, 10)), "SourceChanging");
+        assert_eq!(reason(10, 10, 10, None, 0), "Held");
+        assert_eq!(reason(10, 10, 9, None, 0), "CountMismatch");
+        assert_eq!(reason(9, 10, 9, None, 0), "RemoteMismatch");
+        assert_eq!(reason(10, 10, 10, Some(1), 0), "SourceChanging");
+    }
+
+    #[test]
+    fn after_catching_up_the_sides_are_compared() {
+        assert_eq!(reason(12, 11, 11, None, 1), "Held");
+        assert_eq!(reason(12, 10, 11, None, 1), "CountMismatch");
+        assert_eq!(reason(12, 11, 11, Some(3), 5), "SourceChanging");
     }
 
     #[test]
     fn an_operation_that_replicas_lacked_at_the_begin_counts_as_a_change() {
         let before = checkpoint(&[shard(9, 7)], 10);
         assert_eq!(moved(&before, &[shard(9, 9)]), Some(2));
+        assert_eq!(moved(&checkpoint(&[shard(9, 9)], 10), &[shard(9, 9)]), None);
     }
 
     #[test]
     fn another_history_is_a_change() {
         let before = checkpoint(&[shard(9, 9)], 10);
         let replaced = ShardPosition { history_uuid: "other".into(), ..shard(9, 9) };
-        assert_eq!(moved(&before, &[replaced]), Some(1));
+        assert_eq!(moved(&before, std::slice::from_ref(&replaced)), Some(1));
+        assert_ne!(history(&[&replaced]), history(&[&shard(9, 9)]));
+    }
+
+    #[test]
+    fn the_shard_that_is_furthest_behind_is_noted() {
+        assert_eq!(noted(&[&shard(9, 9), &shard(7, 5)]), 5);
+        assert_eq!(noted(&[]), -1);
     }
 }

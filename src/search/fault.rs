@@ -20,7 +20,9 @@ pub(super) enum Fault {
     Unreachable(&'static str),
     /// A batch was larger than the 100 MB that the destination buffers.
     ChunkTooLarge,
-    /// Overload, a lost scroll, a node that went away: the same request may succeed later.
+    /// More than a cluster takes at once: less may succeed.
+    Overloaded,
+    /// A lost scroll, a node that went away: the same request may succeed later.
     Transient,
     /// Anything else.
     Other,
@@ -126,10 +128,13 @@ impl Evidence {
         if self.remote_statuses.iter().any(|status| matches!(status, 401 | 403)) {
             return Fault::Unauthorized;
         }
-        if self.remote_statuses.iter().any(|status| matches!(status, 429 | 500..))
-            || self.any_kind(TRANSIENT)
+        if self.remote_statuses.contains(&429)
+            || self.any_kind(OVERLOADED)
             || self.any_reason(&["too many scroll contexts", "TOO_MANY_REQUESTS"])
         {
+            return Fault::Overloaded;
+        }
+        if self.remote_statuses.iter().any(|status| *status >= 500) || self.any_kind(TRANSIENT) {
             return Fault::Transient;
         }
         match NETWORK.iter().find(|(kind, _)| self.any_kind(&[kind])) {
@@ -164,21 +169,25 @@ const TRUST: &[&str] = &[
     "certificate_exception",
 ];
 
+/// What less load would not have met.
+const OVERLOADED: &[&str] = &[
+    "circuit_breaking_exception",
+    "es_rejected_execution_exception",
+    "open_search_rejected_execution_exception",
+    "opensearch_rejected_execution_exception",
+    "rejected_execution_exception",
+];
+
 /// What goes away by itself.
 const TRANSIENT: &[&str] = &[
-    "circuit_breaking_exception",
     "cluster_manager_not_discovered_exception",
-    "es_rejected_execution_exception",
     "master_not_discovered_exception",
     "no_shard_available_action_exception",
     "node_closed_exception",
     "node_disconnected_exception",
     "node_not_connected_exception",
-    "open_search_rejected_execution_exception",
-    "opensearch_rejected_execution_exception",
     "process_cluster_event_timeout_exception",
     "receive_timeout_transport_exception",
-    "rejected_execution_exception",
     "search_context_missing_exception",
     "task_cancelled_exception",
     "unavailable_shards_exception",

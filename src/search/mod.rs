@@ -8,7 +8,8 @@
 //! | [`index`] | definitions, documents counted, sequence numbers |
 //! | [`reindex`] | starting a remote `_reindex`, and the harmless probe of one |
 //! | [`tasks`] | following, finding and cancelling tasks |
-//! | [`settings`] | shard allocation and voting around a node's restart |
+//! | [`settings`] | shard allocation and voting around a node's restart; refresh and replicas while an index is filled |
+//! | [`survey`] | how large documents are, how they spread, what the nodes can take |
 //! | [`error`] | [`SearchError`] |
 //!
 //! Every call is one HTTP request with a deadline; nothing here retries, caches or sleeps. Callers decide that from
@@ -20,6 +21,7 @@ pub mod error;
 pub mod index;
 pub mod reindex;
 pub mod settings;
+pub mod survey;
 pub mod tasks;
 
 mod fault;
@@ -31,7 +33,8 @@ pub use connect::{BasicAuth, Connection, SearchClient, Tls};
 pub use error::{Rejection, SearchError, TlsFault};
 pub use index::{AliasDefinition, IndexDefinition, ShardPosition};
 pub use reindex::{ProbeVerdict, ReindexRequest, RemoteSource};
-pub use settings::AllocationEnable;
+pub use settings::{AllocationEnable, BulkLoadSettings};
+pub use survey::NodeCapacity;
 pub use tasks::{
     RunningTask, TaskError, TaskErrorClass, TaskFailure, TaskId, TaskResponse, TaskRetries, TaskState, TaskStatus,
 };

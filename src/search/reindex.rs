@@ -44,6 +44,8 @@ pub struct ReindexRequest<'a> {
     pub batch_size: u32,
     /// One index here.
     pub dest_index: &'a str,
+    /// The most documents a second; as many as it can without one.
+    pub requests_per_second: Option<f64>,
 }
 
 impl RemoteSource<'_> {
@@ -118,9 +120,11 @@ impl SearchClient {
         struct Answer {
             task: TaskId,
         }
-        let answer: Answer = self
-            .call(Method::POST, "reindex", &["_reindex"])
-            .query("wait_for_completion", "false")
+        let mut call = self.call(Method::POST, "reindex", &["_reindex"]).query("wait_for_completion", "false");
+        if let Some(limit) = request.requests_per_second {
+            call = call.query("requests_per_second", &limit.to_string());
+        }
+        let answer: Answer = call
             .opaque_id(opaque_id)
             .unpooled()
             .body(request.json()?)
@@ -156,6 +160,7 @@ impl SearchClient {
             excludes: &[],
             batch_size: 1,
             dest_index,
+            requests_per_second: None,
         };
         let opaque_id = probe_id();
         let outcome = self
@@ -244,10 +249,10 @@ fn verdict(status: u16, body: &[u8]) -> Result<ProbeVerdict, SearchError> {
         Fault::Untrusted => Ok(ProbeVerdict::Untrusted),
         Fault::Unauthorized => Ok(ProbeVerdict::Unauthorized),
         Fault::Unreachable(words) => Ok(ProbeVerdict::Unreachable(words.to_owned())),
-        Fault::Transient if evidence.is_remote() => {
+        Fault::Overloaded | Fault::Transient if evidence.is_remote() => {
             Ok(ProbeVerdict::Unreachable(format!("it is overloaded or not ready (HTTP status {status})")))
         }
-        Fault::ChunkTooLarge | Fault::Transient | Fault::Other => {
+        Fault::ChunkTooLarge | Fault::Overloaded | Fault::Transient | Fault::Other => {
             if !evidence.is_remote() && (matches!(status, 401 | 403 | 429) || status >= 500) {
                 return Err(SearchError::rejected(status, body));
             }

@@ -1,10 +1,14 @@
 //! Cluster settings around the restart of a node: shard allocation and the voting configuration.
 
+use std::collections::BTreeMap;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::connect::SearchClient;
 use super::error::SearchError;
+use super::index::IndexDefinition;
+use super::name::one_index;
 
 const ALLOCATION_ENABLE: &str = "cluster.routing.allocation.enable";
 
@@ -15,6 +19,15 @@ pub struct AllocationEnable {
     pub persistent: Option<String>,
     /// The transient value, which overrides the persistent one until the whole cluster is stopped.
     pub transient: Option<String>,
+}
+
+/// Settings of an index that make filling it slow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BulkLoadSettings {
+    /// `number_of_replicas`.
+    pub number_of_replicas: String,
+    /// `refresh_interval`; `None` where it is not set.
+    pub refresh_interval: Option<String>,
 }
 
 impl SearchClient {
@@ -41,6 +54,32 @@ impl SearchClient {
             .body(json!({ "persistent": { ALLOCATION_ENABLE: value } }))
             .acknowledged()
             .await
+    }
+
+    /// The settings of one index that are changed while it is filled, as they are set.
+    ///
+    /// # Errors
+    /// 404 where there is no such index.
+    pub async fn bulk_load_settings(&self, index: &str) -> Result<BulkLoadSettings, SearchError> {
+        let found: BTreeMap<String, IndexDefinition> =
+            self.call(Method::GET, "index settings", &[one_index(index)?, "_settings"]).json().await?;
+        let text = |name: &str| found.values().next().and_then(|index| index.setting(name)).map(str::to_owned);
+        Ok(BulkLoadSettings {
+            number_of_replicas: text("number_of_replicas").unwrap_or_else(|| "1".to_owned()),
+            refresh_interval: text("refresh_interval"),
+        })
+    }
+
+    /// Sets them; `None` takes `refresh_interval` out, back to the default.
+    ///
+    /// # Errors
+    /// 404 where there is no such index.
+    pub async fn set_bulk_load_settings(&self, index: &str, settings: &BulkLoadSettings) -> Result<(), SearchError> {
+        let body = json!({ "index": {
+            "number_of_replicas": settings.number_of_replicas,
+            "refresh_interval": settings.refresh_interval,
+        }});
+        self.call(Method::PUT, "index settings", &[one_index(index)?, "_settings"]).body(body).acknowledged().await
     }
 
     /// Takes the node's vote away, so that the cluster keeps a quorum without it; returns when another node votes.

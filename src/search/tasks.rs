@@ -13,6 +13,7 @@ use super::connect::SearchClient;
 use super::error::{SearchError, bounded};
 use super::fault::{Evidence, Fault};
 use super::reindex::PROBE_ID_PREFIX;
+use super::request::Call;
 
 /// Longest reason kept of a failed document, in characters.
 const FAILURE_REASON: usize = 500;
@@ -210,8 +211,10 @@ pub enum TaskErrorClass {
     NotAllowed,
     /// The source refused the credentials.
     Unauthorized,
-    /// Overload, a lost scroll, a node that went away: run the range again, perhaps with less at a time.
+    /// A lost scroll, a node that went away: run the range again.
     Transient,
+    /// A cluster refused more at once: run the range again with less at a time.
+    Overloaded,
     /// The destination lost the source or does not trust its certificate.
     Unreachable,
     /// A batch was over 100 MB: run the range again with smaller batches.
@@ -227,6 +230,7 @@ impl TaskError {
         let class = match Evidence::read(error).fault() {
             Fault::NotAllowed => TaskErrorClass::NotAllowed,
             Fault::Unauthorized => TaskErrorClass::Unauthorized,
+            Fault::Overloaded => TaskErrorClass::Overloaded,
             Fault::Transient => TaskErrorClass::Transient,
             Fault::Unreachable(_) | Fault::Untrusted => TaskErrorClass::Unreachable,
             Fault::ChunkTooLarge => TaskErrorClass::ChunkTooLarge,
@@ -244,7 +248,7 @@ impl TaskError {
 }
 
 /// A `_reindex` that runs now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RunningTask {
     /// Its id.
     pub id: TaskId,
@@ -254,6 +258,8 @@ pub struct RunningTask {
     pub description: String,
     /// How long it has been running.
     pub running_time: Duration,
+    /// How far it is.
+    pub status: TaskStatus,
 }
 
 impl RunningTask {
@@ -338,6 +344,8 @@ impl SearchClient {
             headers: BTreeMap<String, String>,
             #[serde(default)]
             parent_task_id: Option<String>,
+            #[serde(default)]
+            status: TaskStatus,
         }
         let answer: Answer = self
             .call(Method::GET, "tasks", &["_tasks"])
@@ -357,6 +365,7 @@ impl SearchClient {
                 opaque_id: task.headers.remove("X-Opaque-Id"),
                 description: task.description,
                 running_time: Duration::from_nanos(task.running_time_in_nanos),
+                status: task.status,
             })
             .collect())
     }
@@ -367,12 +376,29 @@ impl SearchClient {
     /// # Errors
     /// [`SearchError::IncompleteNodes`] where the task's node could not be told.
     pub async fn cancel_task(&self, id: &TaskId) -> Result<(), SearchError> {
+        let call = self.call(Method::POST, "cancel", &["_tasks", id.as_str(), "_cancel"]);
+        self.tell(call).await
+    }
+
+    /// Changes how many documents a second the task may copy; -1 is no limit (`POST _reindex/{id}/_rethrottle`). Faster takes
+    /// effect at once, slower after the batch that it is at. One that has ended is fine.
+    ///
+    /// # Errors
+    /// [`SearchError::IncompleteNodes`] where the task's node could not be told.
+    pub async fn rethrottle(&self, id: &TaskId, requests_per_second: f64) -> Result<(), SearchError> {
+        let call = self
+            .call(Method::POST, "rethrottle", &["_reindex", id.as_str(), "_rethrottle"])
+            .query("requests_per_second", &requests_per_second.to_string());
+        self.tell(call).await
+    }
+
+    /// Tells a task something; it is fine if it, or its node, is gone.
+    async fn tell(&self, call: Call<'_>) -> Result<(), SearchError> {
         #[derive(Deserialize)]
         struct Answer {
             #[serde(default)]
             node_failures: Vec<Value>,
         }
-        let call = self.call(Method::POST, "cancel", &["_tasks", id.as_str(), "_cancel"]);
         let answer: Answer = match call.json().await {
             Ok(answer) => answer,
             Err(error) if error.is_not_found() => return Ok(()),

@@ -4,8 +4,10 @@ mod copying;
 mod deletion;
 mod faults;
 mod gate;
+mod ranges;
 mod refusals;
 mod size;
+mod suspending;
 
 use std::collections::BTreeMap;
 

@@ -4,18 +4,19 @@ use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::Value;
 
 use crate::{
-    api::{Reindex, ReindexStatus, SearchCluster},
-    controller::{context::Context, error::Error},
+    api::{Reindex, ReindexStatus, SearchCluster, reindex_status::Tuning},
+    controller::{connect::Connected, context::Context, error::Error},
     plan::{
-        reindex::{Effect, Outcome},
+        self,
+        reindex::{Effect, Outcome, Start, Started},
         validate::Trouble,
     },
-    search::{ReindexRequest, RemoteSource, SearchError},
+    search::{BulkLoadSettings, ReindexRequest, RemoteSource, SearchError},
 };
 
 use super::{
     convert,
-    observe::{opaque_id, open},
+    observe::{limits, live_reindexes, opaque_id, open, source_shards},
     sides,
 };
 
@@ -23,8 +24,11 @@ use super::{
 pub async fn act(ctx: &Context, reindex: &Reindex, effect: Effect) -> Result<Option<Outcome>, Error> {
     match effect {
         Effect::CreateIndex(body) => create_index(ctx, reindex, &body).await,
-        Effect::StartTask { attempt } => start_task(ctx, reindex, attempt).await.map(Some),
+        Effect::StartTasks { tune, starts } => start_tasks(ctx, reindex, tune, &starts).await.map(Some),
+        Effect::Throttle(tasks) => throttle(ctx, reindex, &tasks).await.map(|()| None),
         Effect::CancelTasks(tasks) => cancel_tasks(ctx, reindex, &tasks).await.map(|()| None),
+        Effect::Tune => tune(ctx, reindex).await.map(|()| None),
+        Effect::Restore(tuning) => restore(ctx, reindex, &tuning).await.map(Some),
     }
 }
 
@@ -46,9 +50,9 @@ async fn create_index(ctx: &Context, reindex: &Reindex, body: &Value) -> Result<
     }
 }
 
-/// The intent stands in status; now the gate is read, live. A restart writes its own intent first and looks for ours then: one of
-/// the two sees the other.
-async fn start_task(ctx: &Context, reindex: &Reindex, attempt: i32) -> Result<Outcome, Error> {
+/// The intents stand in status; now the gate is read, live. A restart writes its own intent first and looks for ours then: one of
+/// the two sees the other. Two Reindexes that share a limit see each other in the same way.
+async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Start]) -> Result<Outcome, Error> {
     if let Some(cluster) = closed_gate(ctx, reindex.status.as_ref()).await? {
         return Ok(Outcome::GateClosed(cluster));
     }
@@ -61,12 +65,25 @@ async fn start_task(ctx: &Context, reindex: &Reindex, attempt: i32) -> Result<Ou
             }));
         }
     };
+    let status = reindex.status.clone().unwrap_or_default();
+    let limits = limits(&sides, &status, source_shards(&status));
+    if !limits.is_unlimited() && !plan::limits::admits(reindex, &live_reindexes(ctx).await?, &limits) {
+        return Ok(Outcome::LimitReached);
+    }
     let opened =
         futures::try_join!(open(ctx, "the destination", &sides.destination), open(ctx, "the source", &sides.source));
     let (destination, source) = match opened {
         Ok(both) => both,
         Err(trouble) => return Ok(Outcome::Unclear(trouble)),
     };
+    if tune && let Err(error) = switch_off(&destination, reindex).await {
+        return Ok(Outcome::Unclear(convert::trouble("the destination", &error)));
+    }
+    let all = starts.iter().map(|start| start_task(reindex, &destination, &source, start));
+    Ok(Outcome::Started(futures::future::join_all(all).await))
+}
+
+async fn start_task(reindex: &Reindex, destination: &Connected, source: &Connected, start: &Start) -> (i32, Started) {
     let spec = &reindex.spec;
     let fields = spec.source.source_fields.clone().unwrap_or_default();
     let pinned = reindex.status.as_ref().and_then(|status| status.source.as_ref());
@@ -78,17 +95,71 @@ async fn start_task(ctx: &Context, reindex: &Reindex, attempt: i32) -> Result<Ou
             connect_timeout: &spec.source.connect_timeout,
         },
         source_index: &spec.source.index,
-        query: spec.source.query.as_ref(),
+        query: start.query.as_ref(),
         includes: &fields.includes,
         excludes: &fields.excludes,
-        batch_size: spec.batch_size().unsigned_abs(),
+        batch_size: start.batch_size.unsigned_abs(),
         dest_index: &spec.destination.index,
+        requests_per_second: start.requests_per_second,
     };
-    Ok(match destination.client.start_reindex(&request, &opaque_id(reindex, attempt)).await {
-        Ok(task) => Outcome::Started(task.to_string()),
-        Err(error) if is_refusal(&error) => Outcome::StartRefused(error.public_message()),
+    let id = opaque_id(reindex, start.partition, start.attempt);
+    let started = match destination.client.start_reindex(&request, &id).await {
+        Ok(task) => Started::Task(task.to_string()),
+        Err(error) if is_refusal(&error) => Started::Refused(error.public_message()),
+        Err(_) => Started::Unclear,
+    };
+    (start.partition, started)
+}
+
+async fn switch_off(destination: &Connected, reindex: &Reindex) -> Result<(), SearchError> {
+    let off = BulkLoadSettings { number_of_replicas: "0".to_owned(), refresh_interval: Some("-1".to_owned()) };
+    destination.client.set_bulk_load_settings(&reindex.spec.destination.index, &off).await
+}
+
+/// Where it can't be done the copy is only slower.
+async fn tune(ctx: &Context, reindex: &Reindex) -> Result<(), Error> {
+    let Some(cluster) = sides::destination(ctx, reindex).await? else { return Ok(()) };
+    let Ok(destination) = open(ctx, "the destination", &cluster).await else { return Ok(()) };
+    switch_off(&destination, reindex).await.map_err(Error::search("switch refresh and replicas off"))
+}
+
+/// Puts the settings back, if the index is still the one that was made. One that is gone, or another one of that name, owes nothing.
+pub async fn restore(ctx: &Context, reindex: &Reindex, tuning: &Tuning) -> Result<Outcome, Error> {
+    let destination = match sides::destination(ctx, reindex).await? {
+        Some(cluster) => open(ctx, "the destination", &cluster).await,
+        None => Err(Trouble { reason: "ClusterNotFound", message: "the destination's SearchCluster is gone".into() }),
+    };
+    let destination = match destination {
+        Ok(destination) => destination,
+        Err(trouble) => return Ok(Outcome::Unclear(trouble)),
+    };
+    let index = &reindex.spec.destination.index;
+    let pinned = reindex.status.as_ref().and_then(|status| status.destination.as_ref());
+    let put_back = async {
+        let found = destination.client.index_uuid(index).await?;
+        if found.is_none() || found.as_ref() != pinned.and_then(|pinned| pinned.index_uuid.as_ref()) {
+            return Ok(());
+        }
+        let settings = BulkLoadSettings {
+            number_of_replicas: tuning.number_of_replicas.clone(),
+            refresh_interval: tuning.refresh_interval.clone(),
+        };
+        destination.client.set_bulk_load_settings(index, &settings).await
+    };
+    Ok(match put_back.await {
+        Ok(()) => Outcome::Restored,
         Err(error) => Outcome::Unclear(convert::trouble("the destination", &error)),
     })
+}
+
+/// Sets throttles; what can't be reached now is tried again by the next look.
+async fn throttle(ctx: &Context, reindex: &Reindex, tasks: &[(String, f64)]) -> Result<(), Error> {
+    let Some(cluster) = sides::destination(ctx, reindex).await? else { return Ok(()) };
+    let Ok(destination) = open(ctx, "the destination", &cluster).await else { return Ok(()) };
+    for (id, limit) in tasks.iter().filter_map(|(id, limit)| Some((id.parse().ok()?, *limit))) {
+        destination.client.rethrottle(&id, limit).await.map_err(Error::search("change a throttle"))?;
+    }
+    Ok(())
 }
 
 /// The destination answered, and will answer the same again.

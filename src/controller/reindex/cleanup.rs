@@ -8,7 +8,11 @@ use kube::{ResourceExt, runtime::controller::Action};
 use crate::{
     api::{FINALIZER, Reindex},
     controller::{context::Context, error::Error, events},
-    plan::cleanup::{self as plan, Cleanup},
+    plan::{
+        cleanup::{self as plan, Cleanup},
+        reindex::Outcome,
+        report::Note,
+    },
 };
 
 use super::{act, observe, set_finalizer};
@@ -23,20 +27,28 @@ pub async fn cleanup(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> 
         false => Ok(vec![]),
     };
     match plan::decide(reindex, seen, Timestamp::now()) {
-        Cleanup::Release(note) => {
-            if let Some(note) = note {
-                let note =
-                    events::Note { type_: events::EventType::Warning, reason: note.reason, message: note.message };
-                events::publish(ctx, reindex, &note).await;
-            }
-            release(ctx, reindex).await
-        }
+        Cleanup::Release(note) => let_go(ctx, reindex, note).await,
+        Cleanup::Restore(tuning) => match act::restore(ctx, reindex, &tuning).await? {
+            Outcome::Unclear(trouble) => match plan::give_up(reindex, &trouble, Timestamp::now()) {
+                Some(note) => let_go(ctx, reindex, Some(note)).await,
+                None => Ok(Action::requeue(plan::PAUSE)),
+            },
+            _ => let_go(ctx, reindex, None).await,
+        },
         Cleanup::Cancel(tasks) => {
             act::cancel_tasks(ctx, reindex, &tasks).await?;
             Ok(Action::requeue(Duration::from_secs(1)))
         }
         Cleanup::Wait(wait) => Ok(Action::requeue(wait)),
     }
+}
+
+async fn let_go(ctx: &Context, reindex: &Reindex, note: Option<Note>) -> Result<Action, Error> {
+    if let Some(note) = note {
+        let note = events::Note { type_: events::EventType::Warning, reason: note.reason, message: note.message };
+        events::publish(ctx, reindex, &note).await;
+    }
+    release(ctx, reindex).await
 }
 
 /// The object may be gone already: that is what was wanted.

@@ -1,9 +1,9 @@
 //! From what the client of the search engine says to what the planner reads.
 
 use crate::{
-    api::reindex_status::{CopyResult, Failure, Retries},
+    api::reindex_status::{CopyResult, Failure, Retries, Tuning},
     plan::{
-        copy::{Death, DeathClass, LISTED_FAILURES, Task},
+        copy::{Death, DeathClass, LISTED_FAILURES, Running, Task},
         validate::{ClusterFacts, Distribution, Trouble},
         verify::ShardPosition,
     },
@@ -33,6 +33,7 @@ pub fn shards(positions: Vec<search::ShardPosition>) -> Vec<ShardPosition> {
     positions
         .into_iter()
         .map(|position| ShardPosition {
+            index: position.index,
             index_uuid: position.index_uuid,
             shard: position.shard,
             history_uuid: position.history_uuid,
@@ -42,13 +43,27 @@ pub fn shards(positions: Vec<search::ShardPosition>) -> Vec<ShardPosition> {
         .collect()
 }
 
+/// The settings that are changed while an index is filled, as they are.
+pub fn tuning(settings: search::BulkLoadSettings) -> Tuning {
+    Tuning { number_of_replicas: settings.number_of_replicas, refresh_interval: settings.refresh_interval }
+}
+
+/// How far a task that runs is.
+pub fn running(id: &search::TaskId, status: &search::TaskStatus) -> Running {
+    let copied = status.created + status.updated + status.version_conflicts + status.noops;
+    Running {
+        task: id.to_string(),
+        copied: number(copied),
+        total: number(status.total),
+        requests_per_second: Some(status.requests_per_second).filter(|limit| limit.is_finite() && *limit > 0.0),
+    }
+}
+
 /// A task, as the destination shows it; None is one that it does not know.
-pub fn task(state: Option<TaskState>) -> Task {
+pub fn task(id: &search::TaskId, state: Option<TaskState>) -> Task {
     let Some(state) = state else { return Task::Lost };
     if !state.completed {
-        let status = &state.status;
-        let copied = status.created + status.updated + status.version_conflicts + status.noops;
-        return Task::Running { copied: number(copied), total: number(status.total) };
+        return Task::Running(running(id, &state.status));
     }
     if let Some(error) = &state.error {
         return Task::Died(death(error));
@@ -65,6 +80,7 @@ fn death(error: &search::TaskError) -> Death {
         TaskErrorClass::NotAllowed => (DeathClass::NotAllowed, "the node that ran the task does not allow the source"),
         TaskErrorClass::Unauthorized => (DeathClass::Passing, "the source refused the credentials"),
         TaskErrorClass::Transient => (DeathClass::Passing, "the task ended with an error that passes by itself"),
+        TaskErrorClass::Overloaded => (DeathClass::Overloaded, "a cluster refused so much at once"),
         TaskErrorClass::Unreachable => (DeathClass::Passing, "the destination lost the source"),
         TaskErrorClass::ChunkTooLarge => (DeathClass::BatchTooLarge, "a batch was over 100 MB"),
         TaskErrorClass::Permanent => (DeathClass::Permanent, "the task ended with an error"),

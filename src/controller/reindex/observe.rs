@@ -1,42 +1,54 @@
 //! Looks at what the stage of a Reindex needs, and at nothing else.
 
-use kube::ResourceExt;
+use std::collections::BTreeMap;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{
-    api::{Reindex, ReindexStatus, SearchCluster, reindex::VerificationLevel},
+    api::{
+        Reindex, ReindexStatus, SearchCluster,
+        reindex::VerificationLevel,
+        reindex_status::{CopyPlan, PartitionState},
+    },
     controller::{
         connect::{Connected, connect},
         context::Context,
         error::Error,
     },
     plan::{
+        self,
+        copy::Task,
         index_body::{self, SourceDefinition},
-        reindex::{Allowlist, Begin, Observation, Poll, Prepare, Stage, Verify},
+        limits::Limits,
+        reindex::{self, Allowlist, Copying, Observation, PartitionSeen, Prepare, Stage, Verify},
         validate::Trouble,
-        verify::Counts,
+        verify::{Counts, ShardPosition},
     },
-    search::{ProbeVerdict, RemoteSource, SearchError},
+    search::{ProbeVerdict, RemoteSource, SearchError, TaskId},
 };
 
 use super::{
     convert,
     sides::{self, Sides},
-    validate,
+    survey, validate,
 };
 
 /// Trouble ends an observation early; it is no error, but what was seen.
-type Seen<T> = Result<T, Observation>;
+pub type Seen<T> = Result<T, Observation>;
 
 /// Looks.
 pub async fn observe(ctx: &Context, reindex: &Reindex, stage: Stage) -> Result<Observation, Error> {
-    if stage == Stage::Finished {
-        return Ok(Observation::Nothing);
-    }
-    if stage == Stage::Cancel {
-        return Ok(match running_tasks(ctx, reindex).await? {
-            Ok(tasks) => Observation::Cancel(tasks),
-            Err(trouble) => Observation::Trouble(trouble),
-        });
+    match stage {
+        Stage::Finished | Stage::Suspended => return Ok(Observation::Nothing),
+        Stage::Restore => return Ok(Observation::Restore),
+        Stage::Release => {
+            return Ok(match running_tasks(ctx, reindex).await? {
+                Ok(tasks) => Observation::Release(tasks),
+                Err(trouble) => Observation::Trouble(trouble),
+            });
+        }
+        _ => {}
     }
     let sides = match (sides::resolve(ctx, reindex).await?, stage) {
         (Ok(sides), Stage::Validate) => {
@@ -51,11 +63,13 @@ pub async fn observe(ctx: &Context, reindex: &Reindex, stage: Stage) -> Result<O
     let seen = match stage {
         Stage::Allowlist => eyes.allowlist().await,
         Stage::Prepare => eyes.prepare().await,
-        Stage::Begin => eyes.begin().await,
-        Stage::Adopt => eyes.adopt().await,
-        Stage::Poll => eyes.poll().await,
+        Stage::Survey => eyes.survey().await,
+        Stage::Copy => eyes.copy().await,
+        Stage::Resume => eyes.resume().await,
         Stage::Verify => eyes.verify().await,
-        Stage::Validate | Stage::Cancel | Stage::Finished => Ok(Observation::Nothing),
+        Stage::Validate | Stage::Restore | Stage::Suspended | Stage::Release | Stage::Finished => {
+            Ok(Observation::Nothing)
+        }
     };
     Ok(seen.unwrap_or_else(|trouble| trouble))
 }
@@ -95,11 +109,16 @@ pub async fn open(ctx: &Context, side: &str, cluster: &SearchCluster) -> Result<
         .map_err(|fault| Trouble { reason: fault.reason(), message: format!("{side}: {fault}") })
 }
 
-struct Eyes<'a> {
-    ctx: &'a Context,
-    reindex: &'a Reindex,
-    sides: &'a Sides,
-    status: ReindexStatus,
+/// One look at one Reindex.
+pub struct Eyes<'a> {
+    /// For calls.
+    pub ctx: &'a Context,
+    /// Whose look it is.
+    pub reindex: &'a Reindex,
+    /// Its clusters.
+    pub sides: &'a Sides,
+    /// Its status.
+    pub status: ReindexStatus,
 }
 
 impl Eyes<'_> {
@@ -132,7 +151,7 @@ impl Eyes<'_> {
         let wanted = self.sides.remote.as_ref().map(|remote| remote.host_port.clone()).unwrap_or_default();
         let status = self.sides.destination.status.clone().unwrap_or_default();
         let listed = status.allowlist.clone().unwrap_or_default();
-        if !crate::plan::allowlist::covers(&listed.effective, &wanted) {
+        if !plan::allowlist::covers(&listed.effective, &wanted) {
             let (stalled, said) = validate::what_the_cluster_says(&status, &wanted);
             let name = self.sides.destination.name_any();
             let message = format!("the source {wanted} is not on the allowlist of SearchCluster {name}: {said}");
@@ -185,71 +204,137 @@ impl Eyes<'_> {
         }
     }
 
-    async fn begin(&self) -> Seen<Observation> {
-        let source = self.source().await?;
-        let name = &self.reindex.spec.source.index;
-        let positions = source.client.positions(name).await.map_err(of("the source"))?;
-        source.client.refresh(name).await.map_err(of("the source"))?;
-        let documents =
-            source.client.count(name, self.reindex.spec.source.query.as_ref()).await.map_err(of("the source"))?;
-        Ok(Observation::Begin(Begin {
-            shards: convert::shards(positions),
-            documents: i64::try_from(documents).unwrap_or(i64::MAX),
-        }))
-    }
-
-    async fn adopt(&self) -> Seen<Observation> {
-        self.destination().await?;
-        let attempt = self.status.partitions.first().map_or(0, |partition| partition.attempt);
-        let id = opaque_id(self.reindex, attempt);
+    /// What every task came to, by one call for those that run and one for each that does not any more.
+    async fn copy(&self) -> Seen<Observation> {
         let destination = self.destination().await?;
-        let tasks = destination.client.reindex_tasks().await.map_err(of("the destination"))?;
-        let ours = tasks.into_iter().find(|task| task.opaque_id.as_deref() == Some(&id));
-        Ok(Observation::Adopt(ours.map(|task| task.id.to_string())))
-    }
-
-    async fn poll(&self) -> Seen<Observation> {
-        let destination = self.destination().await?;
-        let id = self.status.partitions.first().and_then(|partition| partition.task.as_deref()).unwrap_or_default();
-        let state = match id.parse() {
-            Ok(id) => destination.client.task(&id).await.map_err(of("the destination"))?,
-            Err(_) => None,
-        };
         let index = &self.reindex.spec.destination.index;
         let index_uuid = destination.client.index_uuid(index).await.map_err(of("the destination"))?;
-        Ok(Observation::Poll(Poll { task: convert::task(state), index_uuid }))
+        let listed = destination.client.reindex_tasks().await.map_err(of("the destination"))?;
+        let mut seen = BTreeMap::new();
+        for partition in self.status.partitions.iter().filter(|partition| partition.state != PartitionState::Waiting) {
+            let found = match partition.task.as_deref().map(str::parse::<TaskId>) {
+                None => {
+                    let id = opaque_id(self.reindex, partition.id, partition.attempt);
+                    let ours = listed.iter().find(|task| task.opaque_id.as_deref() == Some(&id));
+                    PartitionSeen::Adopt(ours.map(|task| task.id.to_string()))
+                }
+                Some(Err(_)) => PartitionSeen::Task(Task::Lost),
+                Some(Ok(id)) => PartitionSeen::Task(match listed.iter().find(|task| task.id == id) {
+                    Some(task) => Task::Running(convert::running(&id, &task.status)),
+                    None => convert::task(&id, destination.client.task(&id).await.map_err(of("the destination"))?),
+                }),
+            };
+            seen.insert(partition.id, found);
+        }
+        // Where the source is away nothing is started, and what runs is still looked after.
+        let hold = match self.source().await {
+            Ok(_) => None,
+            Err(Observation::Trouble(trouble)) => Some(trouble),
+            Err(changed) => return Err(changed),
+        };
+        let slots = self.slots(source_shards(&self.status)).await?;
+        Ok(Observation::Copy(Copying { index_uuid, seen, slots, hold }))
     }
 
+    /// How many more tasks the clusters' limits allow, each of which reads so many shards.
+    pub async fn slots(&self, shards: i32) -> Seen<i32> {
+        let limits = limits(self.sides, &self.status, shards);
+        if limits.is_unlimited() {
+            return Ok(i32::MAX);
+        }
+        let all = live_reindexes(self.ctx)
+            .await
+            .map_err(|error| Observation::Trouble(Trouble { reason: "KubernetesError", message: error.to_string() }))?;
+        Ok(plan::limits::slots(self.reindex, &all, &limits))
+    }
+
+    async fn resume(&self) -> Seen<Observation> {
+        let destination = self.destination().await?;
+        let index = &self.reindex.spec.destination.index;
+        let settings = destination.client.bulk_load_settings(index).await.map_err(of("the destination"))?;
+        Ok(Observation::Resume(convert::tuning(settings)))
+    }
+
+    /// Where the source moved, and there are rounds left, it is cut again; else the numbers are read.
     async fn verify(&self) -> Seen<Observation> {
         let destination = self.destination().await?;
+        let source = self.source().await?;
         let index = &self.reindex.spec.destination.index;
+        let (name, query) = (&self.reindex.spec.source.index, self.reindex.spec.source.query.as_ref());
         let index_uuid = destination.client.index_uuid(index).await.map_err(of("the destination"))?;
+        let shards = convert::shards(source.client.positions(name).await.map_err(of("the source"))?);
+        if let Some(round) = self.next_round(&shards) {
+            return match reindex::pause(&self.status, Timestamp::now()) {
+                Some(wait) => Ok(Observation::Moving(wait)),
+                None => survey::survey(self, &source, &destination, Some(round)).await,
+            };
+        }
         if self.reindex.spec.verification.level == VerificationLevel::None || index_uuid.is_none() {
-            return Ok(Observation::Verify(Verify { index_uuid, counts: None }));
+            return Ok(Observation::Verify(Verify { index_uuid, shards, counts: None }));
         }
         destination.client.refresh(index).await.map_err(of("the destination"))?;
         let written = destination.client.count(index, None).await.map_err(of("the destination"))?;
-        let source = self.source().await?;
-        let (name, query) = (&self.reindex.spec.source.index, self.reindex.spec.source.query.as_ref());
         source.client.refresh(name).await.map_err(of("the source"))?;
         let read = source.client.count(name, query).await.map_err(of("the source"))?;
-        let positions = source.client.positions(name).await.map_err(of("the source"))?;
-        let counts = Counts {
-            destination: i64::try_from(written).unwrap_or(i64::MAX),
-            source: i64::try_from(read).unwrap_or(i64::MAX),
-            shards: convert::shards(positions),
-        };
-        Ok(Observation::Verify(Verify { index_uuid, counts: Some(counts) }))
+        // Read last: what moved while it was counted counts as moved.
+        let shards = convert::shards(source.client.positions(name).await.map_err(of("the source"))?);
+        let counts = Counts { destination: signed(written), source: signed(read) };
+        Ok(Observation::Verify(Verify { index_uuid, shards, counts: Some(counts) }))
+    }
+
+    /// The plan to catch up from, where the source moved and another round is allowed.
+    fn next_round(&self, shards: &[ShardPosition]) -> Option<&CopyPlan> {
+        let (before, plan) = (self.status.checkpoint.as_ref()?, self.status.plan.as_ref()?);
+        plan::verify::moved(before, shards)?;
+        (plan.round < self.reindex.spec.catch_up.max_rounds).then_some(plan)
+    }
+
+    async fn survey(&self) -> Seen<Observation> {
+        let destination = self.destination().await?;
+        let source = self.source().await?;
+        survey::survey(self, &source, &destination, None).await
     }
 }
 
-/// What the task of this attempt carries, to be found again after a crash.
-pub fn opaque_id(reindex: &Reindex, attempt: i32) -> String {
-    format!("reindex/{}/0/{attempt}", reindex.uid().unwrap_or_default())
+/// Every Reindex, as the apiserver has it now.
+pub async fn live_reindexes(ctx: &Context) -> Result<Vec<Reindex>, Error> {
+    let api: Api<Reindex> = Api::all(ctx.client.clone());
+    api.list(&ListParams::default()).await.map(|list| list.items).map_err(Error::kube("list the Reindexes"))
+}
+
+/// The limits of both clusters. A source's open scrolls are so many tasks as each reads all its shards, one at least.
+pub fn limits(sides: &Sides, status: &ReindexStatus, shards: i32) -> Limits {
+    let of = |cluster: &SearchCluster| cluster.spec.limits.clone().unwrap_or_default();
+    let destination = status.destination.as_ref().map(|pinned| pinned.cluster_uuid.clone());
+    let source = status.source.as_ref().map(|pinned| pinned.cluster_uuid.clone());
+    Limits {
+        tasks: destination.zip(of(&sides.destination).max_tasks),
+        readers: source.zip(of(&sides.source).max_open_scrolls.map(|scrolls| (scrolls / shards.max(1)).max(1))),
+    }
+}
+
+/// Shards that each task reads.
+pub fn source_shards(status: &ReindexStatus) -> i32 {
+    status.plan.as_ref().map_or(1, |plan| plan.source_shards)
+}
+
+/// Counters are far below the range of a signed number.
+pub fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// What the task of this attempt carries, to be found again after a crash. Rounds of catching up have numbers of their own.
+pub fn opaque_id(reindex: &Reindex, partition: i32, attempt: i32) -> String {
+    let round = reindex.status.as_ref().and_then(|status| status.plan.as_ref()).map_or(0, |plan| plan.round);
+    let uid = reindex.uid().unwrap_or_default();
+    match round {
+        0 => format!("reindex/{uid}/{partition}/{attempt}"),
+        _ => format!("reindex/{uid}/{round}.{partition}/{attempt}"),
+    }
 }
 
 /// An error of `side`, as what was seen.
-fn of(side: &'static str) -> impl Fn(SearchError) -> Observation {
+pub fn of(side: &'static str) -> impl Fn(SearchError) -> Observation {
     move |error| Observation::Trouble(convert::trouble(side, &error))
 }
 

@@ -1,14 +1,16 @@
 //! What a decision about a Reindex is made from, and what it is made of.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
-    api::ReindexStatus,
+    api::{ReindexStatus, reindex_status::Tuning},
     plan::{
         copy::Task,
         index_body::SourceDefinition,
+        load::Load,
+        ranges::Bucket,
         report::Note,
         validate::{self, Trouble},
         verify::{Counts, ShardPosition},
@@ -30,17 +32,21 @@ pub enum Observation {
     Allowlist(Allowlist),
     /// For [`super::Stage::Prepare`].
     Prepare(Prepare),
-    /// For [`super::Stage::Begin`].
-    Begin(Begin),
-    /// For [`super::Stage::Adopt`]: the task that carries our `X-Opaque-Id`, if one runs.
-    Adopt(Option<String>),
-    /// For [`super::Stage::Poll`].
-    Poll(Poll),
+    /// For [`super::Stage::Survey`], and for [`super::Stage::Verify`] where the source has moved and is caught up with.
+    Survey(Box<Survey>),
+    /// For [`super::Stage::Copy`].
+    Copy(Copying),
+    /// For [`super::Stage::Resume`]: the destination index's settings as they are.
+    Resume(Tuning),
+    /// For [`super::Stage::Restore`]: nothing has to be looked at.
+    Restore,
+    /// For [`super::Stage::Verify`] where the source has moved, and the next round waits.
+    Moving(Duration),
     /// For [`super::Stage::Verify`].
     Verify(Verify),
-    /// For [`super::Stage::Cancel`]: our tasks that still run.
-    Cancel(Vec<String>),
-    /// For [`super::Stage::Finished`].
+    /// For [`super::Stage::Release`]: our tasks that still run.
+    Release(Vec<String>),
+    /// For [`super::Stage::Suspended`] and [`super::Stage::Finished`].
     Nothing,
 }
 
@@ -74,22 +80,56 @@ pub enum Prepare {
     },
 }
 
-/// What is noted before a copy.
+/// The source, cut into ranges, and what may be asked of the clusters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Begin {
+pub struct Survey {
     /// The source's shards, read before the refresh.
     pub shards: Vec<ShardPosition>,
     /// Documents that match, counted after the refresh.
     pub documents: i64,
+    /// Each index, counted.
+    pub indices: Vec<SurveyedIndex>,
+    /// Why indices are not cut, although there are many documents.
+    pub undivided: Option<String>,
+    /// What may be asked.
+    pub load: Load,
+    /// The destination index's settings, where they are to be changed while it is filled.
+    pub tuning: Option<Tuning>,
+    /// How many tasks may be started.
+    pub slots: i32,
 }
 
-/// What a poll looks at.
+/// One index of the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SurveyedIndex {
+    /// Its name; empty stands for everything behind the source's name.
+    pub name: String,
+    /// The lowest `_seq_no` that is looked at; None is all of it.
+    pub from: Option<i64>,
+    /// How many documents have which numbers.
+    pub buckets: Vec<Bucket>,
+}
+
+/// What is looked at while a copy runs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Poll {
-    /// The task.
-    pub task: Task,
+pub struct Copying {
     /// UUID of the destination index; None if it is gone.
     pub index_uuid: Option<String>,
+    /// What became of each range whose task runs, or may run, by number.
+    pub seen: BTreeMap<i32, PartitionSeen>,
+    /// How many more tasks may be started.
+    pub slots: i32,
+    /// Why nothing can be started now.
+    pub hold: Option<Trouble>,
+}
+
+/// What became of a range's task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PartitionSeen {
+    /// The task that carries the `X-Opaque-Id` of an attempt that was about to be started, if one runs.
+    Adopt(Option<String>),
+    /// The task that is known.
+    Task(Task),
 }
 
 /// What Verify looks at.
@@ -97,6 +137,8 @@ pub struct Poll {
 pub struct Verify {
     /// UUID of the destination index; None if it is gone.
     pub index_uuid: Option<String>,
+    /// The source's shards.
+    pub shards: Vec<ShardPosition>,
     /// The numbers; None when no verification is asked for.
     pub counts: Option<Counts>,
 }
@@ -106,13 +148,36 @@ pub struct Verify {
 pub enum Effect {
     /// Create the destination index.
     CreateIndex(Value),
-    /// Read the gate, then start the copy with this attempt's number.
-    StartTask {
-        /// The attempt.
-        attempt: i32,
+    /// Read the gate, change the index's settings if `tune`, and start these.
+    StartTasks {
+        /// No refresh and no replicas from now on.
+        tune: bool,
+        /// Attempts whose intent is written.
+        starts: Vec<Start>,
     },
+    /// Set the throttle of tasks, in documents a second; -1 is none.
+    Throttle(Vec<(String, f64)>),
     /// Cancel these tasks.
     CancelTasks(Vec<String>),
+    /// Switch refresh and replicas off while the index is filled.
+    Tune,
+    /// Put the index's settings back.
+    Restore(Tuning),
+}
+
+/// One attempt to copy a range.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Start {
+    /// Number of the range.
+    pub partition: i32,
+    /// Counts from 1.
+    pub attempt: i32,
+    /// Which documents; None is all.
+    pub query: Option<Value>,
+    /// Documents in a batch.
+    pub batch_size: i32,
+    /// Its throttle in documents a second.
+    pub requests_per_second: Option<f64>,
 }
 
 /// What came of an effect, where status must tell it.
@@ -120,14 +185,27 @@ pub enum Effect {
 pub enum Outcome {
     /// The destination refused the index.
     IndexRefused(String),
-    /// The copy's task.
-    Started(String),
-    /// A restart is about to begin on a cluster: the intent is withdrawn.
+    /// What came of each start, by number of the range.
+    Started(Vec<(i32, Started)>),
+    /// A restart is about to begin on a cluster: the intents are withdrawn.
     GateClosed(String),
-    /// The destination refused to start the copy.
-    StartRefused(String),
+    /// Other Reindexes use what the clusters' limits allow: the intents are withdrawn.
+    LimitReached,
+    /// The index's settings are put back.
+    Restored,
     /// It is not known whether it was done: a connection broke.
     Unclear(Trouble),
+}
+
+/// What came of one start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// The task.
+    Task(String),
+    /// The destination refused to start it, and would refuse again.
+    Refused(String),
+    /// It is not known: a task may run.
+    Unclear,
 }
 
 /// When to look again.

@@ -72,6 +72,7 @@ async fn a_reason_that_quotes_the_password_is_withheld() {
     let basic = basic();
     let remote = RemoteSource { basic: Some(&basic), ..REMOTE };
     let request = ReindexRequest {
+        requests_per_second: None,
         remote,
         source_index: "a",
         query: None,

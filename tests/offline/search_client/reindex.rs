@@ -8,6 +8,7 @@ async fn a_reindex_is_sent_as_the_design_says() {
     let basic = basic();
     let query = json!({"match": {"productName": "wealth management product"}});
     let request = ReindexRequest {
+        requests_per_second: None,
         remote: RemoteSource { basic: Some(&basic), ..REMOTE },
         source_index: "product_info",
         query: Some(&query),
@@ -47,6 +48,7 @@ async fn a_reindex_is_sent_as_the_design_says() {
 async fn what_is_not_asked_for_is_not_in_the_body() {
     let (server, client) = recorded(OS, "reindex-started").await;
     let request = ReindexRequest {
+        requests_per_second: None,
         remote: REMOTE,
         source_index: "a",
         query: None,

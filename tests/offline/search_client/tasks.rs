@@ -80,7 +80,7 @@ async fn a_stored_error_is_classified_by_type_and_by_what_is_quoted() {
         (ES, "task-unauthorized", TaskErrorClass::Unauthorized),
         (OS, "task-unauthorized", TaskErrorClass::Unauthorized),
         (ES, "task-source-unavailable", TaskErrorClass::Transient),
-        (ES, "task-too-many-scrolls", TaskErrorClass::Transient),
+        (ES, "task-too-many-scrolls", TaskErrorClass::Overloaded),
         (ES, "task-refused", TaskErrorClass::Unreachable),
         (ES, "task-unknown-host", TaskErrorClass::Unreachable),
         (ES, "task-silent", TaskErrorClass::Unreachable),
@@ -104,7 +104,7 @@ async fn errors_that_are_documented_but_not_recorded_are_classified_too() {
         "root_cause": [{"type": "search_context_missing_exception", "reason": "No search context found"}]}, "status": 404});
     for (error, expected) in [
         (json!({"type": "illegal_argument_exception", "reason": too_large}), TaskErrorClass::ChunkTooLarge),
-        (json!({"type": "es_rejected_execution_exception", "reason": rejected}), TaskErrorClass::Transient),
+        (json!({"type": "es_rejected_execution_exception", "reason": rejected}), TaskErrorClass::Overloaded),
         (json!({"type": "status_exception", "reason": format!("body={lost}")}), TaskErrorClass::Transient),
         (json!({"type": "node_closed_exception", "reason": "node closed"}), TaskErrorClass::Transient),
         (

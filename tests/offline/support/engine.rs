@@ -47,13 +47,17 @@ pub struct State {
     pub allowlist: Vec<String>,
     /// How fast its tasks are.
     pub pace: Pace,
+    /// Processors of its node.
+    pub processors: u64,
+    /// The most tasks that ran at once.
+    pub most_at_once: usize,
     /// Indices by name.
     pub indices: BTreeMap<String, Index>,
     /// Its tasks by number; finished ones stay.
     pub tasks: BTreeMap<u64, Task>,
     /// Names of all indices that were created through the API, in order.
     pub created: Vec<String>,
-    /// Reindexes that were started while another one wrote to the same index.
+    /// Reindexes of the same range (by opaque id) that were started while another one of it ran.
     pub overlaps: Vec<String>,
     /// Passwords that were sent to it, in headers or bodies.
     pub passwords_seen: BTreeSet<String>,
@@ -110,6 +114,8 @@ impl State {
             password: None,
             allowlist: vec![],
             pace: Pace::PerPoll(2),
+            processors: 2,
+            most_at_once: 0,
             indices: BTreeMap::new(),
             tasks: BTreeMap::new(),
             created: vec![],

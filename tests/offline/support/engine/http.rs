@@ -83,6 +83,18 @@ fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<
         ("GET", ["_cluster", "health"]) => Ok((200, health(&state))),
         ("GET", ["_nodes", "settings"]) => Ok((200, nodes(&state))),
         ("GET", ["_cluster", "state", "master_node"]) => Ok((200, json!({"master_node": state.node_id()}))),
+        ("GET", ["_nodes", "data:true", "os"]) => {
+            Ok((200, json!({"nodes": {state.node_id(): {"os": {"allocated_processors": state.processors}}}})))
+        }
+        ("GET", ["_nodes", "data:true", "stats", "indexing_pressure"]) => {
+            let memory = json!({"memory": {"limit_in_bytes": 51_200_000}});
+            Ok((200, json!({"nodes": {state.node_id(): {"indexing_pressure": memory}}})))
+        }
+        ("GET", ["_cluster", "settings"]) => Ok((200, json!({"persistent": {}, "transient": {}}))),
+        ("POST", ["_reindex", id, "_rethrottle"]) => {
+            let limit = request.parameters["requests_per_second"].parse().unwrap();
+            Ok((200, tasks::rethrottle(&mut state, id, limit)))
+        }
         ("GET", ["_tasks"]) => Ok((200, tasks::list(&mut state))),
         ("GET", ["_tasks", id]) => tasks::get(&mut state, id),
         ("POST", ["_tasks", id, "_cancel"]) => Ok((200, tasks::cancel(&mut state, id))),
@@ -109,16 +121,22 @@ fn of_index(state: &mut State, request: &Request, parts: &[&str]) -> Result<(u16
                 state.indices.remove(name);
                 json!({"acknowledged": true})
             }
-            ("GET", ["_settings"]) => json!({name: {"settings": {"index": {"uuid": index.uuid}}}}),
+            ("GET", ["_settings"]) => json!({name: {"settings": {"index": index.settings}}}),
+            ("PUT", ["_settings"]) => {
+                for (setting, value) in request.body["index"].as_object().into_iter().flatten() {
+                    index.settings[setting] = value.clone();
+                }
+                index.settings_log.push(request.body["index"].clone());
+                json!({"acknowledged": true})
+            }
             ("POST", ["_refresh"]) => {
                 index.refresh();
                 json!({"_shards": shards})
             }
-            ("POST", ["_count"]) => json!({"count": index.search(&request.body["query"])?.len(), "_shards": shards}),
-            ("POST", ["_search"]) => {
-                index.search(&request.body["query"])?;
-                json!({"took": 1, "timed_out": false, "_shards": shards, "hits": {"max_score": null, "hits": []}})
+            ("POST", ["_count"]) => {
+                json!({"count": index.search(&request.body["query"], name)?.len(), "_shards": shards})
             }
+            ("POST", ["_search"]) => index.answer_search(&request.body, name)?,
             ("GET", ["_stats", "docs"]) => json!({"indices": {name: index.stats()}}),
             _ => {
                 return Err(refusal(

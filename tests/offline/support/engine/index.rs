@@ -21,10 +21,16 @@ pub struct Index {
     pub mappings: Value,
     /// What stands below `index` in its settings.
     pub settings: Value,
+    /// Whether sequence numbers can't be searched.
+    pub no_seq_no: bool,
+    /// Every change of them.
+    pub settings_log: Vec<Value>,
     /// Its documents by id.
     pub documents: BTreeMap<String, Document>,
+    /// The sequence number of each.
+    numbers: BTreeMap<String, i64>,
     /// Those that searches see.
-    visible: BTreeMap<String, Document>,
+    visible: BTreeMap<String, (Document, i64)>,
     /// `max_seq_no` of each primary.
     seq_nos: Vec<i64>,
 }
@@ -63,7 +69,10 @@ impl Index {
             uuid,
             mappings,
             settings,
+            no_seq_no: false,
+            settings_log: vec![],
             documents: BTreeMap::new(),
+            numbers: BTreeMap::new(),
             visible: BTreeMap::new(),
             seq_nos: vec![-1; shards],
         }
@@ -83,7 +92,8 @@ impl Index {
 
     /// Shows searches what was written.
     pub fn refresh(&mut self) {
-        self.visible = self.documents.clone();
+        let seen = |(id, document): (&String, &Document)| (id.clone(), (document.clone(), self.numbers[id]));
+        self.visible = self.documents.iter().map(seen).collect();
     }
 
     /// Writes with `version_type: external_gte`.
@@ -110,6 +120,7 @@ impl Index {
         id.hash(&mut hasher);
         let shard = hasher.finish() as usize % self.seq_nos.len();
         self.seq_nos[shard] += 1;
+        self.numbers.insert(id.to_owned(), self.seq_nos[shard]);
     }
 
     /// The cause of a failure where a field is mapped as a number and the document's value is none.
@@ -127,14 +138,46 @@ impl Index {
         }))
     }
 
-    /// What searches find.
-    pub fn search(&self, query: &Value) -> Result<Vec<(String, Document)>, Refusal> {
-        let found = self.visible.iter().map(|(id, document)| Ok((matches(query, id, &document.1)?, id, document)));
-        let found: Result<Vec<_>, Refusal> = found.collect();
+    /// What searches through this name find.
+    pub fn search(&self, query: &Value, name: &str) -> Result<Vec<(String, Document)>, Refusal> {
+        let found = self.find(query, name)?;
+        Ok(found.into_iter().map(|(id, document, _)| (id.clone(), document.clone())).collect())
+    }
+
+    fn find(&self, query: &Value, name: &str) -> Result<Vec<(&String, &Document, i64)>, Refusal> {
+        let mut found = vec![];
+        for (id, (document, number)) in &self.visible {
+            if matches(query, &Hit { index: name, id, number: *number, source: &document.1 })? {
+                found.push((id, document, *number));
+            }
+        }
         // An empty index refuses a query that it doesn't know, too.
-        matches(query, "", &json!({}))?;
-        let matching = found?.into_iter().filter(|(matches, ..)| *matches);
-        Ok(matching.map(|(_, id, document)| (id.clone(), document.clone())).collect())
+        matches(query, &Hit { index: name, id: "", number: 0, source: &json!({}) })?;
+        Ok(found)
+    }
+
+    /// `POST _search` with what the operator asks: hits with their sources, or numbers of documents by sequence number.
+    pub fn answer_search(&self, body: &Value, name: &str) -> Result<Value, Refusal> {
+        let found = self.find(&body["query"], name)?;
+        let size = body["size"].as_u64().unwrap_or(10) as usize;
+        let hits: Vec<Value> =
+            found.iter().take(size).map(|(id, document, _)| json!({"_id": id, "_source": document.1})).collect();
+        let mut answer =
+            json!({"took": 1, "timed_out": false, "_shards": self.shards(), "hits": {"max_score": null, "hits": hits}});
+        let aggregation = &body["aggs"]["ranges"]["range"];
+        if aggregation["field"] == "_seq_no" {
+            if self.no_seq_no {
+                return Err(refusal(400, "search_phase_execution_exception", "all shards failed"));
+            }
+            let bucket = |bounds: &Value| {
+                let (from, to) = (bounds["from"].as_i64().unwrap(), bounds["to"].as_i64().unwrap());
+                let count = found.iter().filter(|(.., number)| (from..to).contains(number)).count();
+                json!({"from": from as f64, "to": to as f64, "doc_count": count})
+            };
+            let buckets: Vec<Value> = aggregation["ranges"].as_array().unwrap().iter().map(bucket).collect();
+            answer["aggregations"] = json!({"ranges": {"buckets": buckets}});
+        }
+        Ok(answer)
     }
 
     /// As `GET /<index>` shows it.
@@ -167,16 +210,37 @@ impl Index {
     }
 }
 
-/// The few queries that the tests use.
-fn matches(query: &Value, id: &str, source: &Value) -> Result<bool, Refusal> {
+/// A document as a query sees it.
+struct Hit<'a> {
+    index: &'a str,
+    id: &'a str,
+    number: i64,
+    source: &'a Value,
+}
+
+/// The few queries that the operator and the tests use.
+fn matches(query: &Value, hit: &Hit<'_>) -> Result<bool, Refusal> {
     let Some((kind, body)) = query.as_object().and_then(|query| query.iter().next()) else { return Ok(true) };
     match kind.as_str() {
         "match_all" => Ok(true),
         "match_none" => Ok(false),
-        "ids" => Ok(body["values"].as_array().is_some_and(|ids| ids.iter().any(|wanted| wanted == id))),
+        "function_score" => matches(&body["query"], hit),
+        "bool" => {
+            let mut all = true;
+            for filter in body["filter"].as_array().expect("filters") {
+                all &= matches(filter, hit)?;
+            }
+            Ok(all)
+        }
+        "range" => {
+            let bounds = &body["_seq_no"];
+            let bound = |name: &str| bounds[name].as_i64();
+            Ok(bound("gte").is_none_or(|from| hit.number >= from) && bound("lt").is_none_or(|to| hit.number < to))
+        }
+        "ids" => Ok(body["values"].as_array().is_some_and(|ids| ids.iter().any(|wanted| wanted == hit.id))),
         "term" | "match" => {
             let (field, wanted) = body.as_object().and_then(|body| body.iter().next()).expect("a field");
-            Ok(source[field.as_str()] == *wanted)
+            Ok(if field == "_index" { wanted == hit.index } else { hit.source[field.as_str()] == *wanted })
         }
         other => Err(refusal(400, "parsing_exception", &format!("unknown query [{other}]"))),
     }

@@ -32,6 +32,7 @@ pub struct Task {
     updated: usize,
     conflicts: usize,
     batches: usize,
+    throttle: f64,
     cancelled: bool,
     failures: Vec<Value>,
     error: Option<Value>,
@@ -44,11 +45,26 @@ impl Task {
         !self.completed
     }
 
+    /// What it was started with.
+    pub fn opaque_id(&self) -> Option<String> {
+        self.opaque_id.clone()
+    }
+
+    /// Documents a second; -1 is no limit.
+    pub fn throttle(&self) -> f64 {
+        self.throttle
+    }
+
+    /// Somebody cancels it.
+    pub fn cancel(&mut self) {
+        self.cancelled = true;
+    }
+
     fn status(&self) -> Value {
         let mut status = json!({
             "total": self.total, "updated": self.updated, "created": self.created, "deleted": 0, "batches": self.batches,
             "version_conflicts": self.conflicts, "noops": 0, "retries": {"bulk": 0, "search": 0}, "throttled_millis": 0,
-            "requests_per_second": -1.0, "throttled_until_millis": 0,
+            "requests_per_second": self.throttle, "throttled_until_millis": 0,
         });
         if self.cancelled {
             status["canceled"] = json!("by user request");
@@ -89,6 +105,7 @@ pub fn reindex(state: &Mutex<State>, network: &Network, request: &Request) -> Re
         Ok(()) => read_source(network, body),
         Err(refusal) => Err(refusal),
     };
+    let throttle = request.parameters.get("requests_per_second").and_then(|limit| limit.parse().ok()).unwrap_or(-1.0);
     let destination = body["dest"]["index"].as_str().unwrap_or_default().to_owned();
     let size = body["source"]["size"].as_u64().unwrap_or(1000) as usize;
     let mut state = state.lock().unwrap();
@@ -110,6 +127,7 @@ pub fn reindex(state: &Mutex<State>, network: &Network, request: &Request) -> Re
         updated: 0,
         conflicts: 0,
         batches: 0,
+        throttle,
         cancelled: false,
         failures: vec![],
         completed: error.is_some(),
@@ -121,8 +139,10 @@ pub fn reindex(state: &Mutex<State>, network: &Network, request: &Request) -> Re
         }
         return Ok((200, task.response()));
     }
-    if state.tasks.values().any(|task| task.is_running() && task.destination == destination) {
-        let started = request.opaque_id.clone().unwrap_or_default();
+    let started = request.opaque_id.clone().unwrap_or_default();
+    let range = |id: &str| id.rsplit_once('/').map(|(range, _)| range.to_owned());
+    let same = |task: &Task| task.opaque_id.as_deref().and_then(range) == range(&started);
+    if state.tasks.values().any(|task| task.is_running() && same(task)) {
         state.overlaps.push(started);
     }
     if state.pace == Pace::Instant {
@@ -132,6 +152,7 @@ pub fn reindex(state: &Mutex<State>, network: &Network, request: &Request) -> Re
     }
     let number = state.number();
     state.tasks.insert(number, task);
+    state.most_at_once = state.most_at_once.max(state.running());
     Ok((200, json!({"task": format!("{}:{number}", state.node_id())})))
 }
 
@@ -172,7 +193,7 @@ fn read_source(network: &Network, body: &Value) -> Result<Vec<(String, Document)
     source.check(text("username"), text("password")).map_err(|refusal| wrapped(&refusal))?;
     let name = body["source"]["index"].as_str().unwrap_or_default();
     let index = source.indices.get(name).ok_or_else(|| wrapped(&super::no_such_index(name)))?;
-    index.search(&body["source"]["query"]).map_err(|refusal| wrapped(&refusal))
+    index.search(&body["source"]["query"], name).map_err(|refusal| wrapped(&refusal))
 }
 
 /// The destination's own error around what the source said.
@@ -280,4 +301,14 @@ pub fn cancel(state: &mut State, id: &str) -> Value {
             json!({"node_failures": [{"type": "failed_node_exception", "reason": format!("Failed node [{node}]"), "caused_by": cause}], "nodes": {}})
         }
     }
+}
+
+/// `POST _reindex/<id>/_rethrottle`.
+pub fn rethrottle(state: &mut State, id: &str, limit: f64) -> Value {
+    let node = state.node_id();
+    let number = id.strip_prefix(&format!("{node}:")).and_then(|number| number.parse::<u64>().ok());
+    if let Some(task) = number.and_then(|number| state.tasks.get_mut(&number)) {
+        task.throttle = limit;
+    }
+    json!({"nodes": {}})
 }

@@ -1,0 +1,484 @@
+//! The copy itself: ranges are started, watched, repeated and counted.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::{
+    api::reindex_status::{Checkpoint, CopyPlan, CopyResult, Partition, PartitionState, PlannedIndex, StepName},
+    plan::{
+        copy::{self, Relief, Running, Task, Verdict},
+        partitions,
+        progress::{self, Counted},
+        ranges::{self, MAX_RANGES, Range},
+        verify::{self, ShardPosition},
+    },
+};
+
+use super::{
+    Plan,
+    model::{Copying, Decision, Effect, PartitionSeen, Requeue, Start, Started, Survey, SurveyedIndex},
+};
+
+/// How long a copy that something else holds up waits before it looks again.
+const GATE: Duration = Duration::from_secs(10);
+
+impl Plan<'_> {
+    /// Writes the plan down, and that its first ranges are about to be started.
+    pub(super) fn survey(mut self, seen: Survey) -> Decision {
+        let status = &mut self.report.status;
+        let round = status.plan.as_ref().map_or(0, |plan| plan.round + 1);
+        let cut = cut(&seen);
+        let window: i64 = cut.iter().flatten().map(|range| range.documents).sum();
+        // What had to be made less stays so.
+        let (batch_size, relief) = match &status.plan {
+            Some(plan) => (plan.batch_size, plan.relief),
+            None => (seen.load.batch_size, 0),
+        };
+        status.plan = Some(CopyPlan {
+            round,
+            batch_size,
+            parallelism: seen.load.parallelism,
+            relief,
+            source_shards: i32::try_from(seen.shards.len()).unwrap_or(i32::MAX),
+            indices: planned(&seen, &cut),
+            done: String::new(),
+            done_at: None,
+            undivided: seen.undivided.clone(),
+        });
+        let already = status.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.documents);
+        let documents = if round == 0 { seen.documents } else { already + window };
+        status.checkpoint = Some(Checkpoint { documents, ..verify::checkpoint(&seen.shards, documents) });
+        status.tuning = status.tuning.take().or(seen.tuning.clone());
+        let (step, reason, message) = match round {
+            0 => (StepName::Copy, "Copying", format!("copying {documents} documents{}", self.undivided())),
+            _ => {
+                let most = self.reindex.spec.catch_up.max_rounds;
+                let message =
+                    format!("the source moved: copying {window} documents that changed, round {round} of {most}");
+                (StepName::CatchUp, "SourceChanging", message)
+            }
+        };
+        self.report.running(step, reason, &message);
+        if round > 0 {
+            self.report.note(false, "CatchingUp", &message);
+        }
+        let starts = self.fill(seen.slots);
+        self.show_progress(&[]);
+        let wait = progress::soon();
+        match starts.is_empty() && seen.tuning.is_none() {
+            true if self.all_done() => self.copied(),
+            true => self.decision(None, Requeue::After(wait)),
+            false => {
+                self.decision(Some(Effect::StartTasks { tune: seen.tuning.is_some(), starts }), Requeue::After(wait))
+            }
+        }
+    }
+
+    fn undivided(&self) -> String {
+        let why = self.report.status.plan.as_ref().and_then(|plan| plan.undivided.as_deref());
+        why.map_or(String::new(), |why| format!(", not divided: {why}"))
+    }
+
+    /// Looks at every range that runs, then starts more.
+    pub(super) fn copy(mut self, seen: Copying) -> Decision {
+        if let Some(replaced) = self.replaced(seen.index_uuid.as_deref()) {
+            let step = self.current_step();
+            self.report.failed(step, "DestinationReplaced", &replaced);
+            return self.decision(None, Requeue::Now);
+        }
+        let mut running = vec![];
+        for (id, seen) in seen.seen {
+            let Some(at) = self.report.status.partitions.iter().position(|partition| partition.id == id) else {
+                continue;
+            };
+            match seen {
+                PartitionSeen::Adopt(Some(task)) => self.run(at, task, "CopyAdopted"),
+                PartitionSeen::Adopt(None) => {
+                    self.again(at, "the operator was interrupted while it started the task", Relief::None);
+                }
+                PartitionSeen::Task(task) => match self.judge(at, task) {
+                    Ok(found) => running.extend(found),
+                    Err((reason, message)) => {
+                        let step = self.current_step();
+                        self.report.failed(step, reason, &message);
+                        return self.decision(None, Requeue::Now);
+                    }
+                },
+            }
+        }
+        if let Some(message) = self.given_up() {
+            let step = self.current_step();
+            self.report.failed(step, "CopyFailed", &message);
+            return self.decision(None, Requeue::Now);
+        }
+        if self.all_done() {
+            return self.copied();
+        }
+        if self.reindex.spec.suspend {
+            return self.suspend(&running);
+        }
+        let starts = match &seen.hold {
+            Some(_) => vec![],
+            None => self.fill(seen.slots),
+        };
+        self.tell(&running, seen.hold.as_ref().map(|trouble| trouble.message.as_str()));
+        let wait = self.next_look(&running);
+        let effect = match (starts.is_empty(), self.throttles(&running)) {
+            (false, _) => Some(Effect::StartTasks { tune: false, starts }),
+            (true, throttles) if !throttles.is_empty() => Some(Effect::Throttle(throttles)),
+            (true, _) => None,
+        };
+        self.decision(effect, Requeue::After(wait))
+    }
+
+    /// What a range's task came to. `Ok` with what runs on.
+    fn judge(&mut self, at: usize, task: Task) -> Result<Option<Running>, (&'static str, String)> {
+        if task == Task::Cancelled && self.reindex.spec.suspend {
+            self.put_off(at);
+            return Ok(None);
+        }
+        match copy::judge(task) {
+            Verdict::GoesOn(running) => return Ok(Some(running)),
+            Verdict::Succeeded(result) => self.range_copied(at, result),
+            Verdict::Again { message, relief } => self.again(at, &message, relief),
+            Verdict::Failed { reason, message, result } => {
+                let partition = self.report.status.partitions.remove(at);
+                let sum = self.report.status.result.get_or_insert_default();
+                copy::add(sum, copy::fold_repeats(result.unwrap_or_default(), partition.attempt));
+                self.show_progress(&[]);
+                return Err((reason, message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The sums change in the same write as the bit that says that the range is done.
+    fn range_copied(&mut self, at: usize, result: CopyResult) {
+        let status = &mut self.report.status;
+        let partition = status.partitions.remove(at);
+        let folded = copy::fold_repeats(result, partition.attempt);
+        copy::add(status.result.get_or_insert_with(no_result), folded);
+        if let Some(plan) = &mut status.plan {
+            partitions::set_done(plan, partition.id as usize);
+        }
+    }
+
+    /// The range is copied again after a pause, with less of what was too much.
+    fn again(&mut self, at: usize, message: &str, relief: Relief) {
+        let now = self.report.now();
+        let status = &mut self.report.status;
+        let Some(plan) = &mut status.plan else { return };
+        let partition = &mut status.partitions[at];
+        let batch = partition.batch_size.unwrap_or(plan.batch_size);
+        let smaller = match relief {
+            Relief::None => None,
+            Relief::FewerTasks
+                if self.reindex.spec.execution.parallelism.unwrap_or(plan.parallelism) - plan.relief > 1 =>
+            {
+                plan.relief += 1;
+                None
+            }
+            Relief::FewerTasks | Relief::SmallerBatch => Some((batch / 2).max(1)),
+        };
+        if let Some(smaller) = smaller {
+            plan.batch_size = plan.batch_size.min(smaller);
+            partition.batch_size = Some(smaller);
+        }
+        partition.attempt += 1;
+        partition.failures += 1;
+        let wait = copy::backoff(partition.failures + 1);
+        partition.state = PartitionState::Waiting;
+        partition.task = None;
+        partition.started_at = Time(now.checked_add(wait).unwrap_or(now));
+        partition.message = Some(progress::short(message));
+        let text = format!("range {}: {message}; attempt {} in {} s", partition.id, partition.attempt, wait.as_secs());
+        self.report.note(true, "CopyRetried", &text);
+    }
+
+    /// A range whose task was cancelled for a suspension is copied later; that is no failure.
+    fn put_off(&mut self, at: usize) {
+        let now = self.report.now();
+        let partition = &mut self.report.status.partitions[at];
+        partition.attempt += 1;
+        partition.state = PartitionState::Waiting;
+        partition.task = None;
+        partition.started_at = Time(now);
+    }
+
+    /// A range that failed too often; why.
+    fn given_up(&self) -> Option<String> {
+        let limit = self.reindex.spec.execution.backoff_limit;
+        let over = self.report.status.partitions.iter().find(|partition| partition.failures > limit)?;
+        let message = over.message.clone().unwrap_or_default();
+        let batch = if over.batch_size == Some(1) { " (even with one document in a batch)" } else { "" };
+        Some(format!("range {}: {message}{batch}; given up after {} attempts", over.id, limit + 1))
+    }
+
+    /// Ranges that may be started now, those first that are tried again. Their intent is written with the status.
+    fn fill(&mut self, slots: i32) -> Vec<Start> {
+        let now = self.report.now();
+        let status = &mut self.report.status;
+        let Some(plan) = &mut status.plan else { return vec![] };
+        let Some(all) = partitions::ranges(plan) else { return vec![] };
+        let most = (self.reindex.spec.execution.parallelism.unwrap_or(plan.parallelism) - plan.relief).max(1) as usize;
+        let running = status.partitions.iter().filter(|partition| partition.state != PartitionState::Waiting).count();
+        let mut left = most.saturating_sub(running).min(slots.max(0) as usize);
+        // A range that waits keeps its place: where everything fails, not everything is tried at once.
+        let free = most.saturating_sub(status.partitions.len());
+        let known: Vec<i32> = status.partitions.iter().map(|partition| partition.id).collect();
+        let fresh = (0..all.len()).filter(|id| !partitions::is_done(plan, *id) && !known.contains(&(*id as i32)));
+        let due = |partition: &Partition| partition.state == PartitionState::Waiting && partition.started_at.0 <= now;
+        let mut starting: Vec<i32> = vec![];
+        for partition in status.partitions.iter_mut().filter(|partition| due(partition)).take(left) {
+            partition.state = PartitionState::Starting;
+            partition.started_at = Time(now);
+            starting.push(partition.id);
+        }
+        left -= starting.len();
+        for id in fresh.take(free.min(left)) {
+            starting.push(id as i32);
+            status.partitions.push(Partition {
+                id: id as i32,
+                attempt: 1,
+                failures: 0,
+                state: PartitionState::Starting,
+                task: None,
+                started_at: Time(now),
+                batch_size: None,
+                message: None,
+            });
+        }
+        starting.iter().filter_map(|id| self.start(&all, *id)).collect()
+    }
+
+    fn start(&self, all: &[Range], id: i32) -> Option<Start> {
+        let status = &self.report.status;
+        let (plan, partition) = (status.plan.as_ref()?, status.partitions.iter().find(|partition| partition.id == id)?);
+        let alone = plan.indices.len() == 1;
+        Some(Start {
+            partition: id,
+            attempt: partition.attempt,
+            query: ranges::query(all.get(id as usize)?, self.reindex.spec.source.query.as_ref(), alone),
+            batch_size: partition.batch_size.unwrap_or(plan.batch_size),
+            requests_per_second: self.throttle(),
+        })
+    }
+
+    /// Each task's share of `requestsPerSecond`.
+    fn throttle(&self) -> Option<f64> {
+        let tasks = self.report.status.partitions.iter().filter(|p| p.state != PartitionState::Waiting).count().max(1);
+        self.reindex.spec.execution.requests_per_second.map(|limit| f64::from(limit) / tasks as f64)
+    }
+
+    /// Tasks whose throttle is not what it should be: the limit was changed, or others have ended.
+    fn throttles(&self, running: &[Running]) -> Vec<(String, f64)> {
+        let wanted = self.throttle();
+        let differs = |running: &&Running| match (running.requests_per_second, wanted) {
+            (None, None) => false,
+            (Some(is), Some(wanted)) => (is - wanted).abs() > wanted * 0.01,
+            _ => true,
+        };
+        running.iter().filter(differs).map(|running| (running.task.clone(), wanted.unwrap_or(-1.0))).collect()
+    }
+
+    /// What came of starts whose intent was written.
+    pub(super) fn started(mut self, started: Vec<(i32, Started)>) -> Decision {
+        let mut refused = None;
+        for (id, outcome) in started {
+            let Some(at) = self.report.status.partitions.iter().position(|partition| partition.id == id) else {
+                continue;
+            };
+            match outcome {
+                Started::Task(task) => self.run(at, task, "CopyStarted"),
+                Started::Refused(message) => {
+                    // Nothing runs: the destination said so.
+                    self.report.status.partitions.remove(at);
+                    refused = Some(message);
+                }
+                Started::Unclear => {}
+            }
+        }
+        if let Some(message) = refused {
+            let step = self.current_step();
+            self.report.failed(step, "CopyRefused", &message);
+            return self.decision(None, Requeue::Now);
+        }
+        self.show_progress(&[]);
+        self.decision(None, Requeue::After(progress::soon()))
+    }
+
+    fn run(&mut self, at: usize, task: String, reason: &'static str) {
+        let partition = &mut self.report.status.partitions[at];
+        partition.state = PartitionState::Running;
+        partition.task = Some(task.clone());
+        let message = format!("range {}, attempt {}: task {task} on the destination", partition.id, partition.attempt);
+        self.report.note(false, reason, &message);
+    }
+
+    /// Something else comes first: nothing of this pass was started.
+    pub(super) fn withdraw(mut self, reason: &'static str, message: &str) -> Decision {
+        let status = &mut self.report.status;
+        status.partitions.retain_mut(|partition| {
+            let intent = partition.state == PartitionState::Starting && partition.task.is_none();
+            if intent && partition.attempt > 1 {
+                partition.state = PartitionState::Waiting;
+            }
+            !(intent && partition.attempt == 1)
+        });
+        if status.partitions.is_empty() && status.result.is_none() {
+            // Nothing is copied yet: the source may move meanwhile. Neither is anything changed on the index.
+            status.plan = None;
+            status.checkpoint = None;
+            status.progress = None;
+            status.tuning = None;
+        }
+        let step = self.current_step();
+        self.report.running(step, reason, message);
+        self.decision(None, Requeue::After(GATE))
+    }
+
+    fn all_done(&self) -> bool {
+        self.report.status.plan.as_ref().is_some_and(partitions::all_done)
+    }
+
+    /// Every range is copied.
+    fn copied(mut self) -> Decision {
+        let now = self.report.now();
+        let status = &mut self.report.status;
+        let result = status.result.get_or_insert_with(no_result).clone();
+        status.partitions.clear();
+        if let Some(plan) = &mut status.plan {
+            plan.done_at = Some(Time(now));
+        }
+        self.show_progress(&[]);
+        let step = self.current_step();
+        if let Some(message) = copy::judge_conflicts(&result, self.reindex.spec.conflicts) {
+            self.report.failed(step, "VersionConflicts", &message);
+            return self.decision(None, Requeue::Now);
+        }
+        let seconds = self.copying_for().unwrap_or_default().as_secs_f64();
+        let message = match step {
+            StepName::CatchUp => "caught up with what changed meanwhile".to_owned(),
+            _ => format!("copied {} documents in {seconds:.1} s", copy::accounted(&result)),
+        };
+        self.report.succeeded(step, if step == StepName::CatchUp { "CaughtUp" } else { "Copied" }, &message);
+        self.report.running(StepName::Verify, "Verifying", "comparing source and destination");
+        self.decision(None, Requeue::Now)
+    }
+
+    /// Says how far it is, at most every ten seconds; at once where a range was started or has ended.
+    fn tell(&mut self, running: &[Running], hold: Option<&str>) {
+        let now = self.report.now();
+        let before = self.reindex.status.as_ref();
+        let moved = before.map(|status| (&status.partitions, &status.plan))
+            != Some((&self.report.status.partitions, &self.report.status.plan));
+        let shown = self.report.status.progress.as_ref().and_then(|progress| progress.observed_at.clone());
+        let due = shown.is_none_or(|time| now.duration_since(time.0) >= progress::WRITE_INTERVAL);
+        if !moved && !due {
+            return;
+        }
+        self.show_progress(running);
+        let step = self.current_step();
+        let waiting = self.report.status.partitions.iter().find(|partition| partition.state == PartitionState::Waiting);
+        let (reason, message) = match (hold, waiting) {
+            (Some(hold), _) => ("ProgressingWithRetry", hold.to_owned()),
+            (None, Some(waiting)) => {
+                ("ProgressingWithRetry", format!("{}: {}", self.said(), waiting.message.clone().unwrap_or_default()))
+            }
+            (None, None) if step == StepName::CatchUp => ("SourceChanging", self.said()),
+            (None, None) => ("Copying", self.said()),
+        };
+        self.report.running(step, reason, &message);
+    }
+
+    fn said(&self) -> String {
+        let progress = self.report.status.progress.clone().unwrap_or_default();
+        format!("copied {} of {} documents", progress.documents_copied, progress.documents_total)
+    }
+
+    pub(super) fn show_progress(&mut self, running: &[Running]) {
+        let status = &self.report.status;
+        let done = status.result.as_ref().map_or(0, copy::accounted);
+        let ranges = status.plan.as_ref().and_then(partitions::ranges).unwrap_or_default();
+        let plan = status.plan.clone().unwrap_or_default();
+        let total = status.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.documents);
+        let counted = Counted {
+            copied: done + running.iter().map(|running| running.copied).sum::<i64>(),
+            total: total.max(done),
+            partitions: ranges.len() as i32,
+            done: (0..ranges.len()).filter(|id| partitions::is_done(&plan, *id)).count() as i32,
+            running: status.partitions.iter().filter(|p| p.state == PartitionState::Running).count() as i32,
+        };
+        let elapsed = self.copying_for().unwrap_or_default();
+        let now = self.report.now();
+        self.report.status.progress = Some(progress::progress(&counted, elapsed, now));
+    }
+
+    /// When to look again: often while tasks are young or about to end, every ten seconds in the middle of long ones, and when a
+    /// range that waits is due.
+    fn next_look(&self, running: &[Running]) -> Duration {
+        let now = self.report.now();
+        let of = |partition: &Partition| {
+            let known = running.iter().find(|running| partition.task.as_ref() == Some(&running.task));
+            let age = now.duration_since(partition.started_at.0);
+            match (partition.state, known) {
+                (PartitionState::Waiting, _) => progress::until(-age),
+                (_, Some(running)) => progress::poll_interval(age, running.copied, running.total),
+                (_, None) => progress::soon(),
+            }
+        };
+        let looks = self.report.status.partitions.iter().map(of);
+        looks.min().unwrap_or(Duration::from_secs(2))
+    }
+}
+
+fn no_result() -> CopyResult {
+    CopyResult { requests_per_second: -1.0, ..CopyResult::default() }
+}
+
+/// Every index's ranges: a share of the wanted number by its documents, at least one. In a round of catching up an index without
+/// changes has none.
+fn cut(seen: &Survey) -> Vec<Vec<Range>> {
+    let count = |index: &SurveyedIndex| index.buckets.iter().map(|bucket| bucket.documents).sum::<i64>();
+    let total: i64 = seen.indices.iter().map(count).sum();
+    let is_little = total < seen.documents && total <= 2 * i64::from(seen.load.batch_size);
+    let ranges = if is_little { 1 } else { seen.load.ranges };
+    let spare = MAX_RANGES.saturating_sub(seen.indices.len()) as i128;
+    let of = |index: &SurveyedIndex| {
+        let documents = count(index);
+        if index.from.is_some() && documents == 0 {
+            return vec![];
+        }
+        let wanted = i128::from(ranges) * i128::from(documents) / i128::from(total.max(1));
+        // The shares of all indices together stay below what a status holds.
+        let wanted = wanted.min(spare * i128::from(documents) / i128::from(total.max(1)) + 1).max(1) as usize;
+        ranges::join(&index.name, &index.buckets, wanted, index.from)
+    };
+    seen.indices.iter().map(of).collect()
+}
+
+fn planned(seen: &Survey, cut: &[Vec<Range>]) -> Vec<PlannedIndex> {
+    let of = |(index, ranges): (&SurveyedIndex, &Vec<Range>)| {
+        let shards: Vec<&ShardPosition> = match index.name.is_empty() {
+            true => seen.shards.iter().collect(),
+            false => seen.shards.iter().filter(|shard| shard.index == index.name).collect(),
+        };
+        PlannedIndex {
+            name: index.name.clone(),
+            uuid: verify::uuid(&shards),
+            history: verify::history(&shards),
+            noted: verify::noted(&shards),
+            ranges: ranges::encode(ranges),
+        }
+    };
+    seen.indices.iter().zip(cut).map(of).collect()
+}
+
+/// How far back a planned index has to be looked at to catch up: from the operation after the note, or from the beginning where the
+/// index is another one now, or its shards have another history.
+pub fn window(plan: &CopyPlan, name: &str, shards: &[&ShardPosition]) -> Option<i64> {
+    let planned = plan.indices.iter().find(|index| index.name == name)?;
+    let same = planned.uuid == verify::uuid(shards) && planned.history == verify::history(shards);
+    same.then_some(planned.noted + 1)
+}

@@ -1,0 +1,190 @@
+//! Pauses and ends: suspending, putting back what was changed, the proof, and letting go.
+
+use std::time::Duration;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
+use crate::{
+    api::{
+        ReindexStatus,
+        reindex::{SuspendPolicy, VerificationLevel},
+        reindex_status::{StepName, Tuning, Verdict as VerifyVerdict, VerificationResult},
+    },
+    plan::{
+        copy::Running,
+        partitions, progress,
+        verify::{self, Proof},
+    },
+};
+
+use super::{
+    Plan,
+    model::{Decision, Effect, Requeue, Verify},
+    runs,
+};
+
+/// The first pause before a round of catching up that is not the first; each later one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// No pause is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+impl Plan<'_> {
+    /// Lets tasks end their ranges, or ends them; nothing new is started.
+    pub(super) fn suspend(mut self, running: &[Running]) -> Decision {
+        if !runs(&self.report.status) {
+            return self.decision(None, Requeue::Now);
+        }
+        self.show_progress(running);
+        let (wait, effect) = match self.reindex.spec.suspend_policy {
+            SuspendPolicy::Finish => (progress::soon(), None),
+            SuspendPolicy::Cancel => {
+                let known = self.report.status.partitions.iter().filter_map(|partition| partition.task.clone());
+                (Duration::from_secs(1), Some(Effect::CancelTasks(known.collect())))
+            }
+        };
+        let step = self.current_step();
+        self.report.running(step, "Suspending", "spec.suspend is true: waiting for the running tasks to end");
+        self.decision(effect, Requeue::After(wait))
+    }
+
+    /// Nothing runs, and nothing is changed on the destination.
+    pub(super) fn suspended(mut self) -> Decision {
+        let now = self.report.now();
+        let status = &mut self.report.status;
+        let copying = status.plan.as_ref().is_some_and(|plan| !partitions::all_done(plan));
+        if copying {
+            status.suspension.get_or_insert_default().since.get_or_insert(Time(now));
+        }
+        self.report.suspended();
+        self.decision(None, Requeue::OnChange)
+    }
+
+    /// It is not suspended any more.
+    pub(super) fn end_suspension(&mut self) {
+        if !self.reindex.spec.suspend {
+            self.report.resumed();
+        }
+    }
+
+    /// A copy goes on that was suspended in the middle.
+    pub(super) fn resume(mut self, tuning: Tuning) -> Decision {
+        let now = self.report.now();
+        let status = &mut self.report.status;
+        let suspension = status.suspension.get_or_insert_default();
+        let since = suspension.since.take().map_or(now, |since| since.0);
+        suspension.seconds += now.duration_since(since).as_secs();
+        let ranges = status.plan.as_ref().and_then(partitions::ranges).map_or(0, |ranges| ranges.len());
+        let tunes = is_worth_tuning(self.reindex.spec.execution.bulk_load_tuning, ranges);
+        status.tuning = tunes.then_some(tuning);
+        let step = self.current_step();
+        self.report.running(step, "Copying", "going on after the suspension");
+        self.decision(tunes.then_some(Effect::Tune), Requeue::Now)
+    }
+
+    /// Puts back what was changed on the index while it was filled.
+    pub(super) fn restore(self) -> Decision {
+        let tuning = self.report.status.tuning.clone();
+        self.decision(tuning.map(Effect::Restore), Requeue::Now)
+    }
+
+    /// It is put back.
+    pub(super) fn restored(mut self) -> Decision {
+        self.report.status.tuning = None;
+        self.decision(None, Requeue::Now)
+    }
+
+    /// The source still moves, and the next round is not due.
+    pub(super) fn moving(mut self, wait: Duration) -> Decision {
+        let message =
+            "the source is still being written to: what changed is copied in a moment. Stop the writers to let it end";
+        self.report.running(StepName::CatchUp, "SourceChanging", message);
+        self.decision(None, Requeue::After(wait))
+    }
+
+    /// What stands under the destination's name now is not what we filled; why.
+    pub(super) fn replaced(&self, seen: Option<&str>) -> Option<String> {
+        let pinned = self.report.status.destination.as_ref()?.index_uuid.as_deref()?;
+        let index = &self.reindex.spec.destination.index;
+        (seen != Some(pinned)).then(|| {
+            format!(
+                "the destination index {index} was deleted or replaced while it was filled; what stands there now is not this copy. Delete it, and create a new Reindex"
+            )
+        })
+    }
+
+    /// Complete, or not: a doubt is never a success.
+    pub(super) fn verify(mut self, seen: Verify) -> Decision {
+        if let Some(replaced) = self.replaced(seen.index_uuid.as_deref()) {
+            self.report.failed(StepName::Verify, "DestinationReplaced", &replaced);
+            return self.decision(None, Requeue::OnChange);
+        }
+        let status = &self.report.status;
+        let (Some(result), Some(before), Some(plan)) = (&status.result, &status.checkpoint, &status.plan) else {
+            let message = "status holds no result of the copy: somebody else wrote it";
+            self.report.failed(StepName::Verify, "StatusDamaged", message);
+            return self.decision(None, Requeue::OnChange);
+        };
+        let rounds = plan.round;
+        let moved = verify::moved(before, &seen.shards);
+        let Some(counts) = seen.counts else {
+            let more = moved.map_or(String::new(), |operations| {
+                format!("; the source took at least {operations} writes that are not copied")
+            });
+            self.report.status.verification = Some(not_asked(moved.is_some() || rounds > 0));
+            self.report.complete(&format!("copied, not verified: verification.level is None{more}"));
+            return self.decision(None, Requeue::OnChange);
+        };
+        match verify::prove_counts(result, moved, rounds, &counts) {
+            Proof::Held(verification) => {
+                self.report.status.verification = Some(verification);
+                let documents = counts.destination;
+                self.report.complete(&match rounds {
+                    0 => format!("copied and counted: {documents} documents on both sides"),
+                    _ => format!("copied, caught up and counted: {documents} documents on both sides"),
+                });
+            }
+            Proof::Broken { result, reason, message } => {
+                self.report.status.verification = Some(result);
+                self.report.failed(StepName::Verify, reason, &message);
+            }
+        }
+        self.decision(None, Requeue::OnChange)
+    }
+
+    /// Cancels until nothing of ours runs, then puts the index's settings back.
+    pub(super) fn release(mut self, tasks: Vec<String>) -> Decision {
+        if !tasks.is_empty() {
+            return self.decision(Some(Effect::CancelTasks(tasks)), Requeue::After(Duration::from_secs(1)));
+        }
+        self.report.status.partitions.clear();
+        match self.report.status.tuning.clone() {
+            Some(tuning) => self.decision(Some(Effect::Restore(tuning)), Requeue::Now),
+            None => self.decision(None, Requeue::OnChange),
+        }
+    }
+}
+
+/// Whether the index's settings are changed while it is filled: not where little is copied.
+pub fn is_worth_tuning(wanted: bool, ranges: usize) -> bool {
+    wanted && ranges > 1
+}
+
+/// How long the next round of catching up has to wait; None if it may begin. The first begins at once.
+pub fn pause(status: &ReindexStatus, now: Timestamp) -> Option<Duration> {
+    let plan = status.plan.as_ref()?;
+    let done_at = plan.done_at.as_ref()?.0;
+    let doublings = u32::try_from(plan.round - 1).ok()?.min(10);
+    let pause = (FIRST_PAUSE * 2u32.pow(doublings)).min(LONGEST_PAUSE);
+    let passed = Duration::try_from(now.duration_since(done_at)).unwrap_or_default();
+    pause.checked_sub(passed).filter(|left| !left.is_zero())
+}
+
+fn not_asked(source_changed: bool) -> VerificationResult {
+    VerificationResult {
+        level: VerificationLevel::None,
+        source_documents: None,
+        destination_documents: None,
+        source_changed: Some(source_changed),
+        verdict: VerifyVerdict::NotAsked,
+    }
+}

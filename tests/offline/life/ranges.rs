@@ -1,0 +1,203 @@
+//! Copies of several ranges: at once, one after the other, lost, refused, limited.
+
+use reindex_operator::api::conditions::COMPLETE;
+use serde_json::{Value, json};
+
+use super::{assert_copied, failure};
+use crate::support::{
+    engine::Pace,
+    faults::Fault,
+    world::{World, condition},
+};
+
+/// Three ranges, two at once.
+fn three(reindex: &mut Value) {
+    reindex["spec"]["execution"] = json!({"partitions": 3, "parallelism": 2});
+}
+
+#[tokio::test]
+async fn ranges_are_copied_side_by_side_and_add_up() {
+    let mut world = World::with(three).await;
+    world.destination.state().pace = Pace::PerPoll(1);
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    assert_eq!(world.destination.state().tasks.len(), 3, "{}", world.story("three tasks"));
+    assert_eq!(world.destination.state().most_at_once, 2, "no more than parallelism");
+    let progress = reindex.status.unwrap().progress.unwrap();
+    let seen = (progress.partitions_total, progress.partitions_done, progress.partitions_running, progress.percent);
+    assert_eq!(seen, (3, 3, 0, 100));
+}
+
+#[tokio::test]
+async fn a_lost_task_costs_its_range_only() {
+    let mut world = World::with(three).await;
+    world.destination.state().pace = Pace::PerPoll(1);
+    world.until_copying().await;
+    let first = *world.destination.state().tasks.keys().next().unwrap();
+    world.destination.state().tasks.remove(&first);
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    let started = world.event_reasons().iter().filter(|reason| *reason == "CopyStarted").count();
+    assert_eq!(started, 1, "events of one kind are counted together");
+    let tasks: Vec<_> = world.destination.state().tasks.values().filter_map(|task| task.opaque_id()).collect();
+    assert_eq!(tasks.iter().filter(|id| id.ends_with("/2")).count(), 1, "one range is tried again: {tasks:?}");
+    assert_eq!(tasks.len(), 3, "{tasks:?}");
+}
+
+#[tokio::test]
+async fn a_task_that_somebody_cancels_is_started_again() {
+    let mut world = World::with(three).await;
+    world.destination.state().pace = Pace::PerPoll(1);
+    world.until_copying().await;
+    world.destination.state().tasks.values_mut().next().unwrap().cancel();
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+}
+
+#[tokio::test]
+async fn several_ranges_survive_an_operator_that_is_killed_anywhere() {
+    for fault in [Fault::KilledBefore, Fault::KilledAfter, Fault::Refused, Fault::AnswerLost] {
+        for n in 1.. {
+            let mut world = World::with(three).await;
+            world.title = format!("{fault:?} at call {n} of a copy of three ranges");
+            world.destination.state().pace = Pace::PerPoll(1);
+            world.faults.plan(n, fault);
+            let reindex = world.end().await;
+            assert_copied(&world, &reindex);
+            assert!(world.destination.state().most_at_once <= 2, "{}", world.story("no more than parallelism"));
+            assert_restored(&world);
+            if world.faults.hit().is_none() {
+                assert!(n > 40, "a life has more than {n} calls");
+                break;
+            }
+        }
+    }
+}
+
+/// The index's settings are what they were declared to be.
+fn assert_restored(world: &World) {
+    let mut destination = world.destination.state();
+    let settings = destination.index("dest").settings.clone();
+    assert_eq!(settings["number_of_replicas"], "1", "{}", world.title);
+    assert_eq!(settings["refresh_interval"], Value::Null, "{}", world.title);
+}
+
+#[tokio::test]
+async fn an_index_is_filled_without_refresh_and_replicas_and_gets_them_back() {
+    let mut world = World::with(three).await;
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    let off = json!({"number_of_replicas": "0", "refresh_interval": "-1"});
+    let back = json!({"number_of_replicas": "1", "refresh_interval": null});
+    assert_eq!(world.destination.state().index("dest").settings_log, [off, back]);
+    assert_eq!(reindex.status.unwrap().tuning, None);
+}
+
+#[tokio::test]
+async fn what_was_changed_is_put_back_when_the_copy_fails() {
+    let mut world = World::with(|reindex| {
+        three(reindex);
+        reindex["spec"]["execution"]["activeDeadlineSeconds"] = json!(150);
+    })
+    .await;
+    world.destination.state().pace = Pace::PerPoll(0);
+    world.until_copying().await;
+    assert_eq!(world.destination.state().index("dest").settings["refresh_interval"], "-1");
+    let reindex = world.end().await;
+    assert_eq!(failure(&world, &reindex).0, "DeadlineExceeded");
+    assert_eq!(world.destination.state().running(), 0);
+    assert_restored(&world);
+}
+
+#[tokio::test]
+async fn what_was_changed_is_put_back_when_the_object_is_deleted() {
+    for policy in ["Cancel", "Orphan"] {
+        let mut world = World::with(|reindex| {
+            three(reindex);
+            reindex["spec"]["deletionPolicy"] = json!(policy);
+        })
+        .await;
+        world.title = policy.into();
+        world.destination.state().pace = Pace::PerPoll(0);
+        world.until_copying().await;
+        world
+            .api
+            .delete::<reindex_operator::api::Reindex>(crate::support::world::NAMESPACE, crate::support::world::NAME);
+        world.until_gone().await;
+        assert_restored(&world);
+        assert_eq!(world.destination.state().running() > 0, policy == "Orphan");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_changed_on_the_index_where_nobody_wants_that() {
+    let mut world = World::with(|reindex| {
+        three(reindex);
+        reindex["spec"]["execution"]["bulkLoadTuning"] = json!(false);
+    })
+    .await;
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    assert_eq!(world.destination.state().index("dest").settings_log, [Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn a_throttle_is_shared_and_follows_changes() {
+    let mut world = World::with(|reindex| {
+        three(reindex);
+        reindex["spec"]["execution"]["requestsPerSecond"] = json!(100);
+    })
+    .await;
+    world.destination.state().pace = Pace::PerPoll(0);
+    world.until_copying().await;
+    let throttles =
+        |world: &World| world.destination.state().tasks.values().map(|task| task.throttle()).collect::<Vec<_>>();
+    assert_eq!(throttles(&world), [50.0, 50.0]);
+    world.change_reindex(json!({"spec": {"execution": {"requestsPerSecond": 10}}}));
+    world.round().await;
+    assert_eq!(throttles(&world), [5.0, 5.0]);
+    world.change_reindex(json!({"spec": {"execution": {"requestsPerSecond": null}}}));
+    world.round().await;
+    assert_eq!(throttles(&world), [-1.0, -1.0]);
+    world.destination.state().pace = Pace::PerPoll(2);
+    let reindex = world.end().await;
+    assert!(condition(&reindex, COMPLETE).is_some(), "{}", world.story("it is Complete"));
+}
+
+#[tokio::test]
+async fn parallelism_may_change_meanwhile() {
+    let mut world = World::with(three).await;
+    world.destination.state().pace = Pace::PerPoll(0);
+    world.until_copying().await;
+    assert_eq!(world.destination.state().running(), 2);
+    world.change_reindex(json!({"spec": {"execution": {"parallelism": 3}}}));
+    world.round().await;
+    assert_eq!(world.destination.state().running(), 3);
+    world.destination.state().pace = Pace::PerPoll(2);
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+}
+
+#[tokio::test]
+async fn the_clusters_limits_hold() {
+    for (cluster, limits) in [("es-1", json!({"maxTasks": 1})), ("es-2", json!({"maxOpenScrolls": 9}))] {
+        let mut world = World::with(three).await;
+        world.title = format!("{cluster} {limits}");
+        world.destination.state().pace = Pace::PerPoll(1);
+        world.change_cluster(cluster, json!({"spec": {"limits": limits}}));
+        let reindex = world.end().await;
+        assert_copied(&world, &reindex);
+        assert_eq!(world.destination.state().most_at_once, 1, "{}", world.title);
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_can_t_search_by_sequence_number_is_copied_in_one_range() {
+    let mut world = World::with(three).await;
+    world.source.state().index("product_info").no_seq_no = true;
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    assert_eq!(world.destination.state().tasks.len(), 1);
+    let why = reindex.status.unwrap().plan.unwrap().undivided;
+    assert!(why.as_deref().is_some_and(|why| why.contains("_seq_no")), "{why:?}");
+}

@@ -1,0 +1,111 @@
+//! `spec.suspend`: what is copied is kept, nothing runs meanwhile, and it goes on from there.
+
+use reindex_operator::api::conditions::{RECONCILING, SUSPENDED};
+use serde_json::{Value, json};
+
+use super::assert_copied;
+use crate::support::{
+    engine::Pace,
+    faults::Fault,
+    world::{World, condition},
+};
+
+fn three(reindex: &mut Value) {
+    reindex["spec"]["execution"] = json!({"partitions": 3, "parallelism": 2});
+}
+
+async fn until_suspended(world: &mut World) {
+    world.until_it("it is suspended", |reindex| condition(reindex, SUSPENDED).is_some()).await;
+    assert_eq!(world.destination.state().running(), 0, "{}", world.story("nothing runs"));
+    let reindex = world.reindex().unwrap();
+    assert_eq!(condition(&reindex, RECONCILING), None);
+    assert_eq!(reindex.status.unwrap().phase.unwrap().to_string(), "Suspended");
+}
+
+#[tokio::test]
+async fn running_ranges_end_and_the_rest_is_copied_later() {
+    let mut world = World::with(three).await;
+    world.destination.state().pace = Pace::PerPoll(1);
+    world.until_copying().await;
+    world.change_reindex(json!({"spec": {"suspend": true}}));
+    until_suspended(&mut world).await;
+    let tasks = world.destination.state().tasks.len();
+    assert_eq!(tasks, 2, "no range was begun anew");
+    assert_eq!(world.destination.state().index("dest").settings["refresh_interval"], Value::Null, "put back meanwhile");
+    world.change_reindex(json!({"spec": {"suspend": false}}));
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    assert_eq!(world.destination.state().tasks.len(), 3, "what was done is not copied again");
+}
+
+#[tokio::test]
+async fn running_ranges_are_cancelled_where_that_is_wanted() {
+    let mut world = World::with(|reindex| {
+        three(reindex);
+        reindex["spec"]["suspendPolicy"] = json!("Cancel");
+    })
+    .await;
+    world.destination.state().pace = Pace::PerPoll(0);
+    world.until_copying().await;
+    world.change_reindex(json!({"spec": {"suspend": true}}));
+    until_suspended(&mut world).await;
+    world.destination.state().pace = Pace::PerPoll(2);
+    world.change_reindex(json!({"spec": {"suspend": false}}));
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    assert!(world.reindex().unwrap().status.unwrap().suspension.unwrap().since.is_none());
+}
+
+#[tokio::test]
+async fn one_that_is_suspended_from_the_beginning_begins_later() {
+    let mut world = World::with(|reindex| reindex["spec"]["suspend"] = json!(true)).await;
+    until_suspended(&mut world).await;
+    assert!(world.destination.state().created.is_empty());
+    world.change_reindex(json!({"spec": {"suspend": false}}));
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+}
+
+#[tokio::test]
+async fn the_deadline_does_not_run_meanwhile() {
+    let mut world = World::with(|reindex| {
+        three(reindex);
+        reindex["spec"]["execution"]["activeDeadlineSeconds"] = json!(900);
+    })
+    .await;
+    world.destination.state().pace = Pace::PerPoll(1);
+    world.until_copying().await;
+    world.change_reindex(json!({"spec": {"suspend": true}}));
+    until_suspended(&mut world).await;
+    for _ in 0..20 {
+        world.round().await;
+    }
+    world.change_reindex(json!({"spec": {"suspend": false}}));
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+}
+
+#[tokio::test]
+async fn a_suspension_survives_an_operator_that_is_killed_anywhere() {
+    for fault in [Fault::KilledBefore, Fault::KilledAfter] {
+        for n in 1.. {
+            let mut world = World::with(|reindex| {
+                three(reindex);
+                reindex["spec"]["suspendPolicy"] = json!("Cancel");
+            })
+            .await;
+            world.title = format!("{fault:?} at call {n} of a suspension");
+            world.destination.state().pace = Pace::PerPoll(1);
+            world.until_copying().await;
+            world.change_reindex(json!({"spec": {"suspend": true}}));
+            world.faults.plan(n, fault);
+            until_suspended(&mut world).await;
+            world.change_reindex(json!({"spec": {"suspend": false}}));
+            let reindex = world.end().await;
+            assert_copied(&world, &reindex);
+            if world.faults.hit().is_none() {
+                break;
+            }
+        }
+    }
+}

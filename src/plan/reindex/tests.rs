@@ -1,14 +1,17 @@
 //! Decisions at each stage: a Reindex that is there, and one thing that was seen.
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
     api::{
         conditions::{self, COMPLETE, FAILED, RECONCILING, STALLED},
-        reindex_status::CopyResult,
+        reindex_status::{CopyResult, Tuning},
     },
     plan::{
-        copy::Task,
+        copy::{Death, DeathClass, Running, Task},
+        load::Load,
+        ranges::Bucket,
         remote::RemoteAddress,
         validate::{ClusterFacts, Distribution, Facts, SourceIndex},
         verify::{Counts, ShardPosition},
@@ -49,6 +52,7 @@ fn facts() -> Facts {
 
 fn shards(max_seq_no: i64) -> Vec<ShardPosition> {
     vec![ShardPosition {
+        index: "i".into(),
         index_uuid: "i".into(),
         shard: 0,
         history_uuid: "h".into(),
@@ -70,25 +74,65 @@ fn settled(reindex: &mut Reindex, outcome: Outcome, second: i64) -> Decision {
     decision
 }
 
-/// A Reindex whose task runs.
-fn copying() -> Reindex {
+fn bucket(from: i64, to: i64, documents: i64) -> Bucket {
+    Bucket { from, to, documents }
+}
+
+/// Six documents in one index, to be cut into so many ranges.
+fn survey(ranges: i32) -> Survey {
+    let buckets = (0..6).map(|n| bucket(n, n + 1, 1)).collect();
+    Survey {
+        shards: shards(5),
+        documents: 6,
+        indices: vec![SurveyedIndex { name: "i".into(), from: None, buckets }],
+        undivided: None,
+        load: Load { batch_size: 2, parallelism: 2, ranges },
+        tuning: None,
+        slots: i32::MAX,
+    }
+}
+
+/// A Reindex whose tasks run: one a range, two at most.
+fn copying(ranges: i32) -> Reindex {
     let mut reindex = fresh();
     see(&mut reindex, Observation::Validate(Box::new(facts())), 0);
     see(&mut reindex, Observation::Allowlist(Allowlist::Passed), 1);
     see(&mut reindex, Observation::Prepare(Prepare::Exists { uuid: "x".into(), owner: Some("u-1".into()) }), 2);
-    let begun = see(&mut reindex, Observation::Begin(Begin { shards: shards(5), documents: 6 }), 3);
-    assert_eq!(begun.effect, Some(Effect::StartTask { attempt: 1 }));
-    assert_eq!(stage(&begun.status), Stage::Adopt, "the intent is written before the task is started");
-    settled(&mut reindex, Outcome::Started("n:1".into()), 3);
+    let begun = see(&mut reindex, Observation::Survey(Box::new(survey(ranges))), 3);
+    let starts = starts(&begun);
+    assert_eq!(stage(&reindex), Stage::Copy, "the intents are written before the tasks are started");
+    let started = starts.iter().map(|start| (start.partition, Started::Task(format!("n:{}", start.partition))));
+    settled(&mut reindex, Outcome::Started(started.collect()), 3);
     reindex
 }
 
-fn poll(task: Task) -> Observation {
-    Observation::Poll(Poll { task, index_uuid: Some("x".into()) })
+fn starts(decision: &Decision) -> Vec<Start> {
+    match &decision.effect {
+        Some(Effect::StartTasks { starts, .. }) => starts.clone(),
+        _ => vec![],
+    }
 }
 
-fn ended() -> Task {
-    Task::Ended(Box::new(CopyResult { total: 6, created: 6, ..CopyResult::default() }))
+fn looked(seen: impl IntoIterator<Item = (i32, Task)>) -> Observation {
+    let seen = seen.into_iter().map(|(id, task)| (id, PartitionSeen::Task(task))).collect();
+    Observation::Copy(Copying { index_uuid: Some("x".into()), seen, slots: i32::MAX, hold: None })
+}
+
+fn running(copied: i64) -> Task {
+    Task::Running(Running { task: "n:0".into(), copied, total: 6, requests_per_second: None })
+}
+
+fn ended(documents: i64) -> Task {
+    Task::Ended(Box::new(CopyResult { total: documents, created: documents, ..CopyResult::default() }))
+}
+
+fn died(class: DeathClass) -> Task {
+    Task::Died(Death { class, message: "m".into() })
+}
+
+fn proof(max_seq_no: i64) -> Observation {
+    let counts = Some(Counts { destination: 6, source: 6 });
+    Observation::Verify(Verify { index_uuid: Some("x".into()), shards: shards(max_seq_no), counts })
 }
 
 fn failed(reindex: &Reindex) -> String {
@@ -103,10 +147,9 @@ fn failed(reindex: &Reindex) -> String {
 
 #[test]
 fn a_copy_that_adds_up_is_complete() {
-    let mut reindex = copying();
-    see(&mut reindex, poll(ended()), 4);
-    let counts = Some(Counts { destination: 6, source: 6, shards: shards(5) });
-    let decision = see(&mut reindex, Observation::Verify(Verify { index_uuid: Some("x".into()), counts }), 5);
+    let mut reindex = copying(1);
+    see(&mut reindex, looked([(0, ended(6))]), 4);
+    let decision = see(&mut reindex, proof(5), 5);
     assert!(conditions::is_true(&decision.status.conditions, COMPLETE));
     assert_eq!((decision.status.partitions.len(), decision.requeue), (0, Requeue::OnChange));
     assert_eq!(decision.status.result.unwrap().created, 6);
@@ -114,14 +157,14 @@ fn a_copy_that_adds_up_is_complete() {
 
 #[test]
 fn a_finished_reindex_is_never_written_again() {
-    let mut reindex = copying();
-    see(&mut reindex, poll(ended()), 4);
-    see(&mut reindex, Observation::Verify(Verify { index_uuid: Some("x".into()), counts: None }), 5);
+    let mut reindex = copying(1);
+    see(&mut reindex, looked([(0, ended(6))]), 4);
+    see(&mut reindex, proof(5), 5);
     for seen in [
-        poll(Task::Lost),
+        looked([(0, Task::Lost)]),
         Observation::ClusterChanged("m".into()),
         Observation::Nothing,
-        Observation::Cancel(vec!["n:1".into()]),
+        Observation::Release(vec!["n:1".into()]),
     ] {
         let decision = decide(&reindex, seen, at(99_999));
         assert_eq!((Some(decision.status), decision.effect, decision.notes), (reindex.status.clone(), None, vec![]));
@@ -130,85 +173,236 @@ fn a_finished_reindex_is_never_written_again() {
 
 #[test]
 fn nothing_new_is_no_write() {
-    let reindex = copying();
-    let running = || poll(Task::Running { copied: 3, total: 6 });
-    let decision = decide(&reindex, running(), at(5));
+    let reindex = copying(1);
+    let decision = decide(&reindex, looked([(0, running(3))]), at(5));
     assert_eq!(Some(decision.status), reindex.status, "progress is written every ten seconds");
-    let later = decide(&reindex, running(), at(14));
+    let later = decide(&reindex, looked([(0, running(3))]), at(14));
     assert_eq!(later.status.progress.unwrap().documents_copied, 3);
 }
 
 #[test]
+fn ranges_wait_for_their_turn_and_are_counted_when_they_are_done() {
+    let mut reindex = copying(3);
+    let status = reindex.status.clone().unwrap();
+    assert_eq!(status.partitions.iter().map(|partition| partition.id).collect::<Vec<_>>(), [0, 1]);
+    let next = see(&mut reindex, looked([(0, ended(2)), (1, running(1))]), 4);
+    let queries: Vec<_> = starts(&next).into_iter().map(|start| (start.partition, start.query.unwrap())).collect();
+    assert_eq!(queries, [(2, json!({"range": {"_seq_no": {"gte": 4}}}))]);
+    let progress = next.status.progress.unwrap();
+    assert_eq!((progress.documents_copied, progress.partitions_done, progress.partitions_total), (3, 1, 3));
+    settled(&mut reindex, Outcome::Started(vec![(2, Started::Task("n:2".into()))]), 4);
+    see(&mut reindex, looked([(1, ended(2)), (2, ended(2))]), 5);
+    assert_eq!((stage(&reindex), reindex.status.clone().unwrap().result.unwrap().total), (Stage::Verify, 6));
+}
+
+#[test]
 fn a_lost_task_is_begun_again_and_given_up_in_the_end() {
-    let mut reindex = copying();
+    let mut reindex = copying(1);
     let mut second = 10;
-    for attempt in 2..=copy::MAX_ATTEMPTS {
-        let lost = see(&mut reindex, poll(Task::Lost), second);
-        assert!(matches!(lost.requeue, Requeue::After(_)));
-        let early = decide(&reindex, Observation::Begin(Begin { shards: shards(5), documents: 6 }), at(second));
-        assert_eq!(early.effect, None, "the pause is kept");
-        second += 100;
-        let begun = see(&mut reindex, Observation::Begin(Begin { shards: shards(5), documents: 6 }), second);
-        assert_eq!(begun.effect, Some(Effect::StartTask { attempt }));
-        settled(&mut reindex, Outcome::Started(format!("n:{attempt}")), second);
+    for attempt in 2..=7 {
+        let lost = see(&mut reindex, looked([(0, Task::Lost)]), second);
+        assert!(starts(&lost).is_empty() && matches!(lost.requeue, Requeue::After(_)), "a pause comes first");
+        second += 400;
+        let begun = see(&mut reindex, looked([]), second);
+        assert_eq!(starts(&begun).iter().map(|start| start.attempt).collect::<Vec<_>>(), [attempt]);
+        settled(&mut reindex, Outcome::Started(vec![(0, Started::Task(format!("n:{attempt}")))]), second);
     }
-    see(&mut reindex, poll(Task::Lost), second + 1);
+    see(&mut reindex, looked([(0, Task::Lost)]), second + 1);
     assert_eq!(failed(&reindex), "CopyFailed");
 }
 
 #[test]
-fn a_repeat_keeps_the_first_checkpoint() {
-    let mut reindex = copying();
-    see(&mut reindex, poll(Task::Lost), 10);
-    see(&mut reindex, Observation::Begin(Begin { shards: shards(99), documents: 100 }), 100);
-    assert_eq!(reindex.status.unwrap().checkpoint.unwrap().documents, 6);
+fn a_refusal_for_load_is_answered_with_fewer_tasks_then_with_smaller_batches() {
+    let mut reindex = copying(3);
+    see(&mut reindex, looked([(0, died(DeathClass::Overloaded)), (1, running(1))]), 4);
+    let plan = reindex.status.clone().unwrap().plan.unwrap();
+    assert_eq!((plan.relief, plan.batch_size), (1, 2));
+    let later = see(&mut reindex, looked([(1, running(1))]), 400);
+    assert!(starts(&later).is_empty(), "only one runs now");
+    see(&mut reindex, looked([(1, died(DeathClass::Overloaded))]), 401);
+    let plan = reindex.status.clone().unwrap().plan.unwrap();
+    assert_eq!((plan.relief, plan.batch_size), (1, 1));
+}
+
+#[test]
+fn a_batch_that_was_too_large_is_made_smaller_for_this_range_and_those_to_come() {
+    let mut reindex = copying(3);
+    see(&mut reindex, looked([(0, died(DeathClass::BatchTooLarge)), (1, ended(2))]), 4);
+    let status = reindex.status.clone().unwrap();
+    assert_eq!((status.partitions[0].batch_size, status.plan.unwrap().batch_size), (Some(1), 1));
 }
 
 #[test]
 fn an_intent_without_a_task_is_adopted_or_begun_again() {
-    let mut reindex = copying();
-    reindex.status.as_mut().unwrap().partitions[0].state = PartitionState::Starting;
-    reindex.status.as_mut().unwrap().partitions[0].task = None;
-    let adopted = decide(&reindex, Observation::Adopt(Some("n:1".into())), at(9));
-    assert_eq!((stage(&adopted.status), adopted.effect), (Stage::Poll, None));
-    let lost = decide(&reindex, Observation::Adopt(None), at(9));
-    assert_eq!(lost.status.partitions[0].attempt, 2);
+    let mut reindex = copying(1);
+    let partition = &mut reindex.status.as_mut().unwrap().partitions[0];
+    (partition.state, partition.task) = (PartitionState::Starting, None);
+    let adopt = |task: Option<&str>| {
+        let seen = [(0, PartitionSeen::Adopt(task.map(str::to_owned)))].into();
+        Observation::Copy(Copying { index_uuid: Some("x".into()), seen, slots: 9, hold: None })
+    };
+    let adopted = decide(&reindex, adopt(Some("n:1")), at(9));
+    assert_eq!((adopted.status.partitions[0].state, adopted.effect), (PartitionState::Running, None));
+    let lost = decide(&reindex, adopt(None), at(9));
+    assert_eq!((lost.status.partitions[0].attempt, lost.effect), (2, None));
 }
 
 #[test]
-fn a_closed_gate_withdraws_the_intent() {
-    let mut reindex = copying();
-    reindex.status.as_mut().unwrap().partitions[0].state = PartitionState::Starting;
+fn a_closed_gate_withdraws_the_intents() {
+    let mut reindex = copying(1);
+    let partition = &mut reindex.status.as_mut().unwrap().partitions[0];
+    (partition.state, partition.task) = (PartitionState::Starting, None);
     let decision = settled(&mut reindex, Outcome::GateClosed("n/b".into()), 4);
-    assert_eq!((stage(&decision.status), decision.status.partitions.len()), (Stage::Begin, 0));
+    assert_eq!((stage(&reindex), decision.status.partitions.len()), (Stage::Survey, 0));
     assert_eq!(decision.status.checkpoint, None, "the source may move while the restart is waited for");
 }
 
 #[test]
+fn a_closed_gate_leaves_what_runs_alone() {
+    let mut reindex = copying(3);
+    see(&mut reindex, looked([(0, ended(2)), (1, running(1))]), 4);
+    let decision = settled(&mut reindex, Outcome::GateClosed("n/b".into()), 4);
+    assert_eq!(decision.status.partitions.iter().map(|partition| partition.id).collect::<Vec<_>>(), [1]);
+    assert_eq!(stage(&reindex), Stage::Copy);
+}
+
+#[test]
+fn a_source_that_is_away_only_keeps_new_ranges_from_starting() {
+    let mut reindex = copying(3);
+    let seen = [(0, PartitionSeen::Task(ended(2))), (1, PartitionSeen::Task(running(1)))].into();
+    let hold = Some(Trouble { reason: "Unreachable", message: "the source is away".into() });
+    let copying = Copying { index_uuid: Some("x".into()), seen, slots: 9, hold };
+    let decision = see(&mut reindex, Observation::Copy(copying), 4);
+    assert_eq!((starts(&decision).len(), decision.status.partitions.len()), (0, 1));
+    let ready = conditions::get(&decision.status.conditions, RECONCILING).unwrap();
+    assert_eq!((ready.reason.as_str(), ready.message.as_str()), ("ProgressingWithRetry", "the source is away"));
+}
+
+#[test]
+fn what_changed_meanwhile_is_a_round_of_its_own() {
+    let mut reindex = copying(1);
+    see(&mut reindex, looked([(0, ended(6))]), 4);
+    let window = SurveyedIndex { name: "i".into(), from: Some(6), buckets: vec![bucket(6, 9, 3)] };
+    let moved = Survey { shards: shards(8), documents: 8, indices: vec![window], ..survey(1) };
+    let round = see(&mut reindex, Observation::Survey(Box::new(moved)), 5);
+    assert_eq!(starts(&round)[0].query, Some(json!({"range": {"_seq_no": {"gte": 6}}})));
+    assert_eq!(round.status.plan.unwrap().round, 1);
+    settled(&mut reindex, Outcome::Started(vec![(0, Started::Task("n:1".into()))]), 5);
+    see(&mut reindex, looked([(0, ended(3))]), 6);
+    let counts = Some(Counts { destination: 8, source: 8 });
+    let seen = Verify { index_uuid: Some("x".into()), shards: shards(8), counts };
+    let decision = see(&mut reindex, Observation::Verify(seen), 7);
+    assert!(conditions::is_true(&decision.status.conditions, COMPLETE));
+    assert_eq!(decision.status.verification.unwrap().source_changed, Some(true));
+}
+
+#[test]
+fn pauses_between_rounds_grow() {
+    let mut reindex = copying(1);
+    see(&mut reindex, looked([(0, ended(6))]), 4);
+    let mut status = reindex.status.clone().unwrap();
+    let mut pauses = vec![];
+    for round in [0, 1, 2, 3, 20] {
+        status.plan.as_mut().unwrap().round = round;
+        pauses.push(pause(&status, at(4)).map(|pause| pause.as_secs()));
+    }
+    assert_eq!(pauses, [None, Some(5), Some(10), Some(20), Some(300)]);
+    assert_eq!(pause(&status, at(999)), None);
+}
+
+#[test]
 fn what_ends_a_running_copy_also_cancels_its_task() {
-    let deadline = (poll(Task::Running { copied: 1, total: 6 }), 4000, "DeadlineExceeded");
-    let gone = Observation::Poll(Poll { task: Task::Running { copied: 1, total: 6 }, index_uuid: None });
+    let gone = Copying { index_uuid: None, seen: [].into(), slots: 9, hold: None };
     for (seen, second, reason) in [
-        deadline,
-        (gone, 9, "DestinationReplaced"),
+        (looked([(0, running(1))]), 4000, "DeadlineExceeded"),
+        (Observation::Copy(gone), 9, "DestinationReplaced"),
         (Observation::ClusterChanged("m".into()), 9, "ClusterChanged"),
         (Observation::AccessWithdrawn("m".into()), 9, "AccessWithdrawn"),
     ] {
-        let mut reindex = copying();
+        let mut reindex = copying(1);
         see(&mut reindex, seen, second);
         assert_eq!(failed(&reindex), reason);
-        let cancel = see(&mut reindex, Observation::Cancel(vec!["n:1".into()]), second);
+        let cancel = see(&mut reindex, Observation::Release(vec!["n:1".into()]), second);
         assert_eq!(cancel.effect, Some(Effect::CancelTasks(vec!["n:1".into()])));
-        see(&mut reindex, Observation::Cancel(vec![]), second);
-        assert_eq!(stage(reindex.status.as_ref().unwrap()), Stage::Finished);
+        see(&mut reindex, Observation::Release(vec![]), second);
+        assert_eq!(stage(&reindex), Stage::Finished);
+    }
+}
+
+#[test]
+fn what_was_changed_on_the_index_is_put_back_at_either_end() {
+    let tuning = Tuning { number_of_replicas: "1".into(), refresh_interval: None };
+    let mut reindex = copying(1);
+    reindex.status.as_mut().unwrap().tuning = Some(tuning.clone());
+    let mut good = reindex.clone();
+    see(&mut good, looked([(0, ended(6))]), 4);
+    assert_eq!(stage(&good), Stage::Restore);
+    assert_eq!(see(&mut good, Observation::Restore, 5).effect, Some(Effect::Restore(tuning.clone())));
+    settled(&mut good, Outcome::Restored, 5);
+    assert_eq!(stage(&good), Stage::Verify);
+    see(&mut reindex, Observation::ClusterChanged("m".into()), 4);
+    assert_eq!(see(&mut reindex, Observation::Release(vec![]), 5).effect, Some(Effect::Restore(tuning)));
+    assert_eq!(stage(&reindex), Stage::Release);
+    settled(&mut reindex, Outcome::Restored, 5);
+    assert_eq!(stage(&reindex), Stage::Finished);
+}
+
+/// What may become of a task that runs.
+fn any_task() -> impl Strategy<Value = Task> {
+    prop_oneof![
+        4 => (0i64..6).prop_map(running),
+        4 => (0i64..6).prop_map(ended),
+        1 => Just(Task::Lost),
+        1 => Just(Task::Cancelled),
+        1 => Just(died(DeathClass::Overloaded)),
+        1 => Just(died(DeathClass::BatchTooLarge)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_to_tasks_no_more_than_parallelism_run_and_no_range_is_forgotten(
+        ranges in 1i32..6,
+        fates in proptest::collection::vec(any_task(), 1..60),
+    ) {
+        let mut reindex = copying(ranges);
+        let mut second = 10;
+        for fate in fates {
+            second += 100;
+            let status = reindex.status.clone().unwrap();
+            if stage(&reindex) != Stage::Copy {
+                break;
+            }
+            let active: Vec<i32> =
+                status.partitions.iter().filter(|p| p.state != PartitionState::Waiting).map(|p| p.id).collect();
+            prop_assert!(active.len() <= 2, "{active:?}");
+            let fate = active.first().map(|id| (*id, fate.clone()));
+            let others = active.iter().skip(1).map(|id| (*id, running(1)));
+            let decision = see(&mut reindex, looked(fate.into_iter().chain(others)), second);
+            let started: Vec<_> =
+                starts(&decision).iter().map(|start| (start.partition, Started::Task("n:7".into()))).collect();
+            let mut ids: Vec<_> = decision.status.partitions.iter().map(|partition| partition.id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            prop_assert_eq!(ids.len(), decision.status.partitions.len(), "no range runs twice");
+            let (before, after) = (status.progress.unwrap(), decision.status.progress.clone().unwrap());
+            let again = decision.notes.iter().any(|note| note.reason == "CopyRetried");
+            prop_assert!(again || after.partitions_done >= before.partitions_done);
+            settled(&mut reindex, Outcome::Started(started), second);
+        }
+        let status = reindex.status.unwrap();
+        if stage(&Reindex { status: Some(status.clone()), ..fresh() }) == Stage::Verify {
+            let plan = status.plan.unwrap();
+            prop_assert!((0..ranges as usize).all(|id| partitions::is_done(&plan, id)));
+        }
     }
 }
 
 #[test]
 fn a_changed_query_is_seen_by_the_hash() {
-    let mut reindex = copying();
+    let mut reindex = copying(1);
     reindex.spec.source.query = Some(json!({"match_none": {}}));
-    see(&mut reindex, poll(ended()), 9);
+    see(&mut reindex, looked([(0, ended(6))]), 9);
     assert_eq!(failed(&reindex), "SpecChanged");
 }
 
@@ -223,7 +417,7 @@ fn a_fault_of_the_surroundings_stalls_and_goes_on() {
     assert!(conditions::is_true(&decision.status.conditions, STALLED) && matches!(decision.requeue, Requeue::After(_)));
     let mended = see(&mut reindex, Observation::Validate(Box::new(facts())), 9);
     assert!(!conditions::is_true(&mended.status.conditions, STALLED));
-    assert_eq!(stage(&mended.status), Stage::Allowlist);
+    assert_eq!((mended.requeue, stage(&reindex)), (Requeue::Now, Stage::Allowlist));
 }
 
 #[test]

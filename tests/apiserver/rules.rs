@@ -100,6 +100,10 @@ async fn a_reindex_with_a_mistake_is_refused_and_told_which() {
         (json!({"destination": {"settings": {"numberOfShards": 0}}}), "spec.destination.settings.numberOfShards"),
         (json!({"destination": {"settings": {"numberOfReplicas": -1}}}), "spec.destination.settings.numberOfReplicas"),
         (json!({"execution": {"batchSize": 10001}}), "spec.execution.batchSize"),
+        (json!({"execution": {"partitions": 513}}), "spec.execution.partitions"),
+        (json!({"execution": {"parallelism": 33}}), "spec.execution.parallelism"),
+        (json!({"execution": {"requestsPerSecond": 0}}), "spec.execution.requestsPerSecond"),
+        (json!({"catchUp": {"maxRounds": -1}}), "spec.catchUp.maxRounds"),
         (json!({"execution": {"activeDeadlineSeconds": 0}}), "spec.execution.activeDeadlineSeconds"),
         (json!({"verification": {"level": "Maybe"}}), "spec.verification.level"),
         (json!({"versionPolicy": "Any"}), "spec.versionPolicy"),
@@ -179,12 +183,21 @@ async fn a_new_object_reads_as_not_seen_and_its_spec_is_fixed() {
         (json!({"source": {"sourceFields": {"includes": ["a"]}}}), "source can't change"),
         (json!({"destination": {"settings": {"numberOfShards": 3}}}), "destination can't change"),
         (json!({"conflicts": "Proceed"}), "conflicts can't change"),
-        (json!({"execution": {"batchSize": 5}}), "execution can't change"),
+        (json!({"execution": {"batchSize": 5}}), "of execution only parallelism and requestsPerSecond"),
+        (json!({"execution": {"activeDeadlineSeconds": 5}}), "of execution only parallelism and requestsPerSecond"),
+        (json!({"catchUp": {"maxRounds": 1}}), "catchUp can't change"),
         (json!({"verification": {"level": "None"}}), "verification can't change"),
     ] {
         let refused = patch(spec.clone()).await.expect_err("a change of what is fixed");
         assert!(refused.to_string().contains(told), "{spec}: {refused}");
     }
-    patch(json!({"deletionPolicy": "Orphan"})).await.expect("deletionPolicy may change");
+    for change in [
+        json!({"deletionPolicy": "Orphan"}),
+        json!({"suspend": true, "suspendPolicy": "Cancel"}),
+        json!({"execution": {"parallelism": 2, "requestsPerSecond": 100}}),
+        json!({"execution": {"parallelism": null, "requestsPerSecond": 10}}),
+    ] {
+        patch(change.clone()).await.unwrap_or_else(|error| panic!("{change} may change: {error}"));
+    }
     api.delete("rules-fixed", &DeleteParams::default()).await.expect("deleted");
 }

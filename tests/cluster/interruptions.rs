@@ -1,6 +1,7 @@
 //! Whatever is killed in the middle: Complete with every document, or Failed with a reason; never a false Complete.
 
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 use xtask::kubectl;
 
 use crate::world::*;
@@ -64,13 +65,101 @@ async fn a_destination_that_is_deleted_in_the_middle_is_no_success() {
 }
 
 #[tokio::test]
-async fn a_source_that_moves_is_said_so() {
+async fn what_is_written_to_the_source_meanwhile_is_caught_up_with() {
     copying("source-moves").await;
     let client = source().client().unwrap();
-    client
-        .bulk("{\"index\":{\"_index\":\"many\",\"_id\":\"0\"}}\n{\"n\":0,\"text\":\"changed\"}\n".into())
-        .await
+    let changed = |id: &str| {
+        format!("{{\"index\":{{\"_index\":\"many\",\"_id\":\"{id}\"}}}}\n{{\"n\":0,\"text\":\"changed\"}}\n")
+    };
+    client.bulk(changed("0")).await.unwrap();
+    complete("source-moves", DOCUMENTS as i64);
+    let seen = get("reindex", "source-moves");
+    assert_eq!(seen["status"]["verification"]["sourceChanged"], true, "{:#}", seen["status"]);
+    let copied = destination().client().unwrap().get("/source-moves/_doc/0").await.unwrap();
+    assert_eq!(copied["_source"]["text"], "changed", "{copied:#}");
+}
+
+/// Tasks of the destination, as `_tasks` lists them.
+async fn running_tasks() -> Vec<String> {
+    let tasks = destination().client().unwrap().get("/_tasks?actions=*reindex&detailed").await.unwrap();
+    let nodes = tasks["nodes"].as_object().cloned().unwrap_or_default();
+    nodes.values().filter_map(|node| node["tasks"].as_object()).flat_map(|tasks| tasks.keys().cloned()).collect()
+}
+
+#[tokio::test]
+async fn a_task_that_is_cancelled_from_outside_costs_its_range_only() {
+    copying_in("cancelled", 6).await;
+    let client = destination().client().unwrap();
+    for task in running_tasks().await {
+        client.request(Method::POST, &format!("/_tasks/{task}/_cancel"), None).await.unwrap();
+    }
+    complete("cancelled", DOCUMENTS as i64);
+    let seen = get("reindex", "cancelled");
+    assert_eq!(seen["status"]["result"]["created"], DOCUMENTS, "{:#}", seen["status"]);
+    let events = [
+        "get",
+        "events",
+        "-n",
+        NAMESPACE,
+        "--field-selector",
+        "involvedObject.name=cancelled,reason=CopyRetried",
+        "-o",
+        "name",
+    ];
+    assert!(kubectl::run(&events).unwrap().lines().count() >= 1);
+}
+
+#[tokio::test]
+async fn ranges_survive_the_death_of_the_source_of_a_node_and_of_the_operator() {
+    copying_in("all-killed", 8).await;
+    kill(NAMESPACE, "dst-1");
+    kill_operator();
+    wait_for("progress", || get("reindex", "all-killed"), |seen| seen["status"]["progress"]["partitionsDone"] != 0);
+    kill(NAMESPACE, "src-0");
+    complete("all-killed", DOCUMENTS as i64);
+    let settings = destination().client().unwrap().get("/all-killed/_settings?flat_settings=true").await.unwrap();
+    let settings = &settings["all-killed"]["settings"];
+    assert_eq!(
+        (&settings["index.number_of_replicas"], &settings["index.refresh_interval"]),
+        (&json!("1"), &Value::Null)
+    );
+    source().wait(LIMIT).expect("the source is back");
+    destination().wait(LIMIT).expect("the node is back");
+}
+
+#[tokio::test]
+async fn a_suspended_copy_runs_nothing_and_goes_on_later() {
+    copying_in("suspended", 8).await;
+    let patch = |suspend: bool| {
+        let text = json!({"spec": {"suspend": suspend, "suspendPolicy": "Cancel"}}).to_string();
+        kubectl::run(&["patch", "reindex", "-n", NAMESPACE, "suspended", "--type=merge", "-p", &text]).unwrap();
+    };
+    patch(true);
+    wait_for("Suspended", || get("reindex", "suspended"), |seen| condition(seen, "Suspended").0 == "True");
+    assert_eq!(running_tasks().await, [""; 0]);
+    let settings = destination().client().unwrap().get("/suspended/_settings?flat_settings=true").await.unwrap();
+    assert_eq!(settings["suspended"]["settings"]["index.number_of_replicas"], "1", "{settings:#}");
+    patch(false);
+    complete("suspended", DOCUMENTS as i64);
+}
+
+#[tokio::test]
+async fn a_throttle_is_obeyed_and_lifted() {
+    allowed().await;
+    let mut object = reindex("throttled", "many");
+    object["spec"]["execution"] =
+        json!({"batchSize": 100, "partitions": 2, "parallelism": 2, "requestsPerSecond": 200});
+    apply(&object);
+    wait_for(
+        "running tasks",
+        || get("reindex", "throttled"),
+        |seen| seen["status"]["progress"]["partitionsRunning"] == 2,
+    );
+    let tasks = destination().client().unwrap().get("/_tasks?actions=*reindex&detailed").await.unwrap();
+    let text = tasks.to_string();
+    assert_eq!(text.matches("\"requests_per_second\":100.0").count(), 2, "{tasks:#}");
+    let lifted = ["patch", "reindex", "-n", NAMESPACE, "throttled", "--type=json", "-p"];
+    kubectl::run(&[&lifted[..], &[r#"[{"op":"remove","path":"/spec/execution/requestsPerSecond"}]"#]].concat())
         .unwrap();
-    let seen = ended("source-moves");
-    assert_eq!(condition(&seen, "Failed").1, "SourceChanging", "{:#}", seen["status"]);
+    complete("throttled", DOCUMENTS as i64);
 }

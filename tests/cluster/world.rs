@@ -161,15 +161,20 @@ pub async fn allowed() {
 /// Enough for a copy of some seconds with small batches.
 pub const DOCUMENTS: usize = 30_000;
 
-/// Begins a slow copy, and returns once its task runs.
+/// Begins a slow copy in one range, and returns once its task runs.
 pub async fn copying(name: &str) {
+    copying_in(name, 1).await;
+}
+
+/// Begins a slow copy in so many ranges, two at once, and returns once a task runs.
+pub async fn copying_in(name: &str, ranges: usize) {
     allowed().await;
     let client = source().client().unwrap();
     if !exists(&client, "many").await {
         fill(&client, "many", DOCUMENTS).await;
     }
     let mut object = reindex(name, "many");
-    object["spec"]["execution"] = json!({"batchSize": 20});
+    object["spec"]["execution"] = json!({"batchSize": 20, "partitions": ranges, "parallelism": 2});
     apply(&object);
     wait_for("a running task", || get("reindex", name), |seen| seen["status"]["partitions"][0]["state"] == "Running");
 }

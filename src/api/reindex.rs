@@ -135,7 +135,7 @@ pub struct SourceFields {
 pub struct Destination {
     /// The SearchCluster that is written to. It runs the copy.
     pub cluster_ref: ClusterRef,
-    /// The index to be created.
+    /// The index to be written to.
     #[schemars(length(min = 1, max = 255))]
     #[x_kube(validation = Rule::new("!self.matches('[,*?\"<>| /\\\\\\\\#:]') && self.matches('^[^-_+.A-Z][^A-Z]*$')").message("must be a valid index name: lower case, no commas, wildcards, spaces, slashes, # or :, and not beginning with -, _, + or ."))]
     pub index: String,
@@ -150,7 +150,9 @@ pub struct Destination {
     /// destination's dynamic mapping. Analysis is copied with the mappings that use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mappings_from: Option<MappingsFrom>,
-    /// What to do when the index exists. `Refuse`: fail, and touch nothing.
+    /// What to do when the index exists. `Refuse`: fail, and touch nothing. `Append`: write into it, as it is; `settings` and
+    /// `mappings` are not used then. `Replace`: delete it and create it anew, but only an index that a Reindex made (its mapping's
+    /// `_meta` says so).
     #[serde(default)]
     pub if_exists: IfExists,
 }
@@ -190,6 +192,10 @@ pub enum IfExists {
     /// Fail, and touch nothing.
     #[default]
     Refuse,
+    /// Write into it.
+    Append,
+    /// Delete it first, if a Reindex made it.
+    Replace,
 }
 
 /// What a version conflict means.

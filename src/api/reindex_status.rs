@@ -126,9 +126,12 @@ pub struct PinnedDestination {
     pub cluster_uuid: String,
     /// Its version.
     pub version: String,
-    /// UUID of the index that was created; if another takes its place, the copy fails.
+    /// UUID of the index that is filled; if another takes its place, the copy fails.
     #[serde(default, rename = "indexUUID", skip_serializing_if = "Option::is_none")]
     pub index_uuid: Option<String>,
+    /// Whether the operator created the index for this Reindex.
+    #[serde(default)]
+    pub created: bool,
 }
 
 /// One step.
@@ -320,10 +323,13 @@ pub struct Progress {
     /// 0 to 100.
     pub percent: i32,
     /// Ranges in all.
+    #[serde(default)]
     pub partitions_total: i32,
     /// Ranges that are copied.
+    #[serde(default)]
     pub partitions_done: i32,
     /// Ranges whose task runs.
+    #[serde(default)]
     pub partitions_running: i32,
     /// Documents a second since the copy began.
     #[serde(default, skip_serializing_if = "Option::is_none")]

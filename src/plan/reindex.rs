@@ -6,6 +6,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::api::{
     Reindex, ReindexStatus,
+    reindex::IfExists,
     reindex_status::{PartitionState, StepName, StepState, Suspension},
 };
 
@@ -300,18 +301,25 @@ impl<'a> Plan<'a> {
 
     fn prepare(mut self, seen: Prepare) -> Decision {
         let index = &self.reindex.spec.destination.index;
+        let policy = self.reindex.spec.destination.if_exists;
         match seen {
             Prepare::Absent(source) => {
                 let body = index_body::index_body(&self.reindex.spec.destination, &source, &self.owner());
                 self.decision(Some(Effect::CreateIndex(body)), Requeue::Now)
             }
-            Prepare::Exists { uuid, owner } if owner.as_deref() == self.reindex.metadata.uid.as_deref() => {
-                if let Some(destination) = &mut self.report.status.destination {
-                    destination.index_uuid = Some(uuid);
-                }
-                self.report.succeeded(StepName::Prepare, "IndexCreated", &format!("created index {index}"));
-                self.report.running(StepName::Copy, "Copying", "noting how far the source is");
-                self.decision(None, Requeue::Now)
+            Prepare::Exists { uuid, owner, .. } if owner.as_deref() == self.reindex.metadata.uid.as_deref() => {
+                self.prepared(uuid, true, &format!("created index {index}"))
+            }
+            Prepare::Exists { uuid, concrete: true, .. } if policy == IfExists::Append => {
+                self.prepared(uuid, false, &format!("writing into index {index}, which was there"))
+            }
+            Prepare::Exists { uuid, concrete: true, owner: Some(_) } if policy == IfExists::Replace => {
+                self.report.note(
+                    false,
+                    "IndexReplaced",
+                    &format!("deleting index {index}, which an earlier Reindex made"),
+                );
+                self.decision(Some(Effect::DeleteIndex(uuid)), Requeue::Now)
             }
             Prepare::Exists { .. } => {
                 let message = format!(
@@ -321,6 +329,21 @@ impl<'a> Plan<'a> {
                 self.decision(None, Requeue::OnChange)
             }
         }
+    }
+
+    /// The index that is filled is there.
+    fn prepared(mut self, uuid: String, created: bool, message: &str) -> Decision {
+        if let Some(destination) = &mut self.report.status.destination {
+            (destination.index_uuid, destination.created) = (Some(uuid), created);
+        }
+        self.report.succeeded(StepName::Prepare, if created { "IndexCreated" } else { "IndexFound" }, message);
+        self.report.running(StepName::Copy, "Copying", "looking at the source");
+        self.decision(None, Requeue::Now)
+    }
+
+    /// Whether the index is ours, so that it may be tuned and what is in it came from us.
+    fn created(&self) -> bool {
+        self.report.status.destination.as_ref().is_some_and(|destination| destination.created)
     }
 
     fn owner(&self) -> Owner {

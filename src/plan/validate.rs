@@ -2,7 +2,7 @@
 
 use crate::api::{
     Reindex,
-    reindex::VersionPolicy,
+    reindex::{IfExists, VersionPolicy},
     reindex_status::{PinnedDestination, PinnedIndex, PinnedSource},
 };
 
@@ -55,6 +55,15 @@ pub enum SourceIndex {
     },
 }
 
+/// What stands under the destination index's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExistingIndex {
+    /// It is an index of that name, no alias and no data stream.
+    pub concrete: bool,
+    /// UID of the Reindex that made it.
+    pub made_by: Option<String>,
+}
+
 /// What a look at one cluster brought.
 pub type Seen<T> = Result<T, Trouble>;
 
@@ -69,8 +78,8 @@ pub struct Facts {
     pub destination: Option<Seen<ClusterFacts>>,
     /// The source index.
     pub source_index: Option<Seen<SourceIndex>>,
-    /// Whether the destination index exists.
-    pub destination_exists: Option<Seen<bool>>,
+    /// What stands under the destination index's name.
+    pub destination_index: Option<Seen<Option<ExistingIndex>>>,
     /// Another unfinished Reindex that has the same destination index and came first.
     pub busy_with: Option<String>,
     /// How the destination reaches the source.
@@ -117,7 +126,7 @@ pub fn validate(reindex: &Reindex, facts: &Facts) -> Result<Validated, Vec<Findi
         findings.extend(check_versions(reindex.spec.version_policy, source, destination));
     }
     findings.extend(trouble(&facts.source_index));
-    findings.extend(trouble(&facts.destination_exists));
+    findings.extend(trouble(&facts.destination_index));
     findings.extend(check_source_index(reindex, facts));
     let same = source.zip(destination).is_some_and(|(source, destination)| source.uuid == destination.uuid)
         && is_same_index(reindex, facts);
@@ -152,6 +161,7 @@ fn pinned(
             cluster_uuid: destination.uuid.clone(),
             version: destination.version.clone(),
             index_uuid: None,
+            created: false,
         },
     }
 }
@@ -223,12 +233,28 @@ fn check_destination_index(reindex: &Reindex, facts: &Facts) -> Option<Finding> 
             ),
         }));
     }
-    (reached(&facts.destination_exists) == Some(&true)).then(|| {
-        terminal(
+    let existing = reached(&facts.destination_index)?.as_ref()?;
+    match reindex.spec.destination.if_exists {
+        IfExists::Refuse => Some(terminal(
             "DestinationExists",
-            format!("the destination already has an index, alias or data stream {index} and ifExists is Refuse: delete it, or name another destination.index"),
-        )
-    })
+            format!(
+                "the destination already has an index, alias or data stream {index} and ifExists is Refuse: delete it, or name another destination.index"
+            ),
+        )),
+        IfExists::Append if !existing.concrete => Some(terminal(
+            "DestinationNotAnIndex",
+            format!(
+                "{index} is an alias or data stream of the destination: ifExists Append wants the name of an index"
+            ),
+        )),
+        IfExists::Replace if !existing.concrete || existing.made_by.is_none() => Some(terminal(
+            "DestinationNotOurs",
+            format!(
+                "the destination's {index} was not made by a Reindex (nothing in its mapping's _meta says so), so ifExists Replace does not delete it: delete it yourself, or name another destination.index"
+            ),
+        )),
+        IfExists::Append | IfExists::Replace => None,
+    }
 }
 
 fn is_same_index(reindex: &Reindex, facts: &Facts) -> bool {

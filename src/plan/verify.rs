@@ -103,9 +103,11 @@ pub enum Proof {
 
 /// Compares the numbers: what the tasks read, less what a script left out, must be in the destination; and the source, which must
 /// stand still (`moved` is None), must hold as many. After `rounds` of catching up documents were read more than once, so then only
-/// the two sides are compared.
-pub fn prove_counts(result: &CopyResult, moved: Option<i64>, rounds: i32, counts: &Counts) -> Proof {
+/// the two sides are compared. In an index that was there before (not `created`) other documents may stand too, so there only what
+/// the tasks read is compared.
+pub fn prove_counts(result: &CopyResult, moved: Option<i64>, rounds: i32, created: bool, counts: &Counts) -> Proof {
     let expected = match rounds {
+        _ if !created => counts.destination,
         0 => result.total - result.noops,
         _ => counts.source,
     };
@@ -166,7 +168,7 @@ mod tests {
 
     fn reason(copied: i64, source: i64, destination: i64, moved: Option<i64>, rounds: i32) -> &'static str {
         let result = CopyResult { total: copied, created: copied, ..CopyResult::default() };
-        match prove_counts(&result, moved, rounds, &Counts { destination, source }) {
+        match prove_counts(&result, moved, rounds, true, &Counts { destination, source }) {
             Proof::Held(_) => "Held",
             Proof::Broken { reason, .. } => reason,
         }
@@ -185,6 +187,15 @@ mod tests {
         assert_eq!(reason(12, 11, 11, None, 1), "Held");
         assert_eq!(reason(12, 10, 11, None, 1), "CountMismatch");
         assert_eq!(reason(12, 11, 11, Some(3), 5), "SourceChanging");
+    }
+
+    #[test]
+    fn in_an_index_that_was_there_only_what_was_read_is_compared() {
+        let result = CopyResult { total: 10, created: 8, updated: 2, ..CopyResult::default() };
+        let counts = Counts { destination: 99, source: 10 };
+        assert!(matches!(prove_counts(&result, None, 0, false, &counts), Proof::Held(_)));
+        let less = Counts { source: 11, ..counts };
+        assert!(matches!(prove_counts(&result, None, 0, false, &less), Proof::Broken { reason: "RemoteMismatch", .. }));
     }
 
     #[test]

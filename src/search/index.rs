@@ -115,6 +115,18 @@ impl SearchClient {
             .await
     }
 
+    /// Deletes an index (`DELETE /{name}`); one that is not there is fine.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn delete_index(&self, name: &str) -> Result<(), SearchError> {
+        let call = self.call(Method::DELETE, "index deletion", &[one_index(name)?]).timeout(CREATE_TIMEOUT);
+        match call.acknowledged().await {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other,
+        }
+    }
+
     /// Whether an index, alias or data stream has the name (`HEAD /{name}`).
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod copying;
 mod deletion;
+mod existing;
 mod faults;
 mod gate;
 mod ranges;

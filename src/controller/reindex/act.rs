@@ -9,6 +9,7 @@ use crate::{
     plan::{
         self,
         reindex::{Effect, Outcome, Start, Started},
+        report::is_finished,
         validate::Trouble,
     },
     search::{BulkLoadSettings, ReindexRequest, RemoteSource, SearchError},
@@ -24,6 +25,7 @@ use super::{
 pub async fn act(ctx: &Context, reindex: &Reindex, effect: Effect) -> Result<Option<Outcome>, Error> {
     match effect {
         Effect::CreateIndex(body) => create_index(ctx, reindex, &body).await,
+        Effect::DeleteIndex(uuid) => delete_index(ctx, reindex, &uuid).await,
         Effect::StartTasks { tune, starts } => start_tasks(ctx, reindex, tune, &starts).await.map(Some),
         Effect::Throttle(tasks) => throttle(ctx, reindex, &tasks).await.map(|()| None),
         Effect::CancelTasks(tasks) => cancel_tasks(ctx, reindex, &tasks).await.map(|()| None),
@@ -48,6 +50,35 @@ async fn create_index(ctx: &Context, reindex: &Reindex, body: &Value) -> Result<
         Err(error) if matches!(error.status(), Some(400)) => Ok(Some(Outcome::IndexRefused(error.public_message()))),
         Err(error) => Ok(Some(Outcome::Unclear(convert::trouble("the destination", &error)))),
     }
+}
+
+/// Deletes the index if it is still the one that was seen, and no other Reindex fills it.
+async fn delete_index(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Option<Outcome>, Error> {
+    let fills = |other: &&Reindex| {
+        let status = other.status.as_ref().filter(|status| !is_finished(status));
+        let pinned = status.and_then(|status| status.destination.as_ref());
+        other.uid() != reindex.uid() && pinned.is_some_and(|pinned| pinned.index_uuid.as_deref() == Some(uuid))
+    };
+    if let Some(other) = live_reindexes(ctx).await?.iter().find(fills) {
+        let (namespace, name) = (other.namespace().unwrap_or_default(), other.name_any());
+        let message =
+            format!("Reindex {namespace}/{name} fills the destination index: it must end before it is replaced");
+        return Ok(Some(Outcome::Unclear(Trouble { reason: "DestinationBusy", message })));
+    }
+    let Some(cluster) = sides::destination(ctx, reindex).await? else { return Ok(None) };
+    let destination = match open(ctx, "the destination", &cluster).await {
+        Ok(destination) => destination,
+        Err(trouble) => return Ok(Some(Outcome::Unclear(trouble))),
+    };
+    let index = &reindex.spec.destination.index;
+    let delete = async {
+        match destination.client.index_uuid(index).await? {
+            Some(found) if found == uuid => destination.client.delete_index(index).await,
+            _ => Ok(()),
+        }
+    };
+    let deleted: Result<(), SearchError> = delete.await;
+    Ok(deleted.err().map(|error| Outcome::Unclear(convert::trouble("the destination", &error))))
 }
 
 /// The intents stand in status; now the gate is read, live. A restart writes its own intent first and looks for ours then: one of

@@ -179,16 +179,16 @@ impl Eyes<'_> {
         let name = &self.reindex.spec.destination.index;
         match destination.client.indices(name).await {
             Ok(indices) => {
-                let (concrete, definition) = indices.into_iter().next().unzip();
-                let uuid = definition
-                    .as_ref()
-                    .and_then(|d: &crate::search::IndexDefinition| d.uuid())
-                    .unwrap_or_default()
-                    .to_owned();
                 // An alias of that name is not ours, whatever stands behind it.
-                let owner = definition.as_ref().filter(|_| concrete.as_ref() == Some(name));
-                let owner = owner.and_then(|definition| index_body::owner_uid(&definition.mappings)).map(str::to_owned);
-                Ok(Observation::Prepare(Prepare::Exists { uuid, owner }))
+                let concrete = indices.get(name);
+                let definition = concrete.or_else(|| indices.values().next());
+                Ok(Observation::Prepare(Prepare::Exists {
+                    uuid: definition.and_then(|definition| definition.uuid()).unwrap_or_default().to_owned(),
+                    concrete: concrete.is_some(),
+                    owner: concrete
+                        .and_then(|definition| index_body::owner_uid(&definition.mappings))
+                        .map(str::to_owned),
+                }))
             }
             Err(error) if error.is_not_found() => {
                 let source = self.source().await?;

@@ -45,8 +45,7 @@ pub async fn survey(
     let load = load(eyes, source, destination, documents, &shards).await?;
     let cut = Cutter { source, name, query, shards: &shards };
     let (indices, undivided) = cut.all(round, documents, load).await.map_err(of("the source"))?;
-    let tunes =
-        round.is_none() && reindex::is_worth_tuning(eyes.reindex.spec.execution.bulk_load_tuning, load.ranges as usize);
+    let tunes = round.is_none() && reindex::is_worth_tuning(eyes.reindex, load.ranges as usize);
     let tuning = match tunes {
         true => {
             let index = &eyes.reindex.spec.destination.index;

@@ -13,8 +13,9 @@ use crate::{
     },
     controller::context::Context,
     plan::{
+        index_body,
         report::{is_finished, step_state},
-        validate::{ClusterFacts, Facts, Seen, SourceIndex, Trouble},
+        validate::{ClusterFacts, ExistingIndex, Facts, Seen, SourceIndex, Trouble},
     },
     search::{IndexDefinition, SearchClient},
 };
@@ -28,7 +29,7 @@ pub fn no_access(access: Vec<Trouble>) -> Facts {
         source: None,
         destination: None,
         source_index: None,
-        destination_exists: None,
+        destination_index: None,
         busy_with: None,
         remote: None,
     }
@@ -44,19 +45,18 @@ pub async fn facts(ctx: &Context, reindex: &Reindex, sides: &Sides) -> Facts {
     let destination = async {
         let connected = open(ctx, "the destination", &sides.destination).await?;
         let cluster = identify("the destination", &connected.client).await?;
-        let exists = connected.client.index_exists(&reindex.spec.destination.index).await;
-        Ok::<_, Trouble>((cluster, exists.map_err(|error| convert::trouble("the destination", &error))))
+        Ok::<_, Trouble>((cluster, existing_index(&reindex.spec.destination.index, &connected.client).await))
     };
     let (source, destination) = futures::join!(source, destination);
     let (source, source_index) = apart(source);
-    let (destination, destination_exists) = apart(destination);
+    let (destination, destination_index) = apart(destination);
     let busy_with = destination.as_ref().ok().and_then(|cluster| busy_with(ctx, reindex, &cluster.uuid));
     Facts {
         access: vec![],
         source: Some(source),
         destination: Some(destination),
         source_index,
-        destination_exists,
+        destination_index,
         busy_with,
         remote: sides.remote.clone(),
     }
@@ -71,6 +71,19 @@ fn apart<A, B>(seen: Result<(A, Seen<B>), Trouble>) -> (Seen<A>, Option<Seen<B>>
 
 async fn identify(side: &str, client: &SearchClient) -> Seen<ClusterFacts> {
     client.info().await.map(|info| convert::cluster(&info)).map_err(|error| convert::trouble(side, &error))
+}
+
+/// What stands under the destination index's name.
+async fn existing_index(name: &str, client: &SearchClient) -> Seen<Option<ExistingIndex>> {
+    match client.indices(name).await {
+        Ok(indices) => {
+            let definition = indices.get(name);
+            let made_by = definition.and_then(|definition| index_body::owner_uid(&definition.mappings));
+            Ok(Some(ExistingIndex { concrete: definition.is_some(), made_by: made_by.map(str::to_owned) }))
+        }
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(convert::trouble("the destination", &error)),
+    }
 }
 
 async fn source_index(reindex: &Reindex, client: &SearchClient) -> Seen<SourceIndex> {

@@ -144,8 +144,8 @@ impl Plan<'_> {
             Verdict::Again { message, relief } => self.again(at, &message, relief),
             Verdict::Failed { reason, message, result } => {
                 let partition = self.report.status.partitions.remove(at);
-                let sum = self.report.status.result.get_or_insert_default();
-                copy::add(sum, copy::fold_repeats(result.unwrap_or_default(), partition.attempt));
+                let result = self.folded(result.unwrap_or_default(), partition.attempt);
+                copy::add(self.report.status.result.get_or_insert_with(no_result), result);
                 self.show_progress(&[]);
                 return Err((reason, message));
             }
@@ -155,12 +155,20 @@ impl Plan<'_> {
 
     /// The sums change in the same write as the bit that says that the range is done.
     fn range_copied(&mut self, at: usize, result: CopyResult) {
+        let partition = self.report.status.partitions.remove(at);
+        let folded = self.folded(result, partition.attempt);
         let status = &mut self.report.status;
-        let partition = status.partitions.remove(at);
-        let folded = copy::fold_repeats(result, partition.attempt);
         copy::add(status.result.get_or_insert_with(no_result), folded);
         if let Some(plan) = &mut status.plan {
             partitions::set_done(plan, partition.id as usize);
+        }
+    }
+
+    /// What an attempt answered, as it counts: in an index that was there before, what is updated was not ours.
+    fn folded(&self, result: CopyResult, attempt: i32) -> CopyResult {
+        match self.created() {
+            true => copy::fold_repeats(result, attempt),
+            false => result,
         }
     }
 

@@ -6,7 +6,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use crate::{
     api::{
-        ReindexStatus,
+        Reindex, ReindexStatus,
         reindex::{SuspendPolicy, VerificationLevel},
         reindex_status::{StepName, Tuning, Verdict as VerifyVerdict, VerificationResult},
     },
@@ -74,7 +74,7 @@ impl Plan<'_> {
         let since = suspension.since.take().map_or(now, |since| since.0);
         suspension.seconds += now.duration_since(since).as_secs();
         let ranges = status.plan.as_ref().and_then(partitions::ranges).map_or(0, |ranges| ranges.len());
-        let tunes = is_worth_tuning(self.reindex.spec.execution.bulk_load_tuning, ranges);
+        let tunes = is_worth_tuning(self.reindex, ranges);
         status.tuning = tunes.then_some(tuning);
         let step = self.current_step();
         self.report.running(step, "Copying", "going on after the suspension");
@@ -124,7 +124,7 @@ impl Plan<'_> {
             self.report.failed(StepName::Verify, "StatusDamaged", message);
             return self.decision(None, Requeue::OnChange);
         };
-        let rounds = plan.round;
+        let (rounds, result_total) = (plan.round, result.total);
         let moved = verify::moved(before, &seen.shards);
         let Some(counts) = seen.counts else {
             let more = moved.map_or(String::new(), |operations| {
@@ -134,11 +134,14 @@ impl Plan<'_> {
             self.report.complete(&format!("copied, not verified: verification.level is None{more}"));
             return self.decision(None, Requeue::OnChange);
         };
-        match verify::prove_counts(result, moved, rounds, &counts) {
+        match verify::prove_counts(result, moved, rounds, self.created(), &counts) {
             Proof::Held(verification) => {
                 self.report.status.verification = Some(verification);
                 let documents = counts.destination;
                 self.report.complete(&match rounds {
+                    _ if !self.created() => {
+                        format!("copied {} documents into an index that was there", result_total)
+                    }
                     0 => format!("copied and counted: {documents} documents on both sides"),
                     _ => format!("copied, caught up and counted: {documents} documents on both sides"),
                 });
@@ -164,9 +167,10 @@ impl Plan<'_> {
     }
 }
 
-/// Whether the index's settings are changed while it is filled: not where little is copied.
-pub fn is_worth_tuning(wanted: bool, ranges: usize) -> bool {
-    wanted && ranges > 1
+/// Whether the index's settings are changed while it is filled: only those of an index of ours, and not where little is copied.
+pub fn is_worth_tuning(reindex: &Reindex, ranges: usize) -> bool {
+    let destination = reindex.status.as_ref().and_then(|status| status.destination.as_ref());
+    reindex.spec.execution.bulk_load_tuning && ranges > 1 && destination.is_some_and(|destination| destination.created)
 }
 
 /// How long the next round of catching up has to wait; None if it may begin. The first begins at once.

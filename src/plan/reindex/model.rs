@@ -75,6 +75,8 @@ pub enum Prepare {
     Exists {
         /// Its UUID.
         uuid: String,
+        /// It is an index of that name, no alias and no data stream.
+        concrete: bool,
         /// UID of the Reindex that made it.
         owner: Option<String>,
     },
@@ -148,6 +150,8 @@ pub struct Verify {
 pub enum Effect {
     /// Create the destination index.
     CreateIndex(Value),
+    /// Delete the index with this UUID that stands in its place, unless another Reindex fills it.
+    DeleteIndex(String),
     /// Read the gate, change the index's settings if `tune`, and start these.
     StartTasks {
         /// No refresh and no replicas from now on.

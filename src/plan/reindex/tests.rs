@@ -13,7 +13,7 @@ use crate::{
         load::Load,
         ranges::Bucket,
         remote::RemoteAddress,
-        validate::{ClusterFacts, Distribution, Facts, SourceIndex},
+        validate::{ClusterFacts, Distribution, ExistingIndex, Facts, SourceIndex},
         verify::{Counts, ShardPosition},
     },
 };
@@ -44,7 +44,7 @@ fn facts() -> Facts {
         source: Some(Ok(cluster("s"))),
         destination: Some(Ok(cluster("d"))),
         source_index: Some(Ok(SourceIndex::Found { indices: vec![], without_source: vec![], mappings_differ: false })),
-        destination_exists: Some(Ok(false)),
+        destination_index: Some(Ok(None)),
         busy_with: None,
         remote: Some(RemoteAddress { url: "https://a:9200".into(), host_port: "a:9200".into() }),
     }
@@ -97,7 +97,11 @@ fn copying(ranges: i32) -> Reindex {
     let mut reindex = fresh();
     see(&mut reindex, Observation::Validate(Box::new(facts())), 0);
     see(&mut reindex, Observation::Allowlist(Allowlist::Passed), 1);
-    see(&mut reindex, Observation::Prepare(Prepare::Exists { uuid: "x".into(), owner: Some("u-1".into()) }), 2);
+    see(
+        &mut reindex,
+        Observation::Prepare(Prepare::Exists { uuid: "x".into(), concrete: true, owner: Some("u-1".into()) }),
+        2,
+    );
     let begun = see(&mut reindex, Observation::Survey(Box::new(survey(ranges))), 3);
     let starts = starts(&begun);
     assert_eq!(stage(&reindex), Stage::Copy, "the intents are written before the tasks are started");
@@ -426,7 +430,7 @@ fn every_finding_is_told_at_once_and_the_final_ones_first() {
     let mut found = facts();
     found.destination = Some(Ok(ClusterFacts { major: 8, ..cluster("d") }));
     found.source_index = Some(Ok(SourceIndex::Absent));
-    found.destination_exists = Some(Ok(true));
+    found.destination_index = Some(Ok(Some(ExistingIndex { concrete: true, made_by: None })));
     see(&mut reindex, Observation::Validate(Box::new(found)), 0);
     assert_eq!(failed(&reindex), "VersionMismatch");
     let status = serde_json::to_value(reindex.status).unwrap();
@@ -444,6 +448,10 @@ fn an_index_that_somebody_else_made_is_not_taken() {
     let mut reindex = fresh();
     see(&mut reindex, Observation::Validate(Box::new(facts())), 0);
     see(&mut reindex, Observation::Allowlist(Allowlist::Passed), 1);
-    see(&mut reindex, Observation::Prepare(Prepare::Exists { uuid: "x".into(), owner: Some("another".into()) }), 2);
+    see(
+        &mut reindex,
+        Observation::Prepare(Prepare::Exists { uuid: "x".into(), concrete: true, owner: Some("another".into()) }),
+        2,
+    );
     assert_eq!(failed(&reindex), "DestinationExists");
 }

@@ -1,0 +1,93 @@
+//! A destination index that exists: refused, written into, or replaced.
+
+use reindex_operator::api::conditions::COMPLETE;
+use serde_json::{Value, json};
+
+use super::{assert_copied, failure};
+use crate::support::{
+    engine::Pace,
+    faults::Fault,
+    world::{World, condition},
+};
+
+async fn with(policy: &str) -> World {
+    World::with(|reindex| {
+        reindex["spec"]["destination"]["ifExists"] = json!(policy);
+        reindex["spec"]["execution"] = json!({"partitions": 3, "parallelism": 2});
+    })
+    .await
+}
+
+/// An index on the destination with one document of its own, made by a Reindex of that UID, or by a person.
+fn existing(world: &World, made_by: Option<&str>) {
+    let mut destination = world.destination.state();
+    let meta = made_by.map_or(json!({}), |uid| json!({"_meta": {"reindex.dev": {"uid": uid}}}));
+    let body = json!({"settings": {"number_of_shards": "2"}, "mappings": meta});
+    let index = destination.create("dest", &body);
+    index.put("Z", json!({"annual_rate": "0%"}));
+    index.refresh();
+}
+
+#[tokio::test]
+async fn append_writes_into_an_index_that_is_there_and_changes_nothing_else() {
+    let mut world = with("Append").await;
+    existing(&world, None);
+    world.destination.state().pace = Pace::PerPoll(1);
+    let reindex = world.end().await;
+    assert!(condition(&reindex, COMPLETE).is_some(), "{}", world.story("it is Complete"));
+    let mut destination = world.destination.state();
+    assert_eq!(destination.created, [""; 0]);
+    let index = destination.index("dest");
+    assert_eq!(index.documents.len(), 7, "six copied, one that was there");
+    assert_eq!(index.settings_log, [Value::Null; 0], "it is not ours to tune");
+    drop(destination);
+    assert!(!reindex.status.unwrap().destination.unwrap().created);
+}
+
+#[tokio::test]
+async fn append_and_replace_create_an_index_that_is_not_there() {
+    for policy in ["Append", "Replace"] {
+        let mut world = with(policy).await;
+        world.title = policy.into();
+        let reindex = world.end().await;
+        assert_copied(&world, &reindex);
+    }
+}
+
+#[tokio::test]
+async fn what_append_updates_is_not_called_created() {
+    let mut world = with("Append").await;
+    existing(&world, None);
+    world.destination.state().index("dest").put("A", json!({}));
+    let reindex = world.end().await;
+    let result = reindex.status.unwrap().result.unwrap();
+    assert_eq!((result.created, result.updated), (5, 1), "{result:?}");
+}
+
+#[tokio::test]
+async fn replace_deletes_what_a_reindex_made_wherever_the_operator_is_killed() {
+    for fault in [Fault::KilledBefore, Fault::KilledAfter] {
+        for n in 1.. {
+            let mut world = with("Replace").await;
+            world.title = format!("{fault:?} at call {n} of a replacement");
+            existing(&world, Some("an-earlier-one"));
+            world.faults.plan(n, fault);
+            let reindex = world.end().await;
+            assert_copied(&world, &reindex);
+            if world.faults.hit().is_none() {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn replace_leaves_alone_what_no_reindex_made() {
+    let mut world = with("Replace").await;
+    existing(&world, None);
+    let reindex = world.end().await;
+    let (reason, message) = failure(&world, &reindex);
+    assert_eq!(reason, "DestinationNotOurs");
+    assert!(message.contains("dest"), "{message}");
+    assert_eq!(world.destination.state().index("dest").documents.len(), 1);
+}

@@ -105,6 +105,8 @@ fn mappings(destination: &Destination, source: &SourceDefinition, owner: &Owner)
         (None, MappingsFrom::None) => json!({}),
     };
     let mut mappings = chosen.as_object().cloned().unwrap_or_default();
+    // Only a backing index of a data stream takes it.
+    mappings.remove("_data_stream_timestamp");
     let mut meta = mappings.get("_meta").and_then(Value::as_object).cloned().unwrap_or_default();
     meta.insert(OWNER_KEY.into(), json!({"uid": owner.uid, "namespace": owner.namespace, "name": owner.name}));
     mappings.insert("_meta".into(), Value::Object(meta));
@@ -151,7 +153,10 @@ mod tests {
 
     fn source() -> SourceDefinition {
         SourceDefinition {
-            mappings: json!({"properties": {"name": {"type": "text", "analyzer": "ik_smart"}}, "_meta": {"team": "shop"}}),
+            mappings: json!({
+                "properties": {"name": {"type": "text", "analyzer": "ik_smart"}},
+                "_meta": {"team": "shop"}, "_data_stream_timestamp": {"enabled": true},
+            }),
             settings: json!({
                 "number_of_shards": "5", "number_of_replicas": "2", "uuid": "u", "creation_date": "1", "refresh_interval": "30s",
                 "analysis": {"analyzer": {"ik_smart": {"type": "custom", "tokenizer": "standard", "filter": ["lowercase"]}}},

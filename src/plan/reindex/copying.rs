@@ -312,7 +312,10 @@ impl Plan<'_> {
             self.report.failed(step, "CopyRefused", &message);
             return self.decision(None, Requeue::Now);
         }
-        self.show_progress(&[]);
+        let running = self.report.status.partitions.iter().filter(|p| p.state == PartitionState::Running).count();
+        if let Some(progress) = &mut self.report.status.progress {
+            progress.partitions_running = running as i32;
+        }
         self.decision(None, Requeue::After(progress::soon()))
     }
 

@@ -194,7 +194,9 @@ fn ranges_wait_for_their_turn_and_are_counted_when_they_are_done() {
     assert_eq!(queries, [(2, json!({"range": {"_seq_no": {"gte": 4}}}))]);
     let progress = next.status.progress.unwrap();
     assert_eq!((progress.documents_copied, progress.partitions_done, progress.partitions_total), (3, 1, 3));
-    settled(&mut reindex, Outcome::Started(vec![(2, Started::Task("n:2".into()))]), 4);
+    let started = settled(&mut reindex, Outcome::Started(vec![(2, Started::Task("n:2".into()))]), 4);
+    let progress = started.status.progress.unwrap();
+    assert_eq!((progress.documents_copied, progress.partitions_running), (3, 2), "it does not go back");
     see(&mut reindex, looked([(1, ended(2)), (2, ended(2))]), 5);
     assert_eq!((stage(&reindex), reindex.status.clone().unwrap().result.unwrap().total), (Stage::Verify, 6));
 }

@@ -1,0 +1,216 @@
+//! Sources that are hard to cut, and what the copy makes of them: the same documents on both sides, whatever was done to them before
+//! or is done meanwhile.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use xtask::search::SearchClient;
+
+use crate::world::*;
+
+/// Every document behind a name: id and routing, version, and what is in it.
+async fn documents(client: &SearchClient, name: &str) -> BTreeMap<(String, Option<String>), (u64, Value)> {
+    client.request(Method::POST, &format!("/{name}/_refresh"), None).await.unwrap();
+    let body = json!({"size": 5000, "version": true, "sort": ["_doc"]});
+    let path = format!("/{name}/_search?scroll=1m");
+    let (_, mut page) = client.request(Method::POST, &path, Some(&body)).await.unwrap();
+    let mut all = BTreeMap::new();
+    loop {
+        let hits = page["hits"]["hits"].as_array().cloned().unwrap_or_default();
+        if hits.is_empty() {
+            return all;
+        }
+        for hit in hits {
+            let key = (hit["_id"].as_str().unwrap().to_owned(), hit["_routing"].as_str().map(str::to_owned));
+            let before = all.insert(key, (hit["_version"].as_u64().unwrap(), hit["_source"].clone()));
+            assert_eq!(before, None, "a document stands there twice: {hit}");
+        }
+        let next = json!({"scroll": "1m", "scroll_id": page["_scroll_id"]});
+        page = client.request(Method::POST, "/_search/scroll", Some(&next)).await.unwrap().1;
+    }
+}
+
+/// Both sides hold the same.
+async fn assert_same(read: &str, written: &str) {
+    let source = documents(&source().client().unwrap(), read).await;
+    let destination = documents(&destination().client().unwrap(), written).await;
+    assert_eq!(source.len(), destination.len());
+    for (key, document) in &source {
+        assert_eq!(destination.get(key), Some(document), "{key:?}");
+    }
+}
+
+/// A Reindex in eight small ranges, so that there is something to get wrong.
+fn ranged(name: &str, index: &str) -> Value {
+    let mut object = reindex(name, index);
+    object["spec"]["execution"] = json!({"partitions": 8, "parallelism": 3, "batchSize": 500});
+    object
+}
+
+fn line(index: &str, id: usize, routing: Option<&str>, document: &Value) -> String {
+    let mut action = json!({"index": {"_index": index, "_id": id.to_string()}});
+    if let Some(routing) = routing {
+        action["index"]["routing"] = json!(routing);
+    }
+    format!("{action}\n{document}\n")
+}
+
+#[tokio::test]
+async fn an_index_with_updates_deletes_routing_and_nested_documents_arrives_whole() {
+    allowed().await;
+    let client = source().client().unwrap();
+    let mappings = json!({"properties": {"items": {"type": "nested"}, "n": {"type": "integer"}}});
+    let settings = json!({"number_of_shards": 3, "number_of_replicas": 0});
+    client.put("/churned", &json!({"settings": settings, "mappings": mappings})).await.unwrap();
+    let document = |n: usize, round: usize| json!({"n": n, "round": round, "items": [{"a": n}, {"a": n + 1}]});
+    let routing = |n: usize| (n % 3 == 0).then(|| format!("r{}", n % 7));
+    for round in 0..3 {
+        let written = (0..6000).filter(|n| n % (round + 1) == 0);
+        client
+            .bulk(written.map(|n| line("churned", n, routing(n).as_deref(), &document(n, round))).collect())
+            .await
+            .unwrap();
+    }
+    let deleted = json!({"query": {"range": {"n": {"lt": 1500}}}});
+    let (status, answer) =
+        client.request(Method::POST, "/churned/_delete_by_query?refresh=true", Some(&deleted)).await.unwrap();
+    assert_eq!((status, &answer["deleted"]), (200, &json!(1500)), "{answer}");
+    apply(&ranged("churned", "churned"));
+    complete("churned", 4500);
+    assert_same("churned", "churned").await;
+    let progress = &get("reindex", "churned")["status"]["progress"];
+    assert_eq!((&progress["partitionsTotal"], &progress["partitionsDone"]), (&json!(8), &json!(8)));
+}
+
+#[tokio::test]
+async fn a_filtered_alias_over_two_indices_keeps_its_filter() {
+    allowed().await;
+    let client = source().client().unwrap();
+    for (index, from) in [("half-a", 0), ("half-b", 3000)] {
+        let settings = json!({"settings": {"number_of_shards": 2, "number_of_replicas": 0}});
+        client.put(&format!("/{index}"), &settings).await.unwrap();
+        client.bulk((from..from + 3000).map(|n| line(index, n, None, &json!({"n": n}))).collect()).await.unwrap();
+    }
+    let filter = json!({"range": {"n": {"gte": 1000, "lt": 5000}}});
+    let add = |index: &str| json!({"add": {"index": index, "alias": "middle", "filter": filter}});
+    let (status, answer) = client
+        .request(Method::POST, "/_aliases", Some(&json!({"actions": [add("half-a"), add("half-b")]})))
+        .await
+        .unwrap();
+    assert_eq!(status, 200, "{answer}");
+    apply(&ranged("middle", "middle"));
+    complete("middle", 4000);
+    assert_same("middle", "middle").await;
+}
+
+#[tokio::test]
+async fn a_data_stream_that_rolls_over_meanwhile_is_copied_with_its_new_index() {
+    allowed().await;
+    let client = source().client().unwrap();
+    let mappings = json!({"properties": {"@timestamp": {"type": "date"}, "n": {"type": "integer"}}});
+    let template = json!({
+        "index_patterns": ["stream"], "data_stream": {},
+        "template": {"settings": {"number_of_shards": 1, "number_of_replicas": 0}, "mappings": mappings},
+    });
+    client.put("/_index_template/stream", &template).await.unwrap();
+    let (status, answer) = client.request(Method::PUT, "/_data_stream/stream", None).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let write = |from: usize, to: usize| {
+        let line = |n: usize| {
+            let document = json!({"@timestamp": "2026-01-01T00:00:00Z", "n": n});
+            format!("{{\"create\":{{\"_index\":\"stream\",\"_id\":\"{n}\"}}}}\n{document}\n")
+        };
+        client.bulk((from..to).map(line).collect())
+    };
+    write(0, 20_000).await.unwrap();
+    let mut object = reindex("stream", "stream");
+    object["spec"]["execution"] = json!({"batchSize": 20, "partitions": 4, "parallelism": 2});
+    apply(&object);
+    wait_for(
+        "a running task",
+        || get("reindex", "stream"),
+        |seen| seen["status"]["progress"]["partitionsRunning"] != 0,
+    );
+    client.request(Method::POST, "/stream/_rollover", None).await.unwrap();
+    write(20_000, 20_300).await.unwrap();
+    complete("stream", 20_300);
+    assert_same("stream", "stream").await;
+    client.request(Method::DELETE, "/_data_stream/stream", None).await.unwrap();
+}
+
+/// Creates and updates documents until told to stop; how many writes came through.
+async fn write(client: SearchClient, stop: Arc<AtomicBool>) -> usize {
+    let mut written = 0;
+    for n in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let id = if n % 2 == 0 { n % 3000 } else { 100_000 + n };
+        let document = json!({"n": n, "text": "written meanwhile"});
+        let answer = client.request(Method::PUT, &format!("/busy/_doc/{id}"), Some(&document)).await;
+        written += usize::from(answer.is_ok_and(|(status, _)| status < 300));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    written
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_busy_writer_creates_and_changes_meanwhile_arrives() {
+    allowed().await;
+    let client = source().client().unwrap();
+    fill(&client, "busy", 10_000).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn(write(client.clone(), stop.clone()));
+    let mut object = reindex("busy", "busy");
+    object["spec"]["execution"] = json!({"batchSize": 50, "partitions": 4, "parallelism": 2});
+    object["spec"]["catchUp"] = json!({"maxRounds": 20});
+    apply(&object);
+    wait_for("a second round", || get("reindex", "busy"), |seen| seen["status"]["plan"]["round"].as_i64() >= Some(1));
+    stop.store(true, Ordering::Relaxed);
+    let written = writer.await.unwrap();
+    assert!(written > 100, "the writer got {written} documents through");
+    ended("busy");
+    let seen = get("reindex", "busy");
+    assert_eq!(condition(&seen, "Complete").0, "True", "{:#}", seen["status"]);
+    assert_same("busy", "busy").await;
+}
+
+#[tokio::test]
+async fn batches_that_the_destination_can_t_take_are_made_less() {
+    allowed().await;
+    let client = source().client().unwrap();
+    let settings = json!({"number_of_shards": 2, "number_of_replicas": 0});
+    let mappings = json!({"properties": {"text": {"type": "text", "index": false}}});
+    client.put("/heavy", &json!({"settings": settings, "mappings": mappings})).await.unwrap();
+    let text = "0123456789abcdef".repeat(12_500);
+    for begin in (0..400).step_by(20) {
+        client
+            .bulk((begin..begin + 20).map(|n| line("heavy", n, None, &json!({"text": text}))).collect())
+            .await
+            .unwrap();
+    }
+    // Left to itself it takes batches that fit.
+    apply(&reindex("heavy-auto", "heavy"));
+    complete("heavy-auto", 400);
+    let retried = |name: &str| {
+        let selector = format!("involvedObject.name={name},reason=CopyRetried");
+        let events = ["get", "events", "-n", NAMESPACE, "--field-selector", &selector, "-o", "name"];
+        xtask::kubectl::run(&events).unwrap().lines().count()
+    };
+    assert_eq!(retried("heavy-auto"), 0, "{:#}", get("reindex", "heavy-auto")["status"]);
+    // 20 MB at once, by four tasks, are more than a node with 256 MB of heap lets in.
+    let mut object = reindex("heavy", "heavy");
+    object["spec"]["execution"] = json!({"batchSize": 100, "partitions": 4, "parallelism": 4});
+    apply(&object);
+    complete("heavy", 400);
+    let plan = get("reindex", "heavy")["status"]["plan"].clone();
+    assert!(retried("heavy") > 0 && plan["relief"].as_i64() > Some(0), "{plan:#}");
+}

@@ -227,6 +227,12 @@ pub struct CopyPlan {
     pub indices: Vec<PlannedIndex>,
     /// Which ranges are copied: bit n of this hexadecimal number, lowest digit first, is range n, counted over all indices.
     pub done: String,
+    /// Which ranges had documents that the destination holds in a higher version; as in `done`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub conflicted: String,
+    /// How often such documents were deleted on the destination and their ranges copied again.
+    #[serde(default)]
+    pub repairs: i32,
     /// When the last of them was copied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done_at: Option<Time>,
@@ -260,6 +266,9 @@ pub struct Tuning {
     /// `refresh_interval` as it was; absent where it was not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_interval: Option<String>,
+    /// `gc_deletes` as it was; absent where it was not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gc_deletes: Option<String>,
 }
 
 /// How long the copy was suspended.

@@ -70,10 +70,11 @@ fn left(reindex: &Reindex) -> String {
     let tuning = reindex.status.as_ref().and_then(|status| status.tuning.as_ref());
     tuning.map_or(String::new(), |tuning| {
         format!(
-            "; put back on index {}: number_of_replicas {}, refresh_interval {}",
+            "; put back on index {}: number_of_replicas {}, refresh_interval {}, gc_deletes {}",
             reindex.spec.destination.index,
             tuning.number_of_replicas,
-            tuning.refresh_interval.as_deref().unwrap_or("null")
+            tuning.refresh_interval.as_deref().unwrap_or("null"),
+            tuning.gc_deletes.as_deref().unwrap_or("null")
         )
     })
 }

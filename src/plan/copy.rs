@@ -20,8 +20,8 @@ pub enum Task {
     Running(Running),
     /// It ended by itself.
     Ended(Box<CopyResult>),
-    /// It was cancelled, and not by us.
-    Cancelled,
+    /// It was cancelled, after so much.
+    Cancelled(Box<CopyResult>),
     /// It ended with an error.
     Died(Death),
     /// The destination does not know it.
@@ -108,7 +108,7 @@ pub fn judge(task: Task) -> Verdict {
         Task::Running(running) => Verdict::GoesOn(running),
         Task::Ended(result) => judge_result(*result),
         Task::Lost => again("the destination no longer knows the task: its node was restarted or lost"),
-        Task::Cancelled => again("somebody cancelled the task on the destination"),
+        Task::Cancelled(_) => again("somebody cancelled the task on the destination"),
         Task::Died(Death { class, message }) => match class {
             DeathClass::Passing | DeathClass::NotAllowed => Verdict::Again { message, relief: Relief::None },
             DeathClass::Overloaded => Verdict::Again { message, relief: Relief::FewerTasks },
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn a_task_that_is_gone_is_neither_success_nor_failure() {
         assert_eq!(reason(Task::Lost), "Again");
-        assert_eq!(reason(Task::Cancelled), "Again");
+        assert_eq!(reason(Task::Cancelled(Box::default())), "Again");
     }
 
     #[test]

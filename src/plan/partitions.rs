@@ -15,16 +15,46 @@ pub fn ranges(plan: &CopyPlan) -> Option<Vec<Range>> {
 
 /// Whether range `id` is done.
 pub fn is_done(plan: &CopyPlan, id: usize) -> bool {
-    let digit = plan.done.as_bytes().get(id / 4).and_then(|byte| (*byte as char).to_digit(16)).unwrap_or_default();
-    digit & (1 << (id % 4)) != 0
+    has(&plan.done, id)
 }
 
 /// Notes that range `id` is done.
 pub fn set_done(plan: &mut CopyPlan, id: usize) {
-    let mut digits: Vec<u32> = plan.done.chars().map(|digit| digit.to_digit(16).unwrap_or_default()).collect();
+    set(&mut plan.done, id, true);
+}
+
+/// Notes that range `id` had conflicts.
+pub fn set_conflicted(plan: &mut CopyPlan, id: usize) {
+    set(&mut plan.conflicted, id, true);
+}
+
+/// Ranges that had conflicts.
+pub fn conflicted(plan: &CopyPlan) -> Vec<usize> {
+    (0..plan.conflicted.len() * 4).filter(|id| has(&plan.conflicted, *id)).collect()
+}
+
+/// Ranges that had conflicts are to be copied again.
+pub fn reopen_conflicted(plan: &mut CopyPlan) {
+    for id in conflicted(plan) {
+        set(&mut plan.done, id, false);
+    }
+    plan.conflicted.clear();
+}
+
+/// Bit `id` of a hexadecimal number, lowest digit first.
+fn has(bits: &str, id: usize) -> bool {
+    let digit = bits.as_bytes().get(id / 4).and_then(|byte| (*byte as char).to_digit(16)).unwrap_or_default();
+    digit & (1 << (id % 4)) != 0
+}
+
+fn set(bits: &mut String, id: usize, to: bool) {
+    let mut digits: Vec<u32> = bits.chars().map(|digit| digit.to_digit(16).unwrap_or_default()).collect();
     digits.resize(digits.len().max(id / 4 + 1), 0);
-    digits[id / 4] |= 1 << (id % 4);
-    plan.done = digits.into_iter().filter_map(|digit| char::from_digit(digit, 16)).collect();
+    match to {
+        true => digits[id / 4] |= 1 << (id % 4),
+        false => digits[id / 4] &= !(1 << (id % 4)),
+    }
+    *bits = digits.into_iter().filter_map(|digit| char::from_digit(digit, 16)).collect();
 }
 
 /// Whether every range is done. A round of catching up may have found none.
@@ -68,6 +98,17 @@ mod tests {
         }
         assert!(all_done(&plan));
         assert!(!all_done(&CopyPlan { done: "f".into(), ..self::plan(&["nonsense"]) }));
+    }
+
+    #[test]
+    fn ranges_with_conflicts_are_opened_again() {
+        let mut plan = plan(&[":5 10:6", ":7"]);
+        (0..3).for_each(|id| set_done(&mut plan, id));
+        set_conflicted(&mut plan, 1);
+        assert_eq!(conflicted(&plan), [1]);
+        reopen_conflicted(&mut plan);
+        assert_eq!([0, 1, 2].map(|id| is_done(&plan, id)), [true, false, true]);
+        assert!(conflicted(&plan).is_empty());
     }
 
     proptest! {

@@ -25,8 +25,8 @@ mod model;
 pub use copying::window;
 pub use ending::{is_worth_tuning, pause};
 pub use model::{
-    Allowlist, Copying, Decision, Effect, Observation, Outcome, PartitionSeen, Prepare, Requeue, Start, Started,
-    Survey, SurveyedIndex, Verify,
+    Allowlist, Copying, Decision, Effect, Observation, Outcome, PartitionSeen, Prepare, Release, Requeue, Start,
+    Started, Survey, SurveyedIndex, Verify,
 };
 
 /// Where a Reindex stands. Read from what is known, never from `phase`.
@@ -42,6 +42,8 @@ pub enum Stage {
     Survey,
     /// Ranges are copied.
     Copy,
+    /// Documents that the destination holds in a higher version are to be deleted there and copied again.
+    Repair,
     /// What was changed on the destination index is to be put back.
     Restore,
     /// Nothing goes on until `spec.suspend` is false again.
@@ -80,6 +82,7 @@ pub fn stage(reindex: &Reindex) -> Stage {
             Some(Suspension { since: Some(_), .. }) => Stage::Resume,
             _ => Stage::Copy,
         },
+        Some(plan) if copying::is_to_be_repaired(reindex, plan) => Stage::Repair,
         Some(_) if status.tuning.is_some() => Stage::Restore,
         Some(_) => Stage::Verify,
     }
@@ -121,10 +124,11 @@ pub fn decide(reindex: &Reindex, seen: Observation, now: Timestamp) -> Decision 
         Observation::Survey(seen) => plan.survey(*seen),
         Observation::Copy(seen) => plan.copy(seen),
         Observation::Resume(tuning) => plan.resume(tuning),
+        Observation::Repair(tuning) => plan.repair(tuning),
         Observation::Restore => plan.restore(),
         Observation::Moving(wait) => plan.moving(wait),
         Observation::Verify(seen) => plan.verify(seen),
-        Observation::Release(tasks) => plan.release(tasks),
+        Observation::Release(seen) => plan.release(seen),
         Observation::Nothing | Observation::ClusterChanged(_) | Observation::AccessWithdrawn(_) => plan.unchanged(),
     }
 }
@@ -149,6 +153,7 @@ pub fn settle(reindex: &Reindex, outcome: Outcome, now: Timestamp) -> Decision {
             let message = "waiting for other Reindexes: spec.limits of a SearchCluster allows no more tasks";
             plan.withdraw("WaitingForTasks", message)
         }
+        Outcome::Repaired(documents) => plan.repaired(documents),
         Outcome::Restored => plan.restored(),
         Outcome::Unclear(trouble) => plan.wait_out(&trouble),
     }

@@ -6,6 +6,7 @@
 //! | [`connect`] | address, credentials, trust; the [`SearchClient`] |
 //! | [`cluster`] | who the cluster is, its health, nodes and shards |
 //! | [`index`] | definitions, documents counted, sequence numbers |
+//! | [`documents`] | versions of single documents on either side |
 //! | [`reindex`] | starting a remote `_reindex`, and the harmless probe of one |
 //! | [`tasks`] | following, finding and cancelling tasks |
 //! | [`settings`] | shard allocation and voting around a node's restart; refresh and replicas while an index is filled |
@@ -17,6 +18,7 @@
 
 pub mod cluster;
 pub mod connect;
+pub mod documents;
 pub mod error;
 pub mod index;
 pub mod reindex;
@@ -30,6 +32,7 @@ mod request;
 
 pub use cluster::{ClusterInfo, Distribution, Health, HealthStatus, NodeInfo, ShardCopy, Version};
 pub use connect::{BasicAuth, Connection, SearchClient, Tls};
+pub use documents::{DocumentVersion, VersionPage};
 pub use error::{Rejection, SearchError, TlsFault};
 pub use index::{AliasDefinition, IndexDefinition, ShardPosition};
 pub use reindex::{ProbeVerdict, ReindexRequest, RemoteSource};

@@ -21,13 +21,15 @@ pub struct AllocationEnable {
     pub transient: Option<String>,
 }
 
-/// Settings of an index that make filling it slow.
+/// Settings of an index that are changed while it is filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BulkLoadSettings {
     /// `number_of_replicas`.
     pub number_of_replicas: String,
     /// `refresh_interval`; `None` where it is not set.
     pub refresh_interval: Option<String>,
+    /// How long the versions of deleted documents are remembered (`gc_deletes`); `None` where it is not set.
+    pub gc_deletes: Option<String>,
 }
 
 impl SearchClient {
@@ -67,10 +69,11 @@ impl SearchClient {
         Ok(BulkLoadSettings {
             number_of_replicas: text("number_of_replicas").unwrap_or_else(|| "1".to_owned()),
             refresh_interval: text("refresh_interval"),
+            gc_deletes: text("gc_deletes"),
         })
     }
 
-    /// Sets them; `None` takes `refresh_interval` out, back to the default.
+    /// Sets them; `None` takes a setting out, back to the default.
     ///
     /// # Errors
     /// 404 where there is no such index.
@@ -78,6 +81,7 @@ impl SearchClient {
         let body = json!({ "index": {
             "number_of_replicas": settings.number_of_replicas,
             "refresh_interval": settings.refresh_interval,
+            "gc_deletes": settings.gc_deletes,
         }});
         self.call(Method::PUT, "index settings", &[one_index(index)?, "_settings"]).body(body).acknowledged().await
     }

@@ -158,6 +158,8 @@ async fn documents_that_do_not_fit_are_named_and_the_counts_are_true() {
     apply(&object);
     let seen = ended("mixed");
     assert_eq!(condition(&seen, "Failed").1, "DocumentFailures", "{:#}", seen["status"]);
+    // Tasks of other ranges are cancelled, and counted.
+    let seen = wait_for("no task", || get("reindex", "mixed"), |seen| seen["status"]["partitions"].is_null());
     let result = &seen["status"]["result"];
     assert_eq!(result["failures"][0]["id"], "700", "{result:#}");
     assert!(

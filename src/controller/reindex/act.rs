@@ -18,6 +18,7 @@ use crate::{
 use super::{
     convert,
     observe::{limits, live_reindexes, opaque_id, open, source_shards},
+    repair::Repair,
     sides,
 };
 
@@ -30,6 +31,7 @@ pub async fn act(ctx: &Context, reindex: &Reindex, effect: Effect) -> Result<Opt
         Effect::Throttle(tasks) => throttle(ctx, reindex, &tasks).await.map(|()| None),
         Effect::CancelTasks(tasks) => cancel_tasks(ctx, reindex, &tasks).await.map(|()| None),
         Effect::Tune => tune(ctx, reindex).await.map(|()| None),
+        Effect::Repair(queries) => repair(ctx, reindex, &queries).await.map(Some),
         Effect::Restore(tuning) => restore(ctx, reindex, &tuning).await.map(Some),
     }
 }
@@ -143,7 +145,12 @@ async fn start_task(reindex: &Reindex, destination: &Connected, source: &Connect
 }
 
 async fn switch_off(destination: &Connected, reindex: &Reindex) -> Result<(), SearchError> {
-    let off = BulkLoadSettings { number_of_replicas: "0".to_owned(), refresh_interval: Some("-1".to_owned()) };
+    let before = reindex.status.as_ref().and_then(|status| status.tuning.as_ref());
+    let off = BulkLoadSettings {
+        number_of_replicas: "0".to_owned(),
+        refresh_interval: Some("-1".to_owned()),
+        gc_deletes: before.and_then(|tuning| tuning.gc_deletes.clone()),
+    };
     destination.client.set_bulk_load_settings(&reindex.spec.destination.index, &off).await
 }
 
@@ -152,6 +159,32 @@ async fn tune(ctx: &Context, reindex: &Reindex) -> Result<(), Error> {
     let Some(cluster) = sides::destination(ctx, reindex).await? else { return Ok(()) };
     let Ok(destination) = open(ctx, "the destination", &cluster).await else { return Ok(()) };
     switch_off(&destination, reindex).await.map_err(Error::search("switch refresh and replicas off"))
+}
+
+/// Deletes what is stale on the destination.
+async fn repair(ctx: &Context, reindex: &Reindex, queries: &[Option<Value>]) -> Result<Outcome, Error> {
+    let gone = || Trouble { reason: "ClusterNotFound", message: "a SearchCluster is gone".into() };
+    let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Outcome::Unclear(gone())) };
+    let opened =
+        futures::try_join!(open(ctx, "the destination", &sides.destination), open(ctx, "the source", &sides.source));
+    let (destination, source) = match opened {
+        Ok(both) => both,
+        Err(trouble) => return Ok(Outcome::Unclear(trouble)),
+    };
+    let Some(tuning) = reindex.status.as_ref().and_then(|status| status.tuning.as_ref()) else {
+        return Ok(Outcome::Repaired(None));
+    };
+    let repair = Repair {
+        source: &source.client,
+        name: &reindex.spec.source.index,
+        destination: &destination.client,
+        index: &reindex.spec.destination.index,
+        settings: convert::settings(tuning),
+    };
+    Ok(match repair.delete_stale(queries).await {
+        Ok(documents) => Outcome::Repaired(documents),
+        Err(error) => Outcome::Unclear(convert::trouble("one of the clusters", &error)),
+    })
 }
 
 /// Puts the settings back, if the index is still the one that was made. One that is gone, or another one of that name, owes nothing.
@@ -171,11 +204,7 @@ pub async fn restore(ctx: &Context, reindex: &Reindex, tuning: &Tuning) -> Resul
         if found.is_none() || found.as_ref() != pinned.and_then(|pinned| pinned.index_uuid.as_ref()) {
             return Ok(());
         }
-        let settings = BulkLoadSettings {
-            number_of_replicas: tuning.number_of_replicas.clone(),
-            refresh_interval: tuning.refresh_interval.clone(),
-        };
-        destination.client.set_bulk_load_settings(index, &settings).await
+        destination.client.set_bulk_load_settings(index, &convert::settings(tuning)).await
     };
     Ok(match put_back.await {
         Ok(()) => Outcome::Restored,

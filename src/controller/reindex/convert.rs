@@ -7,7 +7,7 @@ use crate::{
         validate::{ClusterFacts, Distribution, Trouble},
         verify::ShardPosition,
     },
-    search::{self, SearchError, TaskErrorClass, TaskResponse, TaskState},
+    search::{self, BulkLoadSettings, SearchError, TaskErrorClass, TaskResponse, TaskState},
 };
 
 /// Who a cluster is.
@@ -45,7 +45,20 @@ pub fn shards(positions: Vec<search::ShardPosition>) -> Vec<ShardPosition> {
 
 /// The settings that are changed while an index is filled, as they are.
 pub fn tuning(settings: search::BulkLoadSettings) -> Tuning {
-    Tuning { number_of_replicas: settings.number_of_replicas, refresh_interval: settings.refresh_interval }
+    Tuning {
+        number_of_replicas: settings.number_of_replicas,
+        refresh_interval: settings.refresh_interval,
+        gc_deletes: settings.gc_deletes,
+    }
+}
+
+/// The same, as they are put back.
+pub fn settings(tuning: &Tuning) -> BulkLoadSettings {
+    BulkLoadSettings {
+        number_of_replicas: tuning.number_of_replicas.clone(),
+        refresh_interval: tuning.refresh_interval.clone(),
+        gc_deletes: tuning.gc_deletes.clone(),
+    }
 }
 
 /// How far a task that runs is.
@@ -69,7 +82,7 @@ pub fn task(id: &search::TaskId, state: Option<TaskState>) -> Task {
         return Task::Died(death(error));
     }
     match state.response {
-        Some(response) if response.canceled.is_some() => Task::Cancelled,
+        Some(response) if response.canceled.is_some() => Task::Cancelled(Box::new(result(&response))),
         Some(response) => Task::Ended(Box::new(result(&response))),
         None => Task::Lost,
     }

@@ -9,7 +9,7 @@ use crate::{
     api::{
         Reindex, ReindexStatus, SearchCluster,
         reindex::VerificationLevel,
-        reindex_status::{CopyPlan, PartitionState},
+        reindex_status::{CopyPlan, PartitionState, Tuning},
     },
     controller::{
         connect::{Connected, connect},
@@ -21,7 +21,7 @@ use crate::{
         copy::Task,
         index_body::{self, SourceDefinition},
         limits::Limits,
-        reindex::{self, Allowlist, Copying, Observation, PartitionSeen, Prepare, Stage, Verify},
+        reindex::{self, Allowlist, Copying, Observation, PartitionSeen, Prepare, Release, Stage, Verify},
         validate::Trouble,
         verify::{Counts, ShardPosition},
     },
@@ -43,8 +43,8 @@ pub async fn observe(ctx: &Context, reindex: &Reindex, stage: Stage) -> Result<O
         Stage::Finished | Stage::Suspended => return Ok(Observation::Nothing),
         Stage::Restore => return Ok(Observation::Restore),
         Stage::Release => {
-            return Ok(match running_tasks(ctx, reindex).await? {
-                Ok(tasks) => Observation::Release(tasks),
+            return Ok(match release(ctx, reindex).await? {
+                Ok(seen) => Observation::Release(seen),
                 Err(trouble) => Observation::Trouble(trouble),
             });
         }
@@ -65,7 +65,8 @@ pub async fn observe(ctx: &Context, reindex: &Reindex, stage: Stage) -> Result<O
         Stage::Prepare => eyes.prepare().await,
         Stage::Survey => eyes.survey().await,
         Stage::Copy => eyes.copy().await,
-        Stage::Resume => eyes.resume().await,
+        Stage::Resume => eyes.settings().await.map(Observation::Resume),
+        Stage::Repair => eyes.settings().await.map(Observation::Repair),
         Stage::Verify => eyes.verify().await,
         Stage::Validate | Stage::Restore | Stage::Suspended | Stage::Release | Stage::Finished => {
             Ok(Observation::Nothing)
@@ -82,8 +83,36 @@ fn joined(troubles: Vec<Trouble>) -> Trouble {
 
 /// Our tasks on the destination: those whose `X-Opaque-Id` begins with this Reindex's UID.
 pub async fn running_tasks(ctx: &Context, reindex: &Reindex) -> Result<Result<Vec<String>, Trouble>, Error> {
+    Ok(match destination_of(ctx, reindex).await? {
+        Ok(destination) => tasks_on(reindex, &destination).await,
+        Err(trouble) => Err(trouble),
+    })
+}
+
+/// The same, and what those came to that do not run any more.
+async fn release(ctx: &Context, reindex: &Reindex) -> Result<Result<Release, Trouble>, Error> {
+    let destination = match destination_of(ctx, reindex).await? {
+        Ok(destination) => destination,
+        Err(trouble) => return Ok(Err(trouble)),
+    };
+    let look = async {
+        let mut seen = Release { running: tasks_on(reindex, &destination).await?, ended: BTreeMap::new() };
+        for partition in reindex.status.iter().flat_map(|status| &status.partitions) {
+            let Some(task) = partition.task.as_ref().filter(|task| !seen.running.contains(task)) else { continue };
+            let Ok(id) = task.parse::<TaskId>() else { continue };
+            let state = destination.client.task(&id).await;
+            let state = state.map_err(|error| convert::trouble("the destination", &error))?;
+            seen.ended.insert(partition.id, convert::task(&id, state));
+        }
+        Ok(seen)
+    };
+    Ok(look.await)
+}
+
+/// The destination, whether or not it admits.
+async fn destination_of(ctx: &Context, reindex: &Reindex) -> Result<Result<Connected, Trouble>, Error> {
     Ok(match sides::destination(ctx, reindex).await? {
-        Some(destination) => tasks_on(ctx, reindex, &destination).await,
+        Some(cluster) => open(ctx, "the destination", &cluster).await,
         None => Err(Trouble {
             reason: "ClusterNotFound",
             message: format!(
@@ -94,9 +123,9 @@ pub async fn running_tasks(ctx: &Context, reindex: &Reindex) -> Result<Result<Ve
     })
 }
 
-async fn tasks_on(ctx: &Context, reindex: &Reindex, destination: &SearchCluster) -> Result<Vec<String>, Trouble> {
-    let connected = open(ctx, "the destination", destination).await?;
-    let tasks = connected.client.reindex_tasks().await.map_err(|error| convert::trouble("the destination", &error))?;
+async fn tasks_on(reindex: &Reindex, destination: &Connected) -> Result<Vec<String>, Trouble> {
+    let tasks =
+        destination.client.reindex_tasks().await.map_err(|error| convert::trouble("the destination", &error))?;
     let prefix = format!("reindex/{}/", reindex.uid().unwrap_or_default());
     let ours = |id: &Option<String>| id.as_deref().is_some_and(|id| id.starts_with(&prefix));
     Ok(tasks.into_iter().filter(|task| ours(&task.opaque_id)).map(|task| task.id.to_string()).collect())
@@ -248,11 +277,12 @@ impl Eyes<'_> {
         Ok(plan::limits::slots(self.reindex, &all, &limits))
     }
 
-    async fn resume(&self) -> Seen<Observation> {
+    /// The destination index's settings as they are.
+    async fn settings(&self) -> Seen<Tuning> {
         let destination = self.destination().await?;
         let index = &self.reindex.spec.destination.index;
         let settings = destination.client.bulk_load_settings(index).await.map_err(of("the destination"))?;
-        Ok(Observation::Resume(convert::tuning(settings)))
+        Ok(convert::tuning(settings))
     }
 
     /// Where the source moved, and there are rounds left, it is cut again; else the numbers are read.

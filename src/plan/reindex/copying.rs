@@ -5,7 +5,11 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
-    api::reindex_status::{Checkpoint, CopyPlan, CopyResult, Partition, PartitionState, PlannedIndex, StepName},
+    api::{
+        Reindex,
+        reindex::Conflicts,
+        reindex_status::{Checkpoint, CopyPlan, CopyResult, Partition, PartitionState, PlannedIndex, StepName},
+    },
     plan::{
         copy::{self, Relief, Running, Task, Verdict},
         partitions,
@@ -22,6 +26,9 @@ use super::{
 
 /// How long a copy that something else holds up waits before it looks again.
 const GATE: Duration = Duration::from_secs(10);
+
+/// How often stale documents of a round are looked for.
+const MOST_REPAIRS: i32 = 3;
 
 impl Plan<'_> {
     /// Writes the plan down, and that its first ranges are about to be started.
@@ -43,6 +50,8 @@ impl Plan<'_> {
             source_shards: i32::try_from(seen.shards.len()).unwrap_or(i32::MAX),
             indices: planned(&seen, &cut),
             done: String::new(),
+            conflicted: String::new(),
+            repairs: 0,
             done_at: None,
             undivided: seen.undivided.clone(),
         });
@@ -134,7 +143,7 @@ impl Plan<'_> {
 
     /// What a range's task came to. `Ok` with what runs on.
     fn judge(&mut self, at: usize, task: Task) -> Result<Option<Running>, (&'static str, String)> {
-        if task == Task::Cancelled && self.reindex.spec.suspend {
+        if matches!(task, Task::Cancelled(_)) && self.reindex.spec.suspend {
             self.put_off(at);
             return Ok(None);
         }
@@ -156,16 +165,20 @@ impl Plan<'_> {
     /// The sums change in the same write as the bit that says that the range is done.
     fn range_copied(&mut self, at: usize, result: CopyResult) {
         let partition = self.report.status.partitions.remove(at);
+        let conflicts = result.version_conflicts;
         let folded = self.folded(result, partition.attempt);
         let status = &mut self.report.status;
         copy::add(status.result.get_or_insert_with(no_result), folded);
         if let Some(plan) = &mut status.plan {
             partitions::set_done(plan, partition.id as usize);
+            if conflicts > 0 {
+                partitions::set_conflicted(plan, partition.id as usize);
+            }
         }
     }
 
     /// What an attempt answered, as it counts: in an index that was there before, what is updated was not ours.
-    fn folded(&self, result: CopyResult, attempt: i32) -> CopyResult {
+    pub(super) fn folded(&self, result: CopyResult, attempt: i32) -> CopyResult {
         match self.created() {
             true => copy::fold_repeats(result, attempt),
             false => result,
@@ -356,6 +369,13 @@ impl Plan<'_> {
     /// Every range is copied.
     fn copied(mut self) -> Decision {
         let now = self.report.now();
+        let repairs = |plan: &CopyPlan| is_to_be_repaired(self.reindex, plan) && self.created();
+        if self.report.status.plan.as_ref().is_some_and(repairs) {
+            let message = "looking for documents that were deleted and created anew on the source";
+            self.report.status.partitions.clear();
+            self.report.running(StepName::CatchUp, "Repairing", message);
+            return self.decision(None, Requeue::Now);
+        }
         let status = &mut self.report.status;
         let result = status.result.get_or_insert_with(no_result).clone();
         status.partitions.clear();
@@ -444,7 +464,14 @@ impl Plan<'_> {
     }
 }
 
-fn no_result() -> CopyResult {
+/// Whether documents that the destination holds in a higher version may be such that were deleted and created anew on the source: then
+/// they are stale. Only while catching up: before, nothing of ours was there. Who wants to proceed keeps the destination's.
+pub(super) fn is_to_be_repaired(reindex: &Reindex, plan: &CopyPlan) -> bool {
+    let wanted = reindex.spec.conflicts == Conflicts::Abort;
+    wanted && plan.round > 0 && plan.repairs < MOST_REPAIRS && !partitions::conflicted(plan).is_empty()
+}
+
+pub(super) fn no_result() -> CopyResult {
     CopyResult { requests_per_second: -1.0, ..CopyResult::default() }
 }
 

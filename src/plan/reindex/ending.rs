@@ -11,15 +11,16 @@ use crate::{
         reindex_status::{StepName, Tuning, Verdict as VerifyVerdict, VerificationResult},
     },
     plan::{
-        copy::Running,
-        partitions, progress,
+        copy::{self, Running, Task},
+        partitions, progress, ranges,
         verify::{self, Proof},
     },
 };
 
 use super::{
     Plan,
-    model::{Decision, Effect, Requeue, Verify},
+    copying::no_result,
+    model::{Decision, Effect, Release, Requeue, Verify},
     runs,
 };
 
@@ -79,6 +80,39 @@ impl Plan<'_> {
         let step = self.current_step();
         self.report.running(step, "Copying", "going on after the suspension");
         self.decision(tunes.then_some(Effect::Tune), Requeue::Now)
+    }
+
+    /// Has what is stale in ranges with conflicts deleted on the destination.
+    pub(super) fn repair(mut self, tuning: Tuning) -> Decision {
+        let status = &mut self.report.status;
+        status.tuning.get_or_insert(tuning);
+        let Some(plan) = &status.plan else { return self.decision(None, Requeue::Now) };
+        let (all, alone) = (partitions::ranges(plan).unwrap_or_default(), plan.indices.len() == 1);
+        let of =
+            |id: &usize| all.get(*id).map(|range| ranges::query(range, self.reindex.spec.source.query.as_ref(), alone));
+        let queries = partitions::conflicted(plan).iter().filter_map(of).collect();
+        self.decision(Some(Effect::Repair(queries)), Requeue::Now)
+    }
+
+    /// What was deleted is copied again with its range; where nothing was stale, somebody else writes to the destination.
+    pub(super) fn repaired(mut self, documents: Option<usize>) -> Decision {
+        let status = &mut self.report.status;
+        let (Some(plan), Some(result)) = (&mut status.plan, &mut status.result) else {
+            return self.decision(None, Requeue::Now);
+        };
+        if let Some(documents @ 1..) = documents {
+            plan.repairs += 1;
+            partitions::reopen_conflicted(plan);
+            result.version_conflicts = 0;
+            let message =
+                format!("{documents} documents were deleted and created anew on the source: copying them again");
+            self.report.running(StepName::CatchUp, "Repairing", &message);
+            self.report.note(false, "Repaired", &message);
+            return self.decision(None, Requeue::Now);
+        }
+        let message = copy::judge_conflicts(result, self.reindex.spec.conflicts).unwrap_or_default();
+        self.report.failed(StepName::CatchUp, "VersionConflicts", &message);
+        self.decision(None, Requeue::Now)
     }
 
     /// Puts back what was changed on the index while it was filled.
@@ -154,10 +188,20 @@ impl Plan<'_> {
         self.decision(None, Requeue::OnChange)
     }
 
-    /// Cancels until nothing of ours runs, then puts the index's settings back.
-    pub(super) fn release(mut self, tasks: Vec<String>) -> Decision {
-        if !tasks.is_empty() {
-            return self.decision(Some(Effect::CancelTasks(tasks)), Requeue::After(Duration::from_secs(1)));
+    /// Cancels until nothing of ours runs, counts what was copied all the same, then puts the index's settings back.
+    pub(super) fn release(mut self, seen: Release) -> Decision {
+        for (id, task) in seen.ended {
+            let partitions = &mut self.report.status.partitions;
+            let Some(at) = partitions.iter().position(|partition| partition.id == id) else { continue };
+            let partition = partitions.remove(at);
+            if let Task::Ended(result) | Task::Cancelled(result) = task {
+                let result = self.folded(*result, partition.attempt);
+                copy::add(self.report.status.result.get_or_insert_with(no_result), result);
+                self.show_progress(&[]);
+            }
+        }
+        if !seen.running.is_empty() {
+            return self.decision(Some(Effect::CancelTasks(seen.running)), Requeue::After(Duration::from_secs(1)));
         }
         self.report.status.partitions.clear();
         match self.report.status.tuning.clone() {

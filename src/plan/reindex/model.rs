@@ -38,14 +38,16 @@ pub enum Observation {
     Copy(Copying),
     /// For [`super::Stage::Resume`]: the destination index's settings as they are.
     Resume(Tuning),
+    /// For [`super::Stage::Repair`]: the destination index's settings as they are.
+    Repair(Tuning),
     /// For [`super::Stage::Restore`]: nothing has to be looked at.
     Restore,
     /// For [`super::Stage::Verify`] where the source has moved, and the next round waits.
     Moving(Duration),
     /// For [`super::Stage::Verify`].
     Verify(Verify),
-    /// For [`super::Stage::Release`]: our tasks that still run.
-    Release(Vec<String>),
+    /// For [`super::Stage::Release`].
+    Release(Release),
     /// For [`super::Stage::Suspended`] and [`super::Stage::Finished`].
     Nothing,
 }
@@ -145,6 +147,15 @@ pub struct Verify {
     pub counts: Option<Counts>,
 }
 
+/// What is looked at after the end.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Release {
+    /// Our tasks that still run.
+    pub running: Vec<String>,
+    /// What those came to that do not, by number of the range.
+    pub ended: BTreeMap<i32, Task>,
+}
+
 /// What is done after the status was written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -165,6 +176,8 @@ pub enum Effect {
     CancelTasks(Vec<String>),
     /// Switch refresh and replicas off while the index is filled.
     Tune,
+    /// Delete what is stale among the documents that these queries find.
+    Repair(Vec<Option<Value>>),
     /// Put the index's settings back.
     Restore(Tuning),
 }
@@ -195,6 +208,8 @@ pub enum Outcome {
     GateClosed(String),
     /// Other Reindexes use what the clusters' limits allow: the intents are withdrawn.
     LimitReached,
+    /// So many stale documents were deleted on the destination; None if there were too many.
+    Repaired(Option<usize>),
     /// The index's settings are put back.
     Restored,
     /// It is not known whether it was done: a connection broke.

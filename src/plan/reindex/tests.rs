@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{
         conditions::{self, COMPLETE, FAILED, RECONCILING, STALLED},
-        reindex_status::{CopyResult, Tuning},
+        reindex_status::{CopyResult, Failure, Tuning},
     },
     plan::{
         copy::{Death, DeathClass, Running, Task},
@@ -110,6 +110,10 @@ fn copying(ranges: i32) -> Reindex {
     reindex
 }
 
+fn runs_on(task: &str) -> Release {
+    Release { running: vec![task.to_owned()], ended: [].into() }
+}
+
 fn starts(decision: &Decision) -> Vec<Start> {
     match &decision.effect {
         Some(Effect::StartTasks { starts, .. }) => starts.clone(),
@@ -168,7 +172,7 @@ fn a_finished_reindex_is_never_written_again() {
         looked([(0, Task::Lost)]),
         Observation::ClusterChanged("m".into()),
         Observation::Nothing,
-        Observation::Release(vec!["n:1".into()]),
+        Observation::Release(runs_on("n:1")),
     ] {
         let decision = decide(&reindex, seen, at(99_999));
         assert_eq!((Some(decision.status), decision.effect, decision.notes), (reindex.status.clone(), None, vec![]));
@@ -328,16 +332,30 @@ fn what_ends_a_running_copy_also_cancels_its_task() {
         let mut reindex = copying(1);
         see(&mut reindex, seen, second);
         assert_eq!(failed(&reindex), reason);
-        let cancel = see(&mut reindex, Observation::Release(vec!["n:1".into()]), second);
+        let cancel = see(&mut reindex, Observation::Release(runs_on("n:1")), second);
         assert_eq!(cancel.effect, Some(Effect::CancelTasks(vec!["n:1".into()])));
-        see(&mut reindex, Observation::Release(vec![]), second);
+        see(&mut reindex, Observation::Release(Release::default()), second);
         assert_eq!(stage(&reindex), Stage::Finished);
     }
 }
 
 #[test]
+fn what_cancelled_tasks_had_copied_is_counted() {
+    let mut reindex = copying(3);
+    let failure = Failure { id: Some("7".into()), status: Some(400), reason: "r".into() };
+    let refused = CopyResult { total: 2, created: 1, failures: vec![failure], ..CopyResult::default() };
+    see(&mut reindex, looked([(0, Task::Ended(Box::new(refused))), (1, running(1))]), 4);
+    assert_eq!(failed(&reindex), "DocumentFailures");
+    let cancelled = Task::Cancelled(Box::new(CopyResult { total: 2, created: 1, ..CopyResult::default() }));
+    see(&mut reindex, Observation::Release(Release { running: vec![], ended: [(1, cancelled)].into() }), 5);
+    let status = reindex.status.clone().unwrap();
+    assert_eq!((status.result.unwrap().created, status.progress.unwrap().documents_copied), (2, 2));
+    assert_eq!(stage(&reindex), Stage::Finished);
+}
+
+#[test]
 fn what_was_changed_on_the_index_is_put_back_at_either_end() {
-    let tuning = Tuning { number_of_replicas: "1".into(), refresh_interval: None };
+    let tuning = Tuning { number_of_replicas: "1".into(), refresh_interval: None, gc_deletes: None };
     let mut reindex = copying(1);
     reindex.status.as_mut().unwrap().tuning = Some(tuning.clone());
     let mut good = reindex.clone();
@@ -347,7 +365,7 @@ fn what_was_changed_on_the_index_is_put_back_at_either_end() {
     settled(&mut good, Outcome::Restored, 5);
     assert_eq!(stage(&good), Stage::Verify);
     see(&mut reindex, Observation::ClusterChanged("m".into()), 4);
-    assert_eq!(see(&mut reindex, Observation::Release(vec![]), 5).effect, Some(Effect::Restore(tuning)));
+    assert_eq!(see(&mut reindex, Observation::Release(Release::default()), 5).effect, Some(Effect::Restore(tuning)));
     assert_eq!(stage(&reindex), Stage::Release);
     settled(&mut reindex, Outcome::Restored, 5);
     assert_eq!(stage(&reindex), Stage::Finished);
@@ -359,7 +377,7 @@ fn any_task() -> impl Strategy<Value = Task> {
         4 => (0i64..6).prop_map(running),
         4 => (0i64..6).prop_map(ended),
         1 => Just(Task::Lost),
-        1 => Just(Task::Cancelled),
+        1 => Just(Task::Cancelled(Box::default())),
         1 => Just(died(DeathClass::Overloaded)),
         1 => Just(died(DeathClass::BatchTooLarge)),
     ]

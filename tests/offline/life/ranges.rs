@@ -87,8 +87,8 @@ async fn an_index_is_filled_without_refresh_and_replicas_and_gets_them_back() {
     let mut world = World::with(three).await;
     let reindex = world.end().await;
     assert_copied(&world, &reindex);
-    let off = json!({"number_of_replicas": "0", "refresh_interval": "-1"});
-    let back = json!({"number_of_replicas": "1", "refresh_interval": null});
+    let off = json!({"number_of_replicas": "0", "refresh_interval": "-1", "gc_deletes": null});
+    let back = json!({"number_of_replicas": "1", "refresh_interval": null, "gc_deletes": null});
     assert_eq!(world.destination.state().index("dest").settings_log, [off, back]);
     assert_eq!(reindex.status.unwrap().tuning, None);
 }

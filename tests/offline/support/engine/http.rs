@@ -98,6 +98,13 @@ fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<
         ("GET", ["_tasks"]) => Ok((200, tasks::list(&mut state))),
         ("GET", ["_tasks", id]) => tasks::get(&mut state, id),
         ("POST", ["_tasks", id, "_cancel"]) => Ok((200, tasks::cancel(&mut state, id))),
+        ("POST", ["_search", "scroll"]) => {
+            let hits = json!({"hits": []});
+            Ok((
+                200,
+                json!({"_scroll_id": "all-was-read", "_shards": {"total": 1, "successful": 1, "failed": 0}, "hits": hits}),
+            ))
+        }
         (_, [index, ..]) if !index.starts_with('_') => of_index(&mut state, request, &parts),
         (verb, _) => {
             let why = format!("no handler found for uri [{}] and method [{verb}]", request.path);
@@ -128,6 +135,11 @@ fn of_index(state: &mut State, request: &Request, parts: &[&str]) -> Result<(u16
                 }
                 index.settings_log.push(request.body["index"].clone());
                 json!({"acknowledged": true})
+            }
+            ("POST", ["_mget"]) => index.get_many(&request.body),
+            ("DELETE", ["_doc", id]) => {
+                index.delete(id);
+                json!({"result": "deleted"})
             }
             ("POST", ["_refresh"]) => {
                 index.refresh();

@@ -29,6 +29,8 @@ pub struct Index {
     pub documents: BTreeMap<String, Document>,
     /// The sequence number of each.
     numbers: BTreeMap<String, i64>,
+    /// Versions of documents that were deleted, while they are remembered.
+    tombstones: BTreeMap<String, u64>,
     /// Those that searches see.
     visible: BTreeMap<String, (Document, i64)>,
     /// `max_seq_no` of each primary.
@@ -73,6 +75,7 @@ impl Index {
             settings_log: vec![],
             documents: BTreeMap::new(),
             numbers: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
             visible: BTreeMap::new(),
             seq_nos: vec![-1; shards],
         }
@@ -84,14 +87,26 @@ impl Index {
         self.write(id, version, source);
     }
 
-    /// Deletes a document.
+    /// Deletes a document; its version is remembered until the next refresh that finds `gc_deletes` at zero.
     pub fn delete(&mut self, id: &str) {
-        self.documents.remove(id);
-        self.took(id);
+        if let Some((version, _)) = self.documents.remove(id) {
+            self.tombstones.insert(id.to_owned(), version + 1);
+            self.took(id);
+        }
+    }
+
+    /// Deletes a document and creates it anew so much later that its version begins with 1 again.
+    pub fn create_anew(&mut self, id: &str, source: Value) {
+        self.delete(id);
+        self.tombstones.clear();
+        self.put(id, source);
     }
 
     /// Shows searches what was written.
     pub fn refresh(&mut self) {
+        if self.settings["gc_deletes"] == "0s" {
+            self.tombstones.clear();
+        }
         let seen = |(id, document): (&String, &Document)| (id.clone(), (document.clone(), self.numbers[id]));
         self.visible = self.documents.iter().map(seen).collect();
     }
@@ -102,6 +117,7 @@ impl Index {
             return Written::Failed(failure);
         }
         let written = match self.documents.get(id) {
+            None if self.tombstones.get(id).is_some_and(|deleted| *deleted > version) => return Written::Conflict,
             None => Written::Created,
             Some((held, _)) if *held > version => return Written::Conflict,
             Some(_) => Written::Updated,
@@ -156,14 +172,28 @@ impl Index {
         Ok(found)
     }
 
+    /// `POST _mget`: what is there, refreshed or not.
+    pub fn get_many(&self, body: &Value) -> Value {
+        let of = |wanted: &Value| {
+            let id = wanted["_id"].as_str().unwrap();
+            match self.documents.get(id) {
+                Some((version, _)) => json!({"_id": id, "found": true, "_version": version}),
+                None => json!({"_id": id, "found": false}),
+            }
+        };
+        json!({"docs": body["docs"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()})
+    }
+
     /// `POST _search` with what the operator asks: hits with their sources, or numbers of documents by sequence number.
     pub fn answer_search(&self, body: &Value, name: &str) -> Result<Value, Refusal> {
         let found = self.find(&body["query"], name)?;
         let size = body["size"].as_u64().unwrap_or(10) as usize;
-        let hits: Vec<Value> =
-            found.iter().take(size).map(|(id, document, _)| json!({"_id": id, "_source": document.1})).collect();
-        let mut answer =
-            json!({"took": 1, "timed_out": false, "_shards": self.shards(), "hits": {"max_score": null, "hits": hits}});
+        let hits: Vec<Value> = found
+            .iter()
+            .take(size)
+            .map(|(id, document, _)| json!({"_id": id, "_version": document.0, "_source": document.1}))
+            .collect();
+        let mut answer = json!({"_scroll_id": "all-was-read", "took": 1, "timed_out": false, "_shards": self.shards(), "hits": {"max_score": null, "hits": hits}});
         let aggregation = &body["aggs"]["ranges"]["range"];
         if aggregation["field"] == "_seq_no" {
             if self.no_seq_no {

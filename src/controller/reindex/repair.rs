@@ -1,0 +1,87 @@
+//! Finds documents that the destination holds in a higher version than the source, and deletes them there, so that they can be copied
+//! again: they were deleted and created anew on the source, where a new document begins with version 1.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::search::{BulkLoadSettings, DocumentVersion, SearchClient, SearchError};
+
+/// Documents in a page.
+const PAGE: u32 = 1000;
+/// More than so many documents are not deleted: something else is wrong then.
+const MOST: usize = 10_000;
+
+/// Both clusters, and the index's names there.
+pub struct Repair<'a> {
+    /// The source.
+    pub source: &'a SearchClient,
+    /// Its index, alias or data stream.
+    pub name: &'a str,
+    /// The destination.
+    pub destination: &'a SearchClient,
+    /// Its index, which is ours.
+    pub index: &'a str,
+    /// Its settings as they are to be again.
+    pub settings: BulkLoadSettings,
+}
+
+impl Repair<'_> {
+    /// Deletes what is stale among the documents that these queries find. Returns how many are to be copied again; None if too many.
+    /// What is missing on the destination was deleted by an attempt that was interrupted, and counts too.
+    ///
+    /// A deleted document's version is remembered for a while (`index.gc_deletes`), and would still be higher than the new one's: so it
+    /// is forgotten at once meanwhile.
+    ///
+    /// # Errors
+    /// Those of the calls. What was deleted by then is copied again all the same: its range is.
+    pub async fn delete_stale(&self, queries: &[Option<Value>]) -> Result<Option<usize>, SearchError> {
+        let (mut stale, mut missing) = (vec![], 0);
+        for query in queries {
+            let found = self.find(query.as_ref()).await?;
+            stale.extend(found.stale);
+            missing += found.missing;
+            if stale.len() > MOST {
+                return Ok(None);
+            }
+        }
+        if stale.is_empty() && missing == 0 {
+            return Ok(Some(0));
+        }
+        let forgetful = BulkLoadSettings { gc_deletes: Some("0s".to_owned()), ..self.settings.clone() };
+        self.destination.set_bulk_load_settings(self.index, &forgetful).await?;
+        for document in &stale {
+            self.destination.delete_document(self.index, document).await?;
+        }
+        // Deleted versions are forgotten when the index is refreshed.
+        self.destination.refresh(self.index).await?;
+        Ok(Some(stale.len() + missing))
+    }
+
+    async fn find(&self, query: Option<&Value>) -> Result<Found, SearchError> {
+        let mut found = Found::default();
+        let mut page = self.source.first_versions(self.name, query, PAGE).await?;
+        while !page.documents.is_empty() && found.stale.len() <= MOST {
+            let held = self.destination.versions_of(self.index, &page.documents).await?;
+            let held: BTreeMap<&str, u64> = held.iter().map(|held| (held.id.as_str(), held.version)).collect();
+            for read in &page.documents {
+                match held.get(read.id.as_str()) {
+                    Some(held) if *held > read.version => found.stale.push(read.clone()),
+                    Some(_) => {}
+                    None => found.missing += 1,
+                }
+            }
+            page = self.source.next_versions(&page.scroll_id).await?;
+        }
+        Ok(found)
+    }
+}
+
+/// What the destination holds of some documents of the source.
+#[derive(Default)]
+struct Found {
+    /// In a higher version.
+    stale: Vec<DocumentVersion>,
+    /// Not at all.
+    missing: usize,
+}

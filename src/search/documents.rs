@@ -1,0 +1,163 @@
+//! Single documents: which versions both sides hold, and deleting some.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::connect::SearchClient;
+use super::error::SearchError;
+use super::name::one_index;
+use super::request::Shards;
+
+/// How long a scroll is kept between two pages.
+const KEEP_ALIVE: &str = "2m";
+const SLOW_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A document without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentVersion {
+    /// Its `_id`.
+    pub id: String,
+    /// Its routing, where it has one of its own.
+    pub routing: Option<String>,
+    /// Its version.
+    pub version: u64,
+}
+
+/// A page of a scroll.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionPage {
+    /// What the next page is asked for by.
+    pub scroll_id: String,
+    /// None is the end.
+    pub documents: Vec<DocumentVersion>,
+}
+
+#[derive(Deserialize)]
+struct Scroll {
+    #[serde(rename = "_scroll_id")]
+    scroll_id: String,
+    #[serde(rename = "_shards")]
+    shards: Shards,
+    hits: Hits,
+}
+
+#[derive(Deserialize)]
+struct Hits {
+    hits: Vec<Hit>,
+}
+
+#[derive(Deserialize)]
+struct Hit {
+    #[serde(rename = "_id")]
+    id: String,
+    #[serde(rename = "_routing", default)]
+    routing: Option<String>,
+    #[serde(rename = "_version", default)]
+    version: Option<u64>,
+}
+
+impl Scroll {
+    fn page(self) -> Result<VersionPage, SearchError> {
+        self.shards.none_failed()?;
+        let of =
+            |hit: Hit| DocumentVersion { id: hit.id, routing: hit.routing, version: hit.version.unwrap_or_default() };
+        Ok(VersionPage { scroll_id: self.scroll_id, documents: self.hits.hits.into_iter().map(of).collect() })
+    }
+}
+
+impl SearchClient {
+    /// The first page of ids and versions of documents that match, in no order.
+    ///
+    /// # Errors
+    /// [`SearchError::PartialShards`] where a shard failed.
+    pub async fn first_versions(
+        &self,
+        name: &str,
+        query: Option<&Value>,
+        size: u32,
+    ) -> Result<VersionPage, SearchError> {
+        let mut body = json!({ "size": size, "version": true, "_source": false, "sort": ["_doc"] });
+        if let Some(query) = query {
+            body["query"] = query.clone();
+        }
+        let scroll: Scroll = self
+            .call(Method::POST, "versions", &[one_index(name)?, "_search"])
+            .query("scroll", KEEP_ALIVE)
+            .query("allow_partial_search_results", "false")
+            .body(body)
+            .timeout(SLOW_TIMEOUT)
+            .json()
+            .await?;
+        scroll.page()
+    }
+
+    /// The next page.
+    ///
+    /// # Errors
+    /// 404 where the scroll was not asked for too long.
+    pub async fn next_versions(&self, scroll_id: &str) -> Result<VersionPage, SearchError> {
+        let scroll: Scroll = self
+            .call(Method::POST, "versions", &["_search", "scroll"])
+            .body(json!({ "scroll": KEEP_ALIVE, "scroll_id": scroll_id }))
+            .timeout(SLOW_TIMEOUT)
+            .json()
+            .await?;
+        scroll.page()
+    }
+
+    /// Versions of these documents in one index, as they were written last, refreshed or not; those that are not there are left out.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn versions_of(
+        &self,
+        index: &str,
+        documents: &[DocumentVersion],
+    ) -> Result<Vec<DocumentVersion>, SearchError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            docs: Vec<Found>,
+        }
+        #[derive(Deserialize)]
+        struct Found {
+            #[serde(default)]
+            found: bool,
+            #[serde(flatten)]
+            hit: Hit,
+        }
+        let of = |document: &DocumentVersion| match &document.routing {
+            Some(routing) => json!({ "_id": document.id, "routing": routing }),
+            None => json!({ "_id": document.id }),
+        };
+        let body = json!({ "docs": documents.iter().map(of).collect::<Vec<_>>() });
+        let answer: Answer = self
+            .call(Method::POST, "versions", &[one_index(index)?, "_mget"])
+            .query("_source", "false")
+            .body(body)
+            .timeout(SLOW_TIMEOUT)
+            .json()
+            .await?;
+        let found = answer.docs.into_iter().filter(|document| document.found).map(|document| document.hit);
+        Ok(found
+            .map(|hit| DocumentVersion { id: hit.id, routing: hit.routing, version: hit.version.unwrap_or_default() })
+            .collect())
+    }
+
+    /// Deletes a document; one that is not there is fine (`DELETE /{index}/_doc/{id}`).
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn delete_document(&self, index: &str, document: &DocumentVersion) -> Result<(), SearchError> {
+        let mut call = self.call(Method::DELETE, "deletion", &[one_index(index)?, "_doc", &document.id]);
+        if let Some(routing) = &document.routing {
+            call = call.query("routing", routing);
+        }
+        match call.bytes().await {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other.map(drop),
+        }
+    }
+}

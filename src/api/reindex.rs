@@ -7,7 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ClusterRef, reindex_status::ReindexStatus, schema};
+use super::{
+    ClusterRef,
+    reindex_status::ReindexStatus,
+    schema,
+    writing::{OpType, Script},
+};
 
 /// Copies one index from one cluster to another, once, and proves that the copy is complete.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -43,11 +48,15 @@ use super::{ClusterRef, reindex_status::ReindexStatus, schema};
 #[x_kube(validation = Rule::new("self.versionPolicy == oldSelf.versionPolicy").message("versionPolicy can't change once set: create a new Reindex"))]
 #[x_kube(validation = Rule::new("self.execution == oldSelf.execution").message("execution can't change once set: create a new Reindex"))]
 #[x_kube(validation = Rule::new("self.verification == oldSelf.verification").message("verification can't change once set: create a new Reindex"))]
+#[x_kube(validation = Rule::new("has(self.script) == has(oldSelf.script) && (!has(self.script) || self.script == oldSelf.script)").message("script can't change once set: create a new Reindex"))]
 pub struct ReindexSpec {
     /// What is copied.
     pub source: Source,
     /// Where it is copied to.
     pub destination: Destination,
+    /// Changes documents on their way, or leaves some out. It runs on the destination, before `destination.pipeline`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<Script>,
     /// What a document means that the destination already holds in a higher version: `Abort` fails the Reindex, `Proceed` keeps the
     /// destination's. Either way the rest is copied first.
     #[serde(default)]
@@ -142,6 +151,30 @@ pub struct Destination {
     /// What to do when the index exists. `Refuse`: fail, and touch nothing.
     #[serde(default)]
     pub if_exists: IfExists,
+    /// How documents are written. `Index`: in the version that they have on the source, and the highest version wins, so that a task
+    /// that was lost is repeated without harm. `Create`: only documents whose `_id` isn't there yet; all others are version
+    /// conflicts, those too that a lost task had written before it is repeated, so use `conflicts: Proceed` with it.
+    #[serde(default)]
+    pub op_type: OpType,
+    /// An ingest pipeline of the destination cluster that every document goes through. It must exist before the copy begins. Documents
+    /// that it drops or sends to another index are missing in the destination index, and `verification.level` `Count` fails.
+    /// Default: none; the index's own default pipeline runs in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    #[x_kube(validation = Rule::new("!self.matches('[,*?]') && !(self in ['_none', '.', '..'])").message("must be the name of one ingest pipeline: no commas, no wildcards, and not _none"))]
+    pub pipeline: Option<String>,
+    /// What becomes of a document's routing: `keep` (the default), `discard`, or `=` and the value that all documents get, such as
+    /// `=shop`.
+    #[serde(default = "keep")]
+    #[schemars(length(max = 512), regex(pattern = r"^(keep|discard|=.+)$"))]
+    pub routing: String,
+}
+
+/// The routing that a document has on the source stays.
+pub const KEEP_ROUTING: &str = "keep";
+
+fn keep() -> String {
+    KEEP_ROUTING.to_owned()
 }
 
 /// Settings of the index to be created.

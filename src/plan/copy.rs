@@ -120,7 +120,7 @@ fn judge_result(result: CopyResult, conflicts: Conflicts) -> Verdict {
     }
     if result.version_conflicts > 0 && conflicts == Conflicts::Abort {
         let message = format!(
-            "{} documents were held by the destination in a higher version: somebody else writes to it. With conflicts: Proceed they are left as they are",
+            "{} documents were held by the destination already (in a higher version; with opType Create in any, those of a lost attempt too): somebody else writes to it. With conflicts: Proceed they are left as they are",
             result.version_conflicts
         );
         return Verdict::Failed { reason: "VersionConflicts", message, result: Some(result) };

@@ -3,10 +3,13 @@
 //!
 //! | module | what it covers |
 //! |---|---|
-//! | [`connect`] | address, credentials, trust; the [`SearchClient`] |
+//! | [`connect`] | address and trust; the [`SearchClient`] |
+//! | [`credentials`] | how it is let in |
 //! | [`cluster`] | who the cluster is, its health, nodes and shards |
 //! | [`index`] | definitions, documents counted, sequence numbers |
 //! | [`reindex`] | starting a remote `_reindex`, and the harmless probe of one |
+//! | [`writing`] | what becomes of a document on its way |
+//! | [`ingest`] | ingest pipelines |
 //! | [`tasks`] | following, finding and cancelling tasks |
 //! | [`settings`] | shard allocation and voting around a node's restart |
 //! | [`error`] | [`SearchError`] |
@@ -16,18 +19,22 @@
 
 pub mod cluster;
 pub mod connect;
+pub mod credentials;
 pub mod error;
 pub mod index;
+pub mod ingest;
 pub mod reindex;
 pub mod settings;
 pub mod tasks;
+pub mod writing;
 
 mod fault;
 mod name;
 mod request;
 
 pub use cluster::{ClusterInfo, Distribution, Health, HealthStatus, NodeInfo, ShardCopy, Version};
-pub use connect::{BasicAuth, Connection, SearchClient, Tls};
+pub use connect::{Connection, SearchClient, Tls};
+pub use credentials::{ApiKey, Credentials, InvalidApiKey};
 pub use error::{Rejection, SearchError, TlsFault};
 pub use index::{AliasDefinition, IndexDefinition, ShardPosition};
 pub use reindex::{ProbeVerdict, ReindexRequest, RemoteSource};
@@ -35,3 +42,4 @@ pub use settings::AllocationEnable;
 pub use tasks::{
     RunningTask, TaskError, TaskErrorClass, TaskFailure, TaskId, TaskResponse, TaskRetries, TaskState, TaskStatus,
 };
+pub use writing::{Script, Writing};

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use reqwest::header::{HeaderName, HeaderValue};
-use secrecy::ExposeSecret;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
 use super::connect::SearchClient;
+use super::credentials::Credentials;
 use super::error::{Rejection, SearchError, bounded};
 use super::name::segment;
 
@@ -34,6 +34,8 @@ pub(super) struct Call<'a> {
     method: Method,
     url: Url,
     body: Option<Value>,
+    /// Another cluster's credentials, where the body holds them.
+    carried: Option<&'a Credentials>,
     opaque_id: Option<&'a str>,
     timeout: Option<Duration>,
     unpooled: bool,
@@ -49,7 +51,17 @@ impl SearchClient {
             full.push_str(&segment(part));
         }
         url.set_path(&full);
-        Call { client: self, what, method, url, body: None, opaque_id: None, timeout: None, unpooled: false }
+        Call {
+            client: self,
+            what,
+            method,
+            url,
+            body: None,
+            carried: None,
+            opaque_id: None,
+            timeout: None,
+            unpooled: false,
+        }
     }
 }
 
@@ -61,6 +73,12 @@ impl<'a> Call<'a> {
 
     pub(super) fn body(mut self, body: Value) -> Self {
         self.body = Some(body);
+        self
+    }
+
+    /// The body holds these: an answer that quotes them is neither passed on nor logged.
+    pub(super) fn carrying(mut self, credentials: Option<&'a Credentials>) -> Self {
+        self.carried = credentials;
         self
     }
 
@@ -102,9 +120,13 @@ impl<'a> Call<'a> {
 
     /// The answer's body; any status that is not a success is an error.
     pub(super) async fn bytes(self) -> Result<Vec<u8>, SearchError> {
+        let shown = [self.client.credentials.as_ref(), self.carried];
         match self.answer().await? {
             (200..300, body) => Ok(body),
-            (status, body) => Err(SearchError::rejected(status, &body)),
+            (status, body) => {
+                let error = SearchError::rejected(status, &body);
+                Err(shown.into_iter().flatten().fold(error, SearchError::withholding))
+            }
         }
     }
 
@@ -112,8 +134,8 @@ impl<'a> Call<'a> {
     pub(super) async fn answer(self) -> Result<(u16, Vec<u8>), SearchError> {
         let http = if self.unpooled { &self.client.http_unpooled } else { &self.client.http };
         let mut request = http.request(self.method.clone(), self.url);
-        if let Some(basic) = &self.client.basic {
-            request = request.basic_auth(&basic.username, Some(basic.password.expose_secret()));
+        if let Some(credentials) = &self.client.credentials {
+            request = request.header(AUTHORIZATION, credentials.authorization()?);
         }
         if let Some(id) = self.opaque_id {
             let id = HeaderValue::from_str(id).map_err(|_| SearchError::InvalidArgument { what: "the opaque id" })?;
@@ -135,11 +157,17 @@ impl<'a> Call<'a> {
             body.extend_from_slice(&chunk);
         }
         if !status.is_success() {
+            let text = String::from_utf8_lossy(&body);
+            let shown = [self.client.credentials.as_ref(), self.carried];
+            let logged = match shown.into_iter().flatten().any(|credentials| credentials.are_quoted_in(&text)) {
+                true => "[withheld: it quotes credentials]",
+                false => &text[..text.floor_char_boundary(LOGGED_BODY)],
+            };
             tracing::debug!(
                 call = self.what,
                 method = %self.method,
                 status = status.as_u16(),
-                body = %String::from_utf8_lossy(&body[..body.len().min(LOGGED_BODY)]),
+                body = logged,
                 "the cluster refused a request"
             );
         }

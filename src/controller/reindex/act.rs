@@ -17,6 +17,7 @@ use super::{
     convert,
     observe::{opaque_id, open},
     sides,
+    writing::writing,
 };
 
 /// Does it. Some outcomes must be told in status.
@@ -73,7 +74,7 @@ async fn start_task(ctx: &Context, reindex: &Reindex, attempt: i32) -> Result<Ou
     let request = ReindexRequest {
         remote: RemoteSource {
             host: pinned.map_or("", |source| source.remote.as_str()),
-            basic: source.basic.as_ref(),
+            credentials: source.credentials.as_ref(),
             socket_timeout: &spec.source.socket_timeout,
             connect_timeout: &spec.source.connect_timeout,
         },
@@ -83,6 +84,7 @@ async fn start_task(ctx: &Context, reindex: &Reindex, attempt: i32) -> Result<Ou
         excludes: &fields.excludes,
         batch_size: spec.batch_size().unsigned_abs(),
         dest_index: &spec.destination.index,
+        writing: writing(spec),
     };
     Ok(match destination.client.start_reindex(&request, &opaque_id(reindex, attempt)).await {
         Ok(task) => Outcome::Started(task.to_string()),

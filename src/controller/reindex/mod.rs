@@ -14,6 +14,7 @@ mod convert;
 mod observe;
 mod sides;
 mod validate;
+mod writing;
 
 use std::{sync::Arc, time::Duration};
 

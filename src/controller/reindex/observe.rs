@@ -142,7 +142,7 @@ impl Eyes<'_> {
         let spec = &self.reindex.spec;
         let remote = RemoteSource {
             host: self.remote(),
-            basic: source.basic.as_ref(),
+            credentials: source.credentials.as_ref(),
             socket_timeout: &spec.source.socket_timeout,
             connect_timeout: &spec.source.connect_timeout,
         };

@@ -42,6 +42,7 @@ fn facts() -> Facts {
         destination: Some(Ok(cluster("d"))),
         source_index: Some(Ok(SourceIndex::Found { indices: vec![], without_source: vec![], mappings_differ: false })),
         destination_exists: Some(Ok(false)),
+        pipeline_exists: None,
         busy_with: None,
         remote: Some(RemoteAddress { url: "https://a:9200".into(), host_port: "a:9200".into() }),
     }

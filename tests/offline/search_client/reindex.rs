@@ -8,13 +8,14 @@ async fn a_reindex_is_sent_as_the_design_says() {
     let basic = basic();
     let query = json!({"match": {"productName": "wealth management product"}});
     let request = ReindexRequest {
-        remote: RemoteSource { basic: Some(&basic), ..REMOTE },
+        remote: RemoteSource { credentials: Some(&basic), ..REMOTE },
         source_index: "product_info",
         query: Some(&query),
         includes: &["productName".to_owned()],
         excludes: &[],
         batch_size: 5000,
         dest_index: "dest",
+        writing: Writing::default(),
     };
     let task = client.start_reindex(&request, "reindex/u1/0/1").await.unwrap();
     assert_eq!((task.to_string().as_str(), task.node()), ("aJpGRFzqSPeN2fiNL1eU0A:45", "aJpGRFzqSPeN2fiNL1eU0A"));
@@ -54,6 +55,7 @@ async fn what_is_not_asked_for_is_not_in_the_body() {
         excludes: &[],
         batch_size: 1000,
         dest_index: "b",
+        writing: Writing::default(),
     };
     client.start_reindex(&request, "x").await.unwrap();
     let body: Value = serde_json::from_slice(&only_request(&server).await.body).unwrap();

@@ -83,6 +83,10 @@ fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<
         ("GET", ["_cluster", "health"]) => Ok((200, health(&state))),
         ("GET", ["_nodes", "settings"]) => Ok((200, nodes(&state))),
         ("GET", ["_cluster", "state", "master_node"]) => Ok((200, json!({"master_node": state.node_id()}))),
+        ("GET", ["_ingest", "pipeline", name]) => Ok(match state.pipelines.contains(*name) {
+            true => (200, json!({*name: {"processors": []}})),
+            false => (404, json!({})),
+        }),
         ("GET", ["_tasks"]) => Ok((200, tasks::list(&mut state))),
         ("GET", ["_tasks", id]) => tasks::get(&mut state, id),
         ("POST", ["_tasks", id, "_cancel"]) => Ok((200, tasks::cancel(&mut state, id))),

@@ -77,6 +77,7 @@ async fn the_probe_matches_nothing_and_says_what_stands_in_the_way() {
         (OS, "reindex-not-allowed", ProbeVerdict::NotAllowed),
         (ES, "probe-unauthorized", ProbeVerdict::Unauthorized),
         (OS, "probe-unauthorized", ProbeVerdict::Unauthorized),
+        (ES, "probe-unauthorized-api-key", ProbeVerdict::Unauthorized),
         (ES, "probe-untrusted", ProbeVerdict::Untrusted),
         (OS, "probe-untrusted", ProbeVerdict::Untrusted),
         (ES, "probe-refused", unreachable("the connection was refused")),

@@ -1,5 +1,6 @@
 //! One request and its answer: address, credentials, deadline, bounded body.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -157,21 +158,24 @@ impl<'a> Call<'a> {
             body.extend_from_slice(&chunk);
         }
         if !status.is_success() {
-            let text = String::from_utf8_lossy(&body);
-            let shown = [self.client.credentials.as_ref(), self.carried];
-            let logged = match shown.into_iter().flatten().any(|credentials| credentials.are_quoted_in(&text)) {
-                true => "[withheld: it quotes credentials]",
-                false => &text[..text.floor_char_boundary(LOGGED_BODY)],
-            };
             tracing::debug!(
                 call = self.what,
                 method = %self.method,
                 status = status.as_u16(),
-                body = logged,
+                body = %loggable(&body, [self.client.credentials.as_ref(), self.carried]),
                 "the cluster refused a request"
             );
         }
         Ok((status.as_u16(), body))
+    }
+}
+
+/// What may be logged of an answer to a request that showed these credentials.
+fn loggable<'a>(body: &'a [u8], shown: [Option<&Credentials>; 2]) -> Cow<'a, str> {
+    let text = String::from_utf8_lossy(body);
+    match shown.into_iter().flatten().any(|credentials| credentials.are_quoted_in(&text)) {
+        true => "[withheld: it quotes credentials]".into(),
+        false => String::from_utf8_lossy(&body[..body.len().min(LOGGED_BODY)]),
     }
 }
 
@@ -245,5 +249,21 @@ pub(super) fn collect_kinds(error: &Value, kinds: &mut Vec<String>) {
         }
         Value::Array(items) => items.iter().for_each(|item| collect_kinds(item, kinds)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_quotes_credentials_is_not_logged_however_long_it_is() {
+        let password = Credentials::Basic { username: "elastic".into(), password: "s3cret-pass".into() };
+        let shown = [None, Some(&password)];
+        for quoting in ["has [s3cret-pass]".to_owned(), "x".repeat(LOGGED_BODY - 5) + "s3cret-pass"] {
+            assert_eq!(loggable(quoting.as_bytes(), shown), "[withheld: it quotes credentials]");
+        }
+        assert_eq!(loggable(b"user elastic", shown), "user elastic");
+        assert_eq!(loggable("x".repeat(2 * LOGGED_BODY).as_bytes(), shown).len(), LOGGED_BODY);
     }
 }

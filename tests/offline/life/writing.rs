@@ -163,3 +163,15 @@ async fn a_script_that_deletes_ends_it_before_anything_is_touched() {
     }
     assert_untouched(&world);
 }
+
+#[tokio::test]
+async fn a_changed_parameter_of_the_script_fails_it() {
+    // Admission can't compare what is free-form; the hash does.
+    let script = |id: &str| json!({"source": LEAVE_OUT, "params": {"id": id}});
+    let mut world = World::with(|reindex| reindex["spec"]["script"] = script("C")).await;
+    world.until_copying().await;
+    world.change_reindex(json!({"spec": {"script": script("D")}}));
+    let reindex = world.end().await;
+    assert_eq!(failure(&world, &reindex).0, "SpecChanged");
+    assert_eq!(world.destination.state().running(), 0);
+}

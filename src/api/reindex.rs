@@ -158,7 +158,7 @@ pub struct Destination {
     pub op_type: OpType,
     /// An ingest pipeline of the destination cluster that every document goes through. It must exist before the copy begins. Documents
     /// that it drops or sends to another index are missing in the destination index, and `verification.level` `Count` fails.
-    /// Default: none; the index's own default pipeline runs in any case.
+    /// Default: the index's own `default_pipeline`, if its settings name one; the one given here runs instead of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     #[x_kube(validation = Rule::new("!self.matches('[,*?]') && !(self in ['_none', '.', '..'])").message("must be the name of one ingest pipeline: no commas, no wildcards, and not _none"))]

@@ -10,6 +10,7 @@ pub mod reindex;
 pub mod reindex_status;
 mod schema;
 pub mod search_cluster;
+pub mod writing;
 
 pub use allowlist::{AllowlistStatus, Batch, BatchNode, BatchPhase, NodeState};
 pub use reindex::{Reindex, ReindexSpec};

@@ -7,7 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ClusterRef, reindex_status::ReindexStatus, schema};
+use super::{
+    ClusterRef,
+    reindex_status::ReindexStatus,
+    schema,
+    writing::{OpType, Script},
+};
 
 /// Copies one index from one cluster to another, once, and proves that the copy is complete.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -44,11 +49,15 @@ use super::{ClusterRef, reindex_status::ReindexStatus, schema};
 #[x_kube(validation = Rule::new("self.execution.partitions == oldSelf.execution.partitions && self.execution.batchSize == oldSelf.execution.batchSize && self.execution.bulkLoadTuning == oldSelf.execution.bulkLoadTuning && self.execution.backoffLimit == oldSelf.execution.backoffLimit && has(self.execution.activeDeadlineSeconds) == has(oldSelf.execution.activeDeadlineSeconds) && (!has(self.execution.activeDeadlineSeconds) || self.execution.activeDeadlineSeconds == oldSelf.execution.activeDeadlineSeconds)").message("of execution only parallelism and requestsPerSecond can change once set: create a new Reindex"))]
 #[x_kube(validation = Rule::new("self.catchUp == oldSelf.catchUp").message("catchUp can't change once set: create a new Reindex"))]
 #[x_kube(validation = Rule::new("self.verification == oldSelf.verification").message("verification can't change once set: create a new Reindex"))]
+#[x_kube(validation = Rule::new("has(self.script) == has(oldSelf.script) && (!has(self.script) || self.script == oldSelf.script)").message("script can't change once set: create a new Reindex"))]
 pub struct ReindexSpec {
     /// What is copied.
     pub source: Source,
     /// Where it is copied to.
     pub destination: Destination,
+    /// Changes documents on their way, or leaves some out. It runs on the destination, before `destination.pipeline`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<Script>,
     /// What a document means that the destination already holds in a higher version: `Abort` fails the Reindex, `Proceed` keeps the
     /// destination's. Either way the rest is copied first.
     #[serde(default)]
@@ -155,6 +164,30 @@ pub struct Destination {
     /// `_meta` says so).
     #[serde(default)]
     pub if_exists: IfExists,
+    /// How documents are written. `Index`: in the version that they have on the source, and the highest version wins, so that a task
+    /// that was lost is repeated without harm. `Create`: only documents whose `_id` isn't there yet; all others are version
+    /// conflicts, those too that a lost task had written before it is repeated, so use `conflicts: Proceed` with it.
+    #[serde(default)]
+    pub op_type: OpType,
+    /// An ingest pipeline of the destination cluster that every document goes through. It must exist before the copy begins. Documents
+    /// that it drops or sends to another index are missing in the destination index, and `verification.level` `Count` fails.
+    /// Default: the index's own `default_pipeline`, if its settings name one; the one given here runs instead of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    #[x_kube(validation = Rule::new("!self.matches('[,*?]') && !(self in ['_none', '.', '..'])").message("must be the name of one ingest pipeline: no commas, no wildcards, and not _none"))]
+    pub pipeline: Option<String>,
+    /// What becomes of a document's routing: `keep` (the default), `discard`, or `=` and the value that all documents get, such as
+    /// `=shop`.
+    #[serde(default = "keep")]
+    #[schemars(length(max = 512), regex(pattern = r"^(keep|discard|=.+)$"))]
+    pub routing: String,
+}
+
+/// The routing that a document has on the source stays.
+pub const KEEP_ROUTING: &str = "keep";
+
+fn keep() -> String {
+    KEEP_ROUTING.to_owned()
 }
 
 /// Settings of the index to be created.
@@ -282,7 +315,7 @@ fn backoff_limit() -> i32 {
 #[serde(rename_all = "camelCase")]
 pub struct CatchUp {
     /// How often what changed on the source meanwhile is copied as well, until the source stands still: 0 to 1000. Default: 5. Created and
-    /// changed documents are caught up with; deleted ones are not, and the verification finds them.
+    /// changed documents are caught up with; deleted ones are not, and the verification finds them. Not used with `opType: Create`.
     #[serde(default = "max_rounds")]
     #[schemars(range(min = 0, max = 1000))]
     pub max_rounds: i32,
@@ -336,4 +369,14 @@ pub enum DeletionPolicy {
     Cancel,
     /// Its task runs on.
     Orphan,
+}
+
+impl ReindexSpec {
+    /// How many rounds of catching up are allowed: none with `opType: Create`, which can't tell a newer document from an older one.
+    pub fn catch_up_rounds(&self) -> i32 {
+        match self.destination.op_type {
+            OpType::Index => self.catch_up.max_rounds,
+            OpType::Create => 0,
+        }
+    }
 }

@@ -81,7 +81,7 @@ pub struct SearchClusterSpec {
 
     /// Which namespaces may use this cluster, in which role, for which indexes. Default when absent: its own namespace, both roles,
     /// every index. When given, only what is listed. A source must also admit the namespace of the destination's SearchCluster,
-    /// because the destination is sent the source's password.
+    /// because the destination is sent the source's credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub access: Option<Vec<AccessRule>>,
@@ -120,12 +120,18 @@ pub struct Remote {
     pub endpoint: String,
 }
 
-/// Credentials.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Credentials. Exactly one kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.basic) != has(self.apiKey)").message("exactly one of basic and apiKey must be set"))]
 pub struct Auth {
     /// User name and password.
-    pub basic: BasicAuth,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic: Option<BasicAuth>,
+    /// An API key of Elasticsearch. A source's is sent to the destination as the header `Authorization` of `source.remote.headers`,
+    /// which every version since 7.0 knows. OpenSearch has no API keys: use `basic` there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<ApiKeyAuth>,
 }
 
 /// User name and password from a Secret.
@@ -133,6 +139,15 @@ pub struct Auth {
 #[serde(rename_all = "camelCase")]
 pub struct BasicAuth {
     /// A Secret of this namespace with the keys `username` (default: `elastic`) and `password`.
+    pub secret_ref: SecretRef,
+}
+
+/// An API key from a Secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeyAuth {
+    /// A Secret of this namespace with the key `apiKey`: the API key as Elasticsearch gives it under `encoded` (base64 of `id:key`),
+    /// or its `id` and `api_key` with a colon in between.
     pub secret_ref: SecretRef,
 }
 
@@ -157,7 +172,7 @@ pub struct Tls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub server_name: Option<String>,
-    /// Accept any certificate. Whoever stands in between can read the password: for tests only.
+    /// Accept any certificate. Whoever stands in between can read the credentials: for tests only.
     #[serde(default)]
     pub insecure_skip_verify: bool,
 }

@@ -12,9 +12,9 @@ use url::Url;
 use crate::{
     api::{
         SearchCluster,
-        search_cluster::{CaRef, KeyRef},
+        search_cluster::{ApiKeyAuth, Auth, BasicAuth, CaRef, KeyRef},
     },
-    search::{BasicAuth, Connection, SearchClient, SearchError, Tls},
+    search::{ApiKey, Connection, Credentials, SearchClient, SearchError, Tls},
 };
 
 /// The user name that a Secret without one means.
@@ -26,7 +26,7 @@ pub struct Connected {
     /// The client.
     pub client: SearchClient,
     /// Its credentials.
-    pub basic: Option<BasicAuth>,
+    pub credentials: Option<Credentials>,
 }
 
 /// Why there is no client.
@@ -72,6 +72,18 @@ pub enum ConnectFault {
         /// The field that names it.
         field: &'static str,
     },
+    /// The key holds something else than an API key. What, stays unsaid: it may be half of one.
+    #[error(
+        "key {key:?} of Secret {namespace}/{name} holds no API key: it must be the encoded one, or id and key with a colon in between"
+    )]
+    ApiKeyInvalid {
+        /// The Secret's namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: &'static str,
+    },
     /// The endpoint is no URL; admission lets few of those pass.
     #[error("spec.endpoint of the SearchCluster is not a URL")]
     Endpoint,
@@ -88,6 +100,7 @@ impl ConnectFault {
             ConnectFault::Missing { kind: "Secret", .. } => "SecretNotFound",
             ConnectFault::Missing { .. } => "ConfigMapNotFound",
             ConnectFault::KeyMissing { .. } => "KeyNotFound",
+            ConnectFault::ApiKeyInvalid { .. } => "InvalidApiKey",
             ConnectFault::Endpoint => "InvalidEndpoint",
             ConnectFault::Client(error) => error.reason(),
         }
@@ -98,8 +111,8 @@ impl ConnectFault {
 pub async fn connect(client: &Client, cluster: &SearchCluster) -> Result<Connected, ConnectFault> {
     let namespace = cluster.namespace().unwrap_or_default();
     let objects = Objects { client, namespace: &namespace };
-    let basic = match &cluster.spec.auth {
-        Some(auth) => Some(objects.basic(&auth.basic.secret_ref.name).await?),
+    let credentials = match &cluster.spec.auth {
+        Some(auth) => objects.credentials(auth).await?,
         None => None,
     };
     let spec = cluster.spec.tls.clone().unwrap_or_default();
@@ -112,9 +125,15 @@ pub async fn connect(client: &Client, cluster: &SearchCluster) -> Result<Connect
         insecure_skip_verify: spec.insecure_skip_verify,
     };
     let endpoint = Url::parse(&cluster.spec.endpoint).map_err(|_| ConnectFault::Endpoint)?;
-    let client =
-        SearchClient::connect(&Connection { endpoint, basic: basic.clone(), tls }).map_err(ConnectFault::Client)?;
-    Ok(Connected { client, basic })
+    let connection = Connection { endpoint, credentials: credentials.clone(), tls };
+    let client = SearchClient::connect(&connection).map_err(ConnectFault::Client)?;
+    Ok(Connected { client, credentials })
+}
+
+/// A key's value. A file made with an editor ends in a line break that no password has.
+fn text(data: &BTreeMap<String, ByteString>, key: &str) -> Option<String> {
+    let value = String::from_utf8(data.get(key)?.0.clone()).ok()?;
+    Some(value.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// The Secrets and ConfigMaps of one namespace.
@@ -124,16 +143,37 @@ struct Objects<'a> {
 }
 
 impl Objects<'_> {
-    async fn basic(&self, name: &str) -> Result<BasicAuth, ConnectFault> {
+    async fn credentials(&self, auth: &Auth) -> Result<Option<Credentials>, ConnectFault> {
+        match auth {
+            Auth { basic: Some(BasicAuth { secret_ref }), .. } => self.basic(&secret_ref.name).await.map(Some),
+            Auth { api_key: Some(ApiKeyAuth { secret_ref }), .. } => self.api_key(&secret_ref.name).await.map(Some),
+            // Admission asks for one of them.
+            Auth { .. } => Ok(None),
+        }
+    }
+
+    async fn basic(&self, name: &str) -> Result<Credentials, ConnectFault> {
         const FIELD: &str = "auth.basic.secretRef";
         let data = self.secret(name, FIELD).await?;
-        let text = |key: &str| data.get(key).and_then(|value| String::from_utf8(value.0.clone()).ok());
-        // A file made with an editor ends in a line break that no password has.
-        let password = text("password").ok_or_else(|| self.key_missing("Secret", name, "password", FIELD))?;
-        Ok(BasicAuth {
-            username: text("username").map_or_else(|| DEFAULT_USERNAME.to_owned(), |name| name.trim_end().to_owned()),
-            password: password.trim_end_matches(['\r', '\n']).to_owned().into(),
+        let password = text(&data, "password").ok_or_else(|| self.key_missing("Secret", name, "password", FIELD))?;
+        Ok(Credentials::Basic {
+            username: text(&data, "username")
+                .map_or_else(|| DEFAULT_USERNAME.to_owned(), |name| name.trim_end().to_owned()),
+            password: password.into(),
         })
+    }
+
+    async fn api_key(&self, name: &str) -> Result<Credentials, ConnectFault> {
+        const FIELD: &str = "auth.apiKey.secretRef";
+        const KEY: &str = "apiKey";
+        let data = self.secret(name, FIELD).await?;
+        let given = text(&data, KEY).ok_or_else(|| self.key_missing("Secret", name, KEY, FIELD))?;
+        let key = ApiKey::parse(given.trim()).map_err(|_| ConnectFault::ApiKeyInvalid {
+            namespace: self.namespace.to_owned(),
+            name: name.to_owned(),
+            key: KEY,
+        })?;
+        Ok(Credentials::ApiKey(key))
     }
 
     async fn certificate(&self, ca: &CaRef) -> Result<Vec<u8>, ConnectFault> {

@@ -142,7 +142,7 @@ fn judge_result(result: CopyResult) -> Verdict {
 pub fn judge_conflicts(result: &CopyResult, conflicts: Conflicts) -> Option<String> {
     (result.version_conflicts > 0 && conflicts == Conflicts::Abort).then(|| {
         format!(
-            "{} documents were held by the destination in a higher version: somebody else writes to it. With conflicts: Proceed they are left as they are",
+            "{} documents were held by the destination already (in a higher version; with opType Create in any, those of a lost task too): somebody else writes to it. With conflicts: Proceed they are left as they are",
             result.version_conflicts
         )
     })

@@ -150,9 +150,9 @@ mod tests {
         assert_eq!(slots(&own, &[own.clone(), other.clone()], &tasks_of(4)), 1);
         assert_eq!(slots(&own, &[own.clone(), other], &tasks_of(3)), 0);
         let elsewhere = Limits { tasks: Some(("x".into(), 4)), readers: None };
-        assert_eq!(slots(&own, &[own.clone()], &elsewhere), 4);
+        assert_eq!(slots(&own, std::slice::from_ref(&own), &elsewhere), 4);
         let readers = Limits { tasks: None, readers: Some(("s".into(), 2)) };
-        assert_eq!(slots(&own, &[own.clone()], &readers), 1);
+        assert_eq!(slots(&own, std::slice::from_ref(&own), &readers), 1);
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
         let other = copying("m", 2, 0, 0);
         assert_eq!(slots(&own, &[own.clone(), other.clone()], &tasks_of(6)), 0, "its half is used up");
         assert_eq!(slots(&other, &[own.clone(), other.clone()], &tasks_of(6)), 3);
-        assert_eq!(slots(&own, &[own.clone()], &tasks_of(6)), 3, "alone it may have all");
+        assert_eq!(slots(&own, std::slice::from_ref(&own), &tasks_of(6)), 3, "alone it may have all");
     }
 
     #[test]

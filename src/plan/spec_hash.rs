@@ -11,6 +11,7 @@ pub fn spec_hash(spec: &ReindexSpec) -> String {
     let pinned = json!({
         "source": spec.source,
         "destination": spec.destination,
+        "script": spec.script,
         "conflicts": spec.conflicts,
         "versionPolicy": spec.version_policy,
         "execution": execution,

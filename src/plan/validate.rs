@@ -6,7 +6,7 @@ use crate::api::{
     reindex_status::{PinnedDestination, PinnedIndex, PinnedSource},
 };
 
-use super::{index_body, remote::RemoteAddress};
+use super::{index_body, remote::RemoteAddress, script};
 
 /// Which software a cluster runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
@@ -80,6 +80,8 @@ pub struct Facts {
     pub source_index: Option<Seen<SourceIndex>>,
     /// What stands under the destination index's name.
     pub destination_index: Option<Seen<Option<ExistingIndex>>>,
+    /// Whether `destination.pipeline` exists there; None where none is named.
+    pub pipeline_exists: Option<Seen<bool>>,
     /// Another unfinished Reindex that has the same destination index and came first.
     pub busy_with: Option<String>,
     /// How the destination reaches the source.
@@ -118,6 +120,7 @@ pub fn validate(reindex: &Reindex, facts: &Facts) -> Result<Validated, Vec<Findi
     if let Err(invalid) = index_body::check(&reindex.spec.destination) {
         findings.push(terminal("InvalidSettings", invalid.to_string()));
     }
+    findings.extend(check_script(reindex));
     findings.extend(facts.access.iter().map(surrounding));
     findings.extend(trouble(&facts.source));
     findings.extend(trouble(&facts.destination));
@@ -127,6 +130,8 @@ pub fn validate(reindex: &Reindex, facts: &Facts) -> Result<Validated, Vec<Findi
     }
     findings.extend(trouble(&facts.source_index));
     findings.extend(trouble(&facts.destination_index));
+    findings.extend(trouble(&facts.pipeline_exists));
+    findings.extend(check_pipeline(reindex, facts));
     findings.extend(check_source_index(reindex, facts));
     let same = source.zip(destination).is_some_and(|(source, destination)| source.uuid == destination.uuid)
         && is_same_index(reindex, facts);
@@ -255,6 +260,28 @@ fn check_destination_index(reindex: &Reindex, facts: &Facts) -> Option<Finding> 
         )),
         IfExists::Append | IfExists::Replace => None,
     }
+}
+
+fn check_script(reindex: &Reindex) -> Option<Finding> {
+    reindex.spec.script.as_ref().filter(|script| script::deletes(&script.source)).map(|_| {
+        terminal(
+            "ScriptDeletes",
+            "spec.script.source sets ctx.op to 'delete', which the destination refuses with external versions: leave documents out with ctx.op = 'noop', or choose them with source.query, in a new Reindex".to_owned(),
+        )
+    })
+}
+
+/// It can be put there at any time, so that is waited for.
+fn check_pipeline(reindex: &Reindex, facts: &Facts) -> Option<Finding> {
+    let name = reindex.spec.destination.pipeline.as_deref()?;
+    (reached(&facts.pipeline_exists) == Some(&false)).then(|| {
+        surrounding(&Trouble {
+            reason: "PipelineNotFound",
+            message: format!(
+                "the destination has no ingest pipeline {name}: put it there, or correct destination.pipeline in a new Reindex"
+            ),
+        })
+    })
 }
 
 fn is_same_index(reindex: &Reindex, facts: &Facts) -> bool {

@@ -139,6 +139,9 @@ pub fn prove_counts(result: &CopyResult, moved: Option<i64>, rounds: i32, create
     if counts.destination != expected {
         let why = match rounds {
             0 => "documents with the same _id in the source, or another writer on the destination",
+            _ if result.noops > 0 => {
+                "the script left out documents, and after catching up it is not known how many: copy while the source stands still"
+            }
             _ => {
                 "documents were deleted on the source while it was copied (deletes do not travel), or there is another writer on the destination"
             }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use secrecy::SecretString;
 use url::{Host, Url};
 
+use super::credentials::Credentials;
 use super::error::SearchError;
 
 /// How long a TCP connection (with TLS) may take to come about.
@@ -20,25 +20,16 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections are dropped before load balancers and firewalls forget them.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How to reach a cluster. `Debug` shows neither the password nor the certificate.
+/// How to reach a cluster. `Debug` shows neither what is secret in the credentials nor the certificate.
 #[derive(Clone)]
 pub struct Connection {
     /// `http` or `https` address, with an optional path prefix that is kept in front of every request.
     /// User and password inside it are refused.
     pub endpoint: Url,
-    /// User and password sent with each request; `None` for a cluster without security.
-    pub basic: Option<BasicAuth>,
+    /// Sent with each request; `None` for a cluster without security.
+    pub credentials: Option<Credentials>,
     /// What is trusted; only used when the endpoint is `https`.
     pub tls: Tls,
-}
-
-/// User and password of HTTP basic authentication.
-#[derive(Clone)]
-pub struct BasicAuth {
-    /// The user's name; it is not secret.
-    pub username: String,
-    /// The user's password.
-    pub password: SecretString,
 }
 
 /// What is trusted of the server's certificate.
@@ -61,15 +52,9 @@ impl fmt::Debug for Connection {
         let _ = endpoint.set_password(None);
         f.debug_struct("Connection")
             .field("endpoint", &endpoint.as_str())
-            .field("basic", &self.basic)
+            .field("credentials", &self.credentials)
             .field("tls", &self.tls)
             .finish()
-    }
-}
-
-impl fmt::Debug for BasicAuth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BasicAuth").field("username", &self.username).field("password", &"[redacted]").finish()
     }
 }
 
@@ -94,12 +79,15 @@ pub struct SearchClient {
     /// Keeps none: a new connection for each `_reindex` lets a balancer spread the tasks over the nodes.
     pub(super) http_unpooled: reqwest::Client,
     pub(super) base: Arc<Url>,
-    pub(super) basic: Option<BasicAuth>,
+    pub(super) credentials: Option<Credentials>,
 }
 
 impl fmt::Debug for SearchClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SearchClient").field("base", &self.base.as_str()).field("basic", &self.basic).finish()
+        f.debug_struct("SearchClient")
+            .field("base", &self.base.as_str())
+            .field("credentials", &self.credentials)
+            .finish()
     }
 }
 
@@ -124,7 +112,7 @@ impl SearchClient {
                 .build()
                 .map_err(SearchError::build)?,
             base: Arc::new(base),
-            basic: connection.basic.clone(),
+            credentials: connection.credentials.clone(),
         })
     }
 }

@@ -2,6 +2,8 @@
 
 use std::error::Error as StdError;
 
+use super::credentials::Credentials;
+
 /// A failed call to a cluster.
 ///
 /// `Display` and [`public_message`](SearchError::public_message) hold no password, no address and no body; bodies go
@@ -292,6 +294,20 @@ impl SearchError {
             other => other.to_string(),
         };
         bounded(&text, PUBLIC_LIMIT)
+    }
+
+    /// The error without the cluster's reason where that quotes what is secret in these.
+    pub(super) fn withholding(self, credentials: &Credentials) -> Self {
+        let clean = |rejection: Rejection| Rejection {
+            reason: rejection.reason.filter(|reason| !credentials.are_quoted_in(reason)),
+            ..rejection
+        };
+        match self {
+            Self::Unauthorized(rejection) => Self::Unauthorized(clean(rejection)),
+            Self::Forbidden(rejection) => Self::Forbidden(clean(rejection)),
+            Self::Status(rejection) => Self::Status(clean(rejection)),
+            other => other,
+        }
     }
 
     /// The error of making a client.

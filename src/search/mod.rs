@@ -3,11 +3,14 @@
 //!
 //! | module | what it covers |
 //! |---|---|
-//! | [`connect`] | address, credentials, trust; the [`SearchClient`] |
+//! | [`connect`] | address and trust; the [`SearchClient`] |
+//! | [`credentials`] | how it is let in |
 //! | [`cluster`] | who the cluster is, its health, nodes and shards |
 //! | [`index`] | definitions, documents counted, sequence numbers |
 //! | [`documents`] | versions of single documents on either side |
 //! | [`reindex`] | starting a remote `_reindex`, and the harmless probe of one |
+//! | [`writing`] | what becomes of a document on its way |
+//! | [`ingest`] | ingest pipelines |
 //! | [`tasks`] | following, finding and cancelling tasks |
 //! | [`settings`] | shard allocation and voting around a node's restart; refresh and replicas while an index is filled |
 //! | [`survey`] | how large documents are, how they spread, what the nodes can take |
@@ -18,20 +21,24 @@
 
 pub mod cluster;
 pub mod connect;
+pub mod credentials;
 pub mod documents;
 pub mod error;
 pub mod index;
+pub mod ingest;
 pub mod reindex;
 pub mod settings;
 pub mod survey;
 pub mod tasks;
+pub mod writing;
 
 mod fault;
 mod name;
 mod request;
 
 pub use cluster::{ClusterInfo, Distribution, Health, HealthStatus, NodeInfo, ShardCopy, Version};
-pub use connect::{BasicAuth, Connection, SearchClient, Tls};
+pub use connect::{Connection, SearchClient, Tls};
+pub use credentials::{ApiKey, Credentials, InvalidApiKey};
 pub use documents::{DocumentVersion, VersionPage};
 pub use error::{Rejection, SearchError, TlsFault};
 pub use index::{AliasDefinition, IndexDefinition, ShardPosition};
@@ -41,3 +48,4 @@ pub use survey::NodeCapacity;
 pub use tasks::{
     RunningTask, TaskError, TaskErrorClass, TaskFailure, TaskId, TaskResponse, TaskRetries, TaskState, TaskStatus,
 };
+pub use writing::{Script, Writing};

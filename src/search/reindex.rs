@@ -4,15 +4,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::Method;
-use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::connect::{BasicAuth, SearchClient};
-use super::error::{Rejection, SearchError};
+use super::connect::SearchClient;
+use super::credentials::Credentials;
+use super::error::SearchError;
 use super::fault::{Evidence, Fault};
 use super::name::one_index;
 use super::tasks::TaskId;
+use super::writing::Writing;
 
 /// How the destination reaches the source.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +21,7 @@ pub struct RemoteSource<'a> {
     /// `scheme://host:port`, with an optional path; exactly the host and port that the allowlist has.
     pub host: &'a str,
     /// Credentials of the source; the destination gets to see them.
-    pub basic: Option<&'a BasicAuth>,
+    pub credentials: Option<&'a Credentials>,
     /// How long the destination waits for data, in Elasticsearch's words: `30s`.
     pub socket_timeout: &'a str,
     /// How long the destination waits for a connection: `1s`.
@@ -46,6 +47,8 @@ pub struct ReindexRequest<'a> {
     pub dest_index: &'a str,
     /// The most documents a second; as many as it can without one.
     pub requests_per_second: Option<f64>,
+    /// How documents are written there.
+    pub writing: Writing<'a>,
 }
 
 impl RemoteSource<'_> {
@@ -55,20 +58,17 @@ impl RemoteSource<'_> {
             "socket_timeout": self.socket_timeout,
             "connect_timeout": self.connect_timeout,
         });
-        if let Some(basic) = self.basic {
-            remote["username"] = json!(basic.username);
-            remote["password"] = json!(basic.password.expose_secret());
+        if let Some(credentials) = self.credentials {
+            credentials.add_to_remote(&mut remote);
         }
         remote
     }
 }
 
 impl ReindexRequest<'_> {
-    /// The request's body. It holds the source's password and so never goes into a log.
+    /// The request's body. It holds the source's credentials and so never goes into a log.
     ///
-    /// `external_gte` makes a second run harmless: with `external` it is a conflict for every document, and one that
-    /// was deleted and made again on the source (version 1 over version 1) would stay stale. `slice` is never sent:
-    /// with `remote` it is silently ignored and every slice copies everything.
+    /// `slice` is never sent: with `remote` it is silently ignored and every slice copies everything.
     fn json(&self) -> Result<Value, SearchError> {
         let mut source = json!({
             "remote": self.remote.json(),
@@ -81,11 +81,12 @@ impl ReindexRequest<'_> {
         if !self.includes.is_empty() || !self.excludes.is_empty() {
             source["_source"] = json!({ "includes": self.includes, "excludes": self.excludes });
         }
-        Ok(json!({
-            "conflicts": "proceed",
-            "source": source,
-            "dest": { "index": one_index(self.dest_index)?, "version_type": "external_gte" },
-        }))
+        let dest = self.writing.dest(self.dest_index)?;
+        let mut body = json!({ "conflicts": "proceed", "source": source, "dest": dest });
+        if let Some(script) = self.writing.script() {
+            body["script"] = script;
+        }
+        Ok(body)
     }
 }
 
@@ -114,7 +115,7 @@ impl SearchClient {
     /// but the task's.
     ///
     /// # Errors
-    /// Those of the destination. A reason in them is withheld where it quotes the source's password.
+    /// Those of the destination. A reason in them is withheld where it quotes what is secret in the source's credentials.
     pub async fn start_reindex(&self, request: &ReindexRequest<'_>, opaque_id: &str) -> Result<TaskId, SearchError> {
         #[derive(Deserialize)]
         struct Answer {
@@ -128,9 +129,9 @@ impl SearchClient {
             .opaque_id(opaque_id)
             .unpooled()
             .body(request.json()?)
+            .carrying(request.remote.credentials)
             .json()
-            .await
-            .map_err(|error| withhold(error, &request.remote))?;
+            .await?;
         Ok(answer.task)
     }
 
@@ -161,6 +162,7 @@ impl SearchClient {
             batch_size: 1,
             dest_index,
             requests_per_second: None,
+            writing: Writing::default(),
         };
         let opaque_id = probe_id();
         let outcome = self
@@ -169,11 +171,13 @@ impl SearchClient {
             .opaque_id(&opaque_id)
             .timeout(probe_timeout(remote))
             .body(request.json()?)
+            .carrying(remote.credentials)
             .answer()
             .await;
         match outcome {
             Ok((200, body)) => Ok(passed_or_failures(&body)),
-            Ok((status, body)) => verdict(status, &body).map_err(|error| withhold(error, remote)),
+            Ok((status, body)) => verdict(status, &body)
+                .map_err(|error| remote.credentials.into_iter().fold(error, SearchError::withholding)),
             Err(SearchError::Timeout(_)) => {
                 self.cancel_probe(&opaque_id).await;
                 Ok(ProbeVerdict::Unreachable("it did not answer in time".to_owned()))
@@ -269,22 +273,4 @@ fn verdict(status: u16, body: &[u8]) -> Result<ProbeVerdict, SearchError> {
 fn is_type_name(text: &str) -> bool {
     let form = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     form && text.len() <= 80 && text.ends_with("_exception")
-}
-
-/// The error without the cluster's reason where that quotes the request's password.
-fn withhold(error: SearchError, remote: &RemoteSource<'_>) -> SearchError {
-    let Some(basic) = remote.basic else {
-        return error;
-    };
-    let secret = basic.password.expose_secret();
-    let clean = |rejection: Rejection| Rejection {
-        reason: rejection.reason.filter(|reason| secret.is_empty() || !reason.contains(secret)),
-        ..rejection
-    };
-    match error {
-        SearchError::Unauthorized(rejection) => SearchError::Unauthorized(clean(rejection)),
-        SearchError::Forbidden(rejection) => SearchError::Forbidden(clean(rejection)),
-        SearchError::Status(rejection) => SearchError::Status(clean(rejection)),
-        other => other,
-    }
 }

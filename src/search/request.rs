@@ -1,16 +1,17 @@
 //! One request and its answer: address, credentials, deadline, bounded body.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use reqwest::Method;
-use reqwest::header::{HeaderName, HeaderValue};
-use secrecy::ExposeSecret;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
 use super::connect::SearchClient;
+use super::credentials::Credentials;
 use super::error::{Rejection, SearchError, bounded};
 use super::name::segment;
 
@@ -34,6 +35,8 @@ pub(super) struct Call<'a> {
     method: Method,
     url: Url,
     body: Option<Value>,
+    /// Another cluster's credentials, where the body holds them.
+    carried: Option<&'a Credentials>,
     opaque_id: Option<&'a str>,
     timeout: Option<Duration>,
     unpooled: bool,
@@ -49,7 +52,17 @@ impl SearchClient {
             full.push_str(&segment(part));
         }
         url.set_path(&full);
-        Call { client: self, what, method, url, body: None, opaque_id: None, timeout: None, unpooled: false }
+        Call {
+            client: self,
+            what,
+            method,
+            url,
+            body: None,
+            carried: None,
+            opaque_id: None,
+            timeout: None,
+            unpooled: false,
+        }
     }
 }
 
@@ -61,6 +74,12 @@ impl<'a> Call<'a> {
 
     pub(super) fn body(mut self, body: Value) -> Self {
         self.body = Some(body);
+        self
+    }
+
+    /// The body holds these: an answer that quotes them is neither passed on nor logged.
+    pub(super) fn carrying(mut self, credentials: Option<&'a Credentials>) -> Self {
+        self.carried = credentials;
         self
     }
 
@@ -102,9 +121,13 @@ impl<'a> Call<'a> {
 
     /// The answer's body; any status that is not a success is an error.
     pub(super) async fn bytes(self) -> Result<Vec<u8>, SearchError> {
+        let shown = [self.client.credentials.as_ref(), self.carried];
         match self.answer().await? {
             (200..300, body) => Ok(body),
-            (status, body) => Err(SearchError::rejected(status, &body)),
+            (status, body) => {
+                let error = SearchError::rejected(status, &body);
+                Err(shown.into_iter().flatten().fold(error, SearchError::withholding))
+            }
         }
     }
 
@@ -112,8 +135,8 @@ impl<'a> Call<'a> {
     pub(super) async fn answer(self) -> Result<(u16, Vec<u8>), SearchError> {
         let http = if self.unpooled { &self.client.http_unpooled } else { &self.client.http };
         let mut request = http.request(self.method.clone(), self.url);
-        if let Some(basic) = &self.client.basic {
-            request = request.basic_auth(&basic.username, Some(basic.password.expose_secret()));
+        if let Some(credentials) = &self.client.credentials {
+            request = request.header(AUTHORIZATION, credentials.authorization()?);
         }
         if let Some(id) = self.opaque_id {
             let id = HeaderValue::from_str(id).map_err(|_| SearchError::InvalidArgument { what: "the opaque id" })?;
@@ -139,11 +162,20 @@ impl<'a> Call<'a> {
                 call = self.what,
                 method = %self.method,
                 status = status.as_u16(),
-                body = %String::from_utf8_lossy(&body[..body.len().min(LOGGED_BODY)]),
+                body = %loggable(&body, [self.client.credentials.as_ref(), self.carried]),
                 "the cluster refused a request"
             );
         }
         Ok((status.as_u16(), body))
+    }
+}
+
+/// What may be logged of an answer to a request that showed these credentials.
+fn loggable<'a>(body: &'a [u8], shown: [Option<&Credentials>; 2]) -> Cow<'a, str> {
+    let text = String::from_utf8_lossy(body);
+    match shown.into_iter().flatten().any(|credentials| credentials.are_quoted_in(&text)) {
+        true => "[withheld: it quotes credentials]".into(),
+        false => String::from_utf8_lossy(&body[..body.len().min(LOGGED_BODY)]),
     }
 }
 
@@ -217,5 +249,21 @@ pub(super) fn collect_kinds(error: &Value, kinds: &mut Vec<String>) {
         }
         Value::Array(items) => items.iter().for_each(|item| collect_kinds(item, kinds)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_quotes_credentials_is_not_logged_however_long_it_is() {
+        let password = Credentials::Basic { username: "elastic".into(), password: "s3cret-pass".into() };
+        let shown = [None, Some(&password)];
+        for quoting in ["has [s3cret-pass]".to_owned(), "x".repeat(LOGGED_BODY - 5) + "s3cret-pass"] {
+            assert_eq!(loggable(quoting.as_bytes(), shown), "[withheld: it quotes credentials]");
+        }
+        assert_eq!(loggable(b"user elastic", shown), "user elastic");
+        assert_eq!(loggable("x".repeat(2 * LOGGED_BODY).as_bytes(), shown).len(), LOGGED_BODY);
     }
 }

@@ -4,7 +4,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
-use reindex_operator::api::{Reindex, SearchCluster, crd};
+use reindex_operator::api::{Reindex, SearchCluster, crd, writing::OpType};
 use serde_json::{Value, json};
 
 /// A client, with the CRDs of this checkout installed.
@@ -99,6 +99,17 @@ async fn a_reindex_with_a_mistake_is_refused_and_told_which() {
         (json!({"destination": {"mappings": {"properties": {}}, "mappingsFrom": "Source"}}), "exclude each other"),
         (json!({"destination": {"settings": {"numberOfShards": 0}}}), "spec.destination.settings.numberOfShards"),
         (json!({"destination": {"settings": {"numberOfReplicas": -1}}}), "spec.destination.settings.numberOfReplicas"),
+        (json!({"destination": {"opType": "Upsert"}}), "spec.destination.opType"),
+        (json!({"destination": {"pipeline": ""}}), "spec.destination.pipeline"),
+        (json!({"destination": {"pipeline": "a,b"}}), "one ingest pipeline"),
+        (json!({"destination": {"pipeline": "a*"}}), "one ingest pipeline"),
+        (json!({"destination": {"pipeline": "_none"}}), "one ingest pipeline"),
+        (json!({"destination": {"routing": "shop"}}), "spec.destination.routing"),
+        (json!({"destination": {"routing": "="}}), "spec.destination.routing"),
+        (json!({"script": {"lang": "painless"}}), "spec.script.source"),
+        (json!({"script": {"source": ""}}), "spec.script.source"),
+        (json!({"script": {"source": "ctx.op = 'delete'"}}), "must not set ctx.op to 'delete'"),
+        (json!({"script": {"source": "if (ctx._source.a == 1) {\n  ctx [ \"op\" ]=\"delete\" }"}}), "ctx.op = 'noop'"),
         (json!({"execution": {"batchSize": 10001}}), "spec.execution.batchSize"),
         (json!({"execution": {"partitions": 513}}), "spec.execution.partitions"),
         (json!({"execution": {"parallelism": 33}}), "spec.execution.parallelism"),
@@ -132,6 +143,12 @@ async fn a_search_cluster_with_a_mistake_is_refused_and_told_which() {
         (json!({"access": [{"namespaces": {}}]}), "names or selector must be set"),
         (json!({"access": [{"roles": []}]}), "roles"),
         (json!({"auth": {"basic": {}}}), "secretRef"),
+        (json!({"auth": {}}), "exactly one of basic and apiKey"),
+        (
+            json!({"auth": {"basic": {"secretRef": {"name": "a"}}, "apiKey": {"secretRef": {"name": "b"}}}}),
+            "exactly one of basic and apiKey",
+        ),
+        (json!({"auth": {"apiKey": {"secretRef": {"name": ""}}}}), "spec.auth.apiKey.secretRef.name"),
     ] {
         let refused = refusal::<SearchCluster>(&client, cluster(change.clone())).await;
         assert!(refused.as_ref().is_some_and(|text| text.contains(told)), "{change}: {refused:?}");
@@ -147,12 +164,17 @@ async fn what_is_right_is_accepted() {
         json!({"source": {"index": ".ds-logs-000001", "socketTimeout": "500ms", "connectTimeout": "2m"}}),
         json!({"destination": {"mappings": {"properties": {"a": {"type": "text"}}}}}),
         json!({"destination": {"mappingsFrom": "None", "settings": {"numberOfShards": 5, "numberOfReplicas": 0, "additional": {"refresh_interval": "30s"}}}}),
+        json!({"destination": {"opType": "Create", "pipeline": "enrich-2.1", "routing": "=a b"}, "conflicts": "Proceed"}),
+        json!({"destination": {"routing": "discard"}, "script": {"source": "ctx._source.remove('a')"}}),
+        json!({"script": {"source": "if (ctx.op == 'delete') { ctx.op = 'noop'; ctx._source.what = 'delete' }", "lang": "painless", "params": {"a": [1]}}}),
         json!({"execution": {"batchSize": 10000, "activeDeadlineSeconds": 60}, "verification": {"level": "None"}, "conflicts": "Proceed"}),
     ] {
         assert_eq!(refusal::<Reindex>(&client, reindex(change.clone())).await, None, "{change}");
     }
     for change in [
         json!({}),
+        json!({"auth": {"basic": {"secretRef": {"name": "a"}}}}),
+        json!({"auth": {"apiKey": {"secretRef": {"name": "a"}}}}),
         json!({"endpoint": "http://10.0.0.7:9200/es", "tls": {"serverName": "es.example.org"}}),
         json!({"remotes": [{"cluster": {"name": "es-2", "namespace": "other"}, "endpoint": "http://ep-bp1:9200"}]}),
         json!({"access": [{"namespaces": {"selector": {}}, "roles": ["Source"], "indexes": ["a*"]}, {}]}),
@@ -174,6 +196,7 @@ async fn a_new_object_reads_as_not_seen_and_its_spec_is_fixed() {
     assert_eq!(created.status.and_then(|status| status.observed_generation), Some(-1));
     assert_eq!(created.spec.source.socket_timeout, "30s");
     assert_eq!(created.spec.source.connect_timeout, "1s");
+    assert_eq!((created.spec.destination.op_type, created.spec.destination.routing.as_str()), (OpType::Index, "keep"));
     let patch = |spec: Value| {
         let api = api.clone();
         async move { api.patch("rules-fixed", &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await }
@@ -182,6 +205,10 @@ async fn a_new_object_reads_as_not_seen_and_its_spec_is_fixed() {
         (json!({"source": {"index": "other"}}), "source can't change"),
         (json!({"source": {"sourceFields": {"includes": ["a"]}}}), "source can't change"),
         (json!({"destination": {"settings": {"numberOfShards": 3}}}), "destination can't change"),
+        (json!({"destination": {"opType": "Create"}}), "destination can't change"),
+        (json!({"destination": {"pipeline": "a"}}), "destination can't change"),
+        (json!({"destination": {"routing": "discard"}}), "destination can't change"),
+        (json!({"script": {"source": "ctx.op = 'noop'"}}), "script can't change"),
         (json!({"conflicts": "Proceed"}), "conflicts can't change"),
         (json!({"execution": {"batchSize": 5}}), "of execution only parallelism and requestsPerSecond"),
         (json!({"execution": {"activeDeadlineSeconds": 5}}), "of execution only parallelism and requestsPerSecond"),
@@ -200,4 +227,25 @@ async fn a_new_object_reads_as_not_seen_and_its_spec_is_fixed() {
         patch(change.clone()).await.unwrap_or_else(|error| panic!("{change} may change: {error}"));
     }
     api.delete("rules-fixed", &DeleteParams::default()).await.expect("deleted");
+}
+
+#[tokio::test]
+async fn a_script_is_fixed_as_well() {
+    let client = client().await;
+    let api: Api<Reindex> = Api::namespaced(client, "default");
+    let mut value = reindex(json!({
+        "source": {"index": "nothing"}, "destination": {"clusterRef": {"name": "nobody"}},
+        "script": {"source": "ctx._source.remove('a')"},
+    }));
+    value["metadata"] = json!({"name": "rules-script", "namespace": "default"});
+    let _ = api.delete("rules-script", &DeleteParams::default()).await;
+    let created =
+        api.create(&PostParams::default(), &serde_json::from_value(value).expect("valid")).await.expect("accepted");
+    assert_eq!(created.spec.script.map(|script| script.lang), Some("painless".to_owned()));
+    for script in [json!({"source": "ctx._source.remove('b')"}), json!({"lang": "expression"}), Value::Null] {
+        let change = Patch::Merge(json!({"spec": {"script": script}}));
+        let refused = api.patch("rules-script", &PatchParams::default(), &change).await.expect_err("it is fixed");
+        assert!(refused.to_string().contains("script can't change"), "{script}: {refused}");
+    }
+    api.delete("rules-script", &DeleteParams::default()).await.expect("deleted");
 }

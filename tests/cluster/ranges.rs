@@ -71,7 +71,7 @@ async fn an_index_with_updates_deletes_routing_and_nested_documents_arrives_whol
     let settings = json!({"number_of_shards": 3, "number_of_replicas": 0});
     client.put("/churned", &json!({"settings": settings, "mappings": mappings})).await.unwrap();
     let document = |n: usize, round: usize| json!({"n": n, "round": round, "items": [{"a": n}, {"a": n + 1}]});
-    let routing = |n: usize| (n % 3 == 0).then(|| format!("r{}", n % 7));
+    let routing = |n: usize| n.is_multiple_of(3).then(|| format!("r{}", n % 7));
     for round in 0..3 {
         let written = (0..6000).filter(|n| n % (round + 1) == 0);
         client

@@ -9,6 +9,7 @@ mod ranges;
 mod refusals;
 mod size;
 mod suspending;
+mod writing;
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ use serde_json::json;
 
 use crate::support::{
     engine::Pace,
-    world::{DESTINATION_PASSWORD, NAME, NAMESPACE, SOURCE_PASSWORD, World, condition},
+    world::{DESTINATION_API_KEY, DESTINATION_PASSWORD, NAME, NAMESPACE, World, condition, secrets},
 };
 
 /// Everything that a life which ended well must show, however it went.
@@ -51,14 +52,16 @@ fn assert_copied(world: &World, reindex: &Reindex) {
     assert_no_password_leaked(world);
 }
 
-/// Passwords stand in Secrets, and go to their own cluster; the source's to the destination too, inside a reindex.
+/// Passwords and API keys stand in Secrets, and go to their own cluster; the source's to the destination too, inside a reindex.
 fn assert_no_password_leaked(world: &World) {
     for (resource, text) in world.api.texts() {
-        let leaked = [SOURCE_PASSWORD, DESTINATION_PASSWORD].iter().any(|password| text.contains(password));
-        assert!(resource == "secrets" || !leaked, "{}: a password stands in {resource}: {text}", world.title);
+        let leaked = secrets().iter().any(|secret| text.contains(secret));
+        assert!(resource == "secrets" || !leaked, "{}: a secret stands in {resource}: {text}", world.title);
     }
     let seen = world.source.state().passwords_seen.clone();
-    assert!(!seen.contains(DESTINATION_PASSWORD), "{}: the source was sent the destination's password", world.title);
+    for secret in [DESTINATION_PASSWORD, DESTINATION_API_KEY] {
+        assert!(!seen.contains(secret), "{}: the source was sent the destination's credentials", world.title);
+    }
 }
 
 /// Nothing was created or changed on the destination.

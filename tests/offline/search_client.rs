@@ -1,17 +1,20 @@
 //! The search client against recorded answers of real engines (`tests/fixtures/search`).
 
 mod cluster;
+mod credentials;
 mod errors;
 mod index;
+mod ingest;
 mod reindex;
 mod tasks;
 mod tls;
+mod writing;
 
 use std::path::PathBuf;
 
 use reindex_operator::search::{
-    AllocationEnable, BasicAuth, Connection, Distribution, HealthStatus, ProbeVerdict, ReindexRequest, RemoteSource,
-    SearchClient, SearchError, TaskErrorClass, TaskId, Tls, TlsFault, Version,
+    AllocationEnable, ApiKey, Connection, Credentials, Distribution, HealthStatus, ProbeVerdict, ReindexRequest,
+    RemoteSource, Script, SearchClient, SearchError, TaskErrorClass, TaskId, Tls, TlsFault, Version, Writing,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -35,12 +38,17 @@ fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-fn basic() -> BasicAuth {
-    BasicAuth { username: "elastic".into(), password: SecretString::from("s3cret-pass") }
+fn basic() -> Credentials {
+    Credentials::Basic { username: "elastic".into(), password: SecretString::from("s3cret-pass") }
+}
+
+/// Encoded: `aWQtb2Yta2V5OnMzY3JldC1rZXk=`.
+fn api_key() -> Credentials {
+    Credentials::ApiKey(ApiKey::parse("id-of-key:s3cret-key").unwrap())
 }
 
 fn connection(endpoint: &str) -> Connection {
-    Connection { endpoint: endpoint.parse().unwrap(), basic: Some(basic()), tls: Tls::default() }
+    Connection { endpoint: endpoint.parse().unwrap(), credentials: Some(basic()), tls: Tls::default() }
 }
 
 fn client(endpoint: &str) -> SearchClient {
@@ -75,5 +83,9 @@ fn task_id() -> TaskId {
     "aJpGRFzqSPeN2fiNL1eU0A:182".parse().unwrap()
 }
 
-const REMOTE: RemoteSource<'static> =
-    RemoteSource { host: "http://es-2.search.svc:9200", basic: None, socket_timeout: "30s", connect_timeout: "1s" };
+const REMOTE: RemoteSource<'static> = RemoteSource {
+    host: "http://es-2.search.svc:9200",
+    credentials: None,
+    socket_timeout: "30s",
+    connect_timeout: "1s",
+};

@@ -20,6 +20,7 @@ use super::{
     observe::{limits, live_reindexes, opaque_id, open, source_shards},
     repair::Repair,
     sides,
+    writing::writing,
 };
 
 /// Does it. Some outcomes must be told in status.
@@ -123,7 +124,7 @@ async fn start_task(reindex: &Reindex, destination: &Connected, source: &Connect
     let request = ReindexRequest {
         remote: RemoteSource {
             host: pinned.map_or("", |source| source.remote.as_str()),
-            basic: source.basic.as_ref(),
+            credentials: source.credentials.as_ref(),
             socket_timeout: &spec.source.socket_timeout,
             connect_timeout: &spec.source.connect_timeout,
         },
@@ -134,6 +135,7 @@ async fn start_task(reindex: &Reindex, destination: &Connected, source: &Connect
         batch_size: start.batch_size.unsigned_abs(),
         dest_index: &spec.destination.index,
         requests_per_second: start.requests_per_second,
+        writing: writing(spec),
     };
     let id = opaque_id(reindex, start.partition, start.attempt);
     let started = match destination.client.start_reindex(&request, &id).await {

@@ -16,6 +16,7 @@ mod repair;
 mod sides;
 mod survey;
 mod validate;
+mod writing;
 
 use std::{sync::Arc, time::Duration};
 

@@ -190,7 +190,7 @@ impl Eyes<'_> {
         let spec = &self.reindex.spec;
         let remote = RemoteSource {
             host: self.remote(),
-            basic: source.basic.as_ref(),
+            credentials: source.credentials.as_ref(),
             socket_timeout: &spec.source.socket_timeout,
             connect_timeout: &spec.source.connect_timeout,
         };
@@ -316,7 +316,7 @@ impl Eyes<'_> {
     fn next_round(&self, shards: &[ShardPosition]) -> Option<&CopyPlan> {
         let (before, plan) = (self.status.checkpoint.as_ref()?, self.status.plan.as_ref()?);
         plan::verify::moved(before, shards)?;
-        (plan.round < self.reindex.spec.catch_up.max_rounds).then_some(plan)
+        (plan.round < self.reindex.spec.catch_up_rounds()).then_some(plan)
     }
 
     async fn survey(&self) -> Seen<Observation> {

@@ -58,14 +58,14 @@ pub async fn resolve(ctx: &Context, reindex: &Reindex) -> Result<Result<Sides, V
         (Ok(source), Ok(destination)) => (source, destination),
         (source, destination) => return Ok(Err([source.err(), destination.err()].into_iter().flatten().collect())),
     };
-    // The destination is sent the source's password: whoever may write SearchClusters there could collect it.
+    // The destination is sent the source's credentials: whoever may write SearchClusters there could collect them.
     let other = destination.namespace().unwrap_or_default();
     if other != namespace && !admits_namespace(ctx, &source, &other, Role::Source, &reindex.spec.source.index).await? {
         return Ok(Err(vec![Trouble {
             reason: "ClusterNotFound",
             message: format!(
                 "SearchCluster {}/{} does not admit the namespace {other} of the destination's SearchCluster as Source; the destination is sent \
-                 the source's password. Add it to spec.access there",
+                 the source's credentials. Add it to spec.access there",
                 source.namespace().unwrap_or_default(),
                 source.name_any()
             ),

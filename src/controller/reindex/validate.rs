@@ -30,6 +30,7 @@ pub fn no_access(access: Vec<Trouble>) -> Facts {
         destination: None,
         source_index: None,
         destination_index: None,
+        pipeline_exists: None,
         busy_with: None,
         remote: None,
     }
@@ -45,11 +46,20 @@ pub async fn facts(ctx: &Context, reindex: &Reindex, sides: &Sides) -> Facts {
     let destination = async {
         let connected = open(ctx, "the destination", &sides.destination).await?;
         let cluster = identify("the destination", &connected.client).await?;
-        Ok::<_, Trouble>((cluster, existing_index(&reindex.spec.destination.index, &connected.client).await))
+        let existing = existing_index(&reindex.spec.destination.index, &connected.client).await;
+        let pipeline_exists = match &reindex.spec.destination.pipeline {
+            Some(name) => {
+                let exists = connected.client.pipeline_exists(name).await;
+                Some(exists.map_err(|error| convert::trouble("the destination", &error)))
+            }
+            None => None,
+        };
+        Ok::<_, Trouble>((cluster, (existing, pipeline_exists)))
     };
     let (source, destination) = futures::join!(source, destination);
     let (source, source_index) = apart(source);
-    let (destination, destination_index) = apart(destination);
+    let (destination, there) = apart(destination);
+    let (destination_index, pipeline_exists) = there.unzip();
     let busy_with = destination.as_ref().ok().and_then(|cluster| busy_with(ctx, reindex, &cluster.uuid));
     Facts {
         access: vec![],
@@ -57,12 +67,13 @@ pub async fn facts(ctx: &Context, reindex: &Reindex, sides: &Sides) -> Facts {
         destination: Some(destination),
         source_index,
         destination_index,
+        pipeline_exists: pipeline_exists.flatten(),
         busy_with,
         remote: sides.remote.clone(),
     }
 }
 
-fn apart<A, B>(seen: Result<(A, Seen<B>), Trouble>) -> (Seen<A>, Option<Seen<B>>) {
+fn apart<A, B>(seen: Result<(A, B), Trouble>) -> (Seen<A>, Option<B>) {
     match seen {
         Ok((a, b)) => (Ok(a), Some(b)),
         Err(trouble) => (Err(trouble), None),

@@ -62,7 +62,7 @@ impl Plan<'_> {
         let (step, reason, message) = match round {
             0 => (StepName::Copy, "Copying", format!("copying {documents} documents{}", self.undivided())),
             _ => {
-                let most = self.reindex.spec.catch_up.max_rounds;
+                let most = self.reindex.spec.catch_up_rounds();
                 let message =
                     format!("the source moved: copying {window} documents that changed, round {round} of {most}");
                 (StepName::CatchUp, "SourceChanging", message)

@@ -45,6 +45,7 @@ fn facts() -> Facts {
         destination: Some(Ok(cluster("d"))),
         source_index: Some(Ok(SourceIndex::Found { indices: vec![], without_source: vec![], mappings_differ: false })),
         destination_index: Some(Ok(None)),
+        pipeline_exists: None,
         busy_with: None,
         remote: Some(RemoteAddress { url: "https://a:9200".into(), host_port: "a:9200".into() }),
     }

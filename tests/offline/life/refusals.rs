@@ -207,7 +207,7 @@ async fn the_source_must_admit_the_namespace_that_would_be_sent_its_password() {
     let mut world = with_cluster_in_platform("es-1", "destination", admits_search).await;
     let (reason, message) = world.until_stalled().await;
     assert_eq!(reason, "ClusterNotFound");
-    assert!(message.contains("platform") && message.contains("password"), "{message}");
+    assert!(message.contains("platform") && message.contains("credentials"), "{message}");
     assert!(!world.destination.state().passwords_seen.contains(SOURCE_PASSWORD));
     assert_eq!(world.calls_to("destination"), 0);
 }

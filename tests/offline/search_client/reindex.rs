@@ -9,13 +9,14 @@ async fn a_reindex_is_sent_as_the_design_says() {
     let query = json!({"match": {"productName": "wealth management product"}});
     let request = ReindexRequest {
         requests_per_second: None,
-        remote: RemoteSource { basic: Some(&basic), ..REMOTE },
+        remote: RemoteSource { credentials: Some(&basic), ..REMOTE },
         source_index: "product_info",
         query: Some(&query),
         includes: &["productName".to_owned()],
         excludes: &[],
         batch_size: 5000,
         dest_index: "dest",
+        writing: Writing::default(),
     };
     let task = client.start_reindex(&request, "reindex/u1/0/1").await.unwrap();
     assert_eq!((task.to_string().as_str(), task.node()), ("aJpGRFzqSPeN2fiNL1eU0A:45", "aJpGRFzqSPeN2fiNL1eU0A"));
@@ -56,6 +57,7 @@ async fn what_is_not_asked_for_is_not_in_the_body() {
         excludes: &[],
         batch_size: 1000,
         dest_index: "b",
+        writing: Writing::default(),
     };
     client.start_reindex(&request, "x").await.unwrap();
     let body: Value = serde_json::from_slice(&only_request(&server).await.body).unwrap();
@@ -77,6 +79,7 @@ async fn the_probe_matches_nothing_and_says_what_stands_in_the_way() {
         (OS, "reindex-not-allowed", ProbeVerdict::NotAllowed),
         (ES, "probe-unauthorized", ProbeVerdict::Unauthorized),
         (OS, "probe-unauthorized", ProbeVerdict::Unauthorized),
+        (ES, "probe-unauthorized-api-key", ProbeVerdict::Unauthorized),
         (ES, "probe-untrusted", ProbeVerdict::Untrusted),
         (OS, "probe-untrusted", ProbeVerdict::Untrusted),
         (ES, "probe-refused", unreachable("the connection was refused")),

@@ -4,6 +4,7 @@
 mod http;
 mod index;
 mod tasks;
+mod writing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +20,7 @@ use super::faults::Faults;
 pub use index::Index;
 pub use tasks::Pace;
 use tasks::Task;
+pub use writing::LEAVE_OUT;
 
 /// Engines by `host:port`, for a destination that is told to read from one.
 pub type Network = Arc<Mutex<BTreeMap<String, Arc<Mutex<State>>>>>;
@@ -41,8 +43,10 @@ pub struct State {
     pub version: String,
     /// Whether it says that it is OpenSearch.
     pub opensearch: bool,
-    /// The password of `elastic`; None is an engine without security.
+    /// The password of `elastic`. An engine without one and without an API key has no security.
     pub password: Option<String>,
+    /// The API key that it lets in, as `id:key`.
+    pub api_key: Option<String>,
     /// `host:port` of sources that every node allows.
     pub allowlist: Vec<String>,
     /// How fast its tasks are.
@@ -59,7 +63,11 @@ pub struct State {
     pub created: Vec<String>,
     /// Reindexes of the same range (by opaque id) that were started while another one of it ran.
     pub overlaps: Vec<String>,
-    /// Passwords that were sent to it, in headers or bodies.
+    /// Names of its ingest pipelines; they change nothing.
+    pub pipelines: BTreeSet<String>,
+    /// Bodies of the copies that were started, without `source.remote`.
+    pub reindexes: Vec<Value>,
+    /// Passwords and API keys (as `id:key`) that were sent to it, in headers or bodies.
     pub passwords_seen: BTreeSet<String>,
     next: u64,
 }
@@ -112,6 +120,9 @@ impl State {
             version: "7.17.29".into(),
             opensearch: false,
             password: None,
+            api_key: None,
+            pipelines: BTreeSet::new(),
+            reindexes: vec![],
             allowlist: vec![],
             pace: Pace::PerPoll(2),
             processors: 2,
@@ -158,24 +169,39 @@ impl State {
 
     /// A refusal where the credentials are not those of this engine.
     fn authenticate(&mut self, authorization: Option<&str>) -> Result<(), Refusal> {
-        let given = authorization.and_then(|header| header.strip_prefix("Basic "));
-        let decoded =
-            given.and_then(|text| BASE64_STANDARD.decode(text).ok()).and_then(|bytes| String::from_utf8(bytes).ok());
-        let (user, password) = decoded.as_deref().and_then(|text| text.split_once(':')).unwrap_or_default();
-        if !password.is_empty() {
-            self.passwords_seen.insert(password.to_owned());
-        }
-        self.check(user, password)
+        self.note(authorization);
+        self.check(authorization)
     }
 
-    fn check(&self, user: &str, password: &str) -> Result<(), Refusal> {
-        match &self.password {
-            Some(wanted) if (user, password) != ("elastic", wanted.as_str()) => {
-                Err(refusal(401, "security_exception", "unable to authenticate user [elastic] for REST request [/]"))
-            }
-            _ => Ok(()),
-        }
+    /// Remembers what it was shown.
+    fn note(&mut self, authorization: Option<&str>) {
+        let shown = match authorization.and_then(decoded) {
+            Some(("Basic", text)) => text.split_once(':').map(|(_, password)| password.to_owned()),
+            Some((_, text)) => Some(text),
+            None => None,
+        };
+        self.passwords_seen.extend(shown.filter(|secret| !secret.is_empty()));
     }
+
+    fn check(&self, authorization: Option<&str>) -> Result<(), Refusal> {
+        let let_in = match authorization.and_then(decoded) {
+            Some(("Basic", text)) => {
+                self.password.as_ref().is_some_and(|password| text == format!("elastic:{password}"))
+            }
+            Some(("ApiKey", text)) => self.api_key.as_ref() == Some(&text),
+            _ => false,
+        };
+        if let_in || (self.password.is_none() && self.api_key.is_none()) {
+            return Ok(());
+        }
+        Err(refusal(401, "security_exception", "unable to authenticate user [elastic] for REST request [/]"))
+    }
+}
+
+/// Scheme and decoded credentials of `Authorization`.
+fn decoded(header: &str) -> Option<(&str, String)> {
+    let (scheme, encoded) = header.split_once(' ')?;
+    Some((scheme, String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?))
 }
 
 /// An answer that is none: HTTP status and body.

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use k8s_openapi::{api::events::v1::Event, jiff::SignedDuration};
 use kube::{
     ResourceExt,
@@ -33,6 +34,10 @@ pub const NAME: &str = "product-info";
 pub const SOURCE_PASSWORD: &str = "s3cret-of-the-source";
 /// The destination's password.
 pub const DESTINATION_PASSWORD: &str = "s3cret-of-the-destination";
+/// The source's API key, where it is used instead.
+pub const SOURCE_API_KEY: &str = "id-of-source:k3y-of-the-source";
+/// The destination's.
+pub const DESTINATION_API_KEY: &str = "id-of-destination:k3y-of-the-destination";
 /// More rounds than any life here takes.
 const MAX_ROUNDS: usize = 60;
 /// How much time passes between two rounds.
@@ -102,6 +107,21 @@ impl World {
         change(&mut reindex);
         world.api.apply(reindex);
         world
+    }
+
+    /// Both clusters let in an API key and nobody else, and their SearchClusters name it: one encoded, one not.
+    pub fn use_api_keys(&self) {
+        let encoded = BASE64_STANDARD.encode(SOURCE_API_KEY);
+        for (name, engine, key, given) in [
+            ("es-2", &self.source, SOURCE_API_KEY, encoded.as_str()),
+            ("es-1", &self.destination, DESTINATION_API_KEY, DESTINATION_API_KEY),
+        ] {
+            engine.state().password = None;
+            engine.state().api_key = Some(key.to_owned());
+            self.api.apply(api_key_secret(&format!("{name}-key"), given));
+            let auth = json!({"basic": null, "apiKey": {"secretRef": {"name": format!("{name}-key")}}});
+            self.change_cluster(name, json!({"spec": {"auth": auth}}));
+        }
     }
 
     /// The Reindex, if it is still there.
@@ -348,6 +368,24 @@ pub fn secret(name: &str, password: &str) -> Value {
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE},
         "data": {"password": k8s_openapi::ByteString(password.into())},
     })
+}
+
+/// A Secret with an API key, as an editor leaves it: with a line break at the end.
+pub fn api_key_secret(name: &str, key: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE},
+        "data": {"apiKey": k8s_openapi::ByteString(format!("{key}\n").into())},
+    })
+}
+
+/// Everything that may stand in Secrets only: passwords, and API keys in both forms and without their id.
+pub fn secrets() -> Vec<String> {
+    let mut secrets = vec![SOURCE_PASSWORD.to_owned(), DESTINATION_PASSWORD.to_owned()];
+    for key in [SOURCE_API_KEY, DESTINATION_API_KEY] {
+        secrets.push(BASE64_STANDARD.encode(key));
+        secrets.extend(key.split_once(':').map(|(_, secret)| secret.to_owned()));
+    }
+    secrets
 }
 
 /// Bytes of a status.

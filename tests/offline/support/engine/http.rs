@@ -95,6 +95,10 @@ fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<
             let limit = request.parameters["requests_per_second"].parse().unwrap();
             Ok((200, tasks::rethrottle(&mut state, id, limit)))
         }
+        ("GET", ["_ingest", "pipeline", name]) => Ok(match state.pipelines.contains(*name) {
+            true => (200, json!({*name: {"processors": []}})),
+            false => (404, json!({})),
+        }),
         ("GET", ["_tasks"]) => Ok((200, tasks::list(&mut state))),
         ("GET", ["_tasks", id]) => tasks::get(&mut state, id),
         ("POST", ["_tasks", id, "_cancel"]) => Ok((200, tasks::cancel(&mut state, id))),

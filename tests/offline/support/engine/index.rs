@@ -43,6 +43,7 @@ pub enum Written {
     Created,
     Updated,
     Conflict,
+    Noop,
     Failed(Value),
 }
 
@@ -124,6 +125,14 @@ impl Index {
         };
         self.write(id, version, source.clone());
         written
+    }
+
+    /// Writes with `op_type: create`, which takes internal versions only.
+    pub fn put_create(&mut self, id: &str, source: &Value) -> Written {
+        match self.documents.contains_key(id) {
+            true => Written::Conflict,
+            false => self.put_external_gte(id, 1, source),
+        }
     }
 
     fn write(&mut self, id: &str, version: u64, source: Value) {

@@ -2,13 +2,15 @@
 
 use std::{collections::VecDeque, sync::Mutex};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use super::{
     Network, Refusal, State,
     http::Request,
-    index::{Document, Index, Written},
+    index::{Document, Written},
     refusal,
+    writing::{self, Writing},
 };
 
 /// How fast tasks are.
@@ -26,11 +28,13 @@ pub struct Task {
     opaque_id: Option<String>,
     description: String,
     destination: String,
+    writing: Writing,
     left: VecDeque<(String, Document)>,
     total: usize,
     created: usize,
     updated: usize,
     conflicts: usize,
+    noops: usize,
     batches: usize,
     throttle: f64,
     cancelled: bool,
@@ -63,7 +67,7 @@ impl Task {
     fn status(&self) -> Value {
         let mut status = json!({
             "total": self.total, "updated": self.updated, "created": self.created, "deleted": 0, "batches": self.batches,
-            "version_conflicts": self.conflicts, "noops": 0, "retries": {"bulk": 0, "search": 0}, "throttled_millis": 0,
+            "version_conflicts": self.conflicts, "noops": self.noops, "retries": {"bulk": 0, "search": 0}, "throttled_millis": 0,
             "requests_per_second": self.throttle, "throttled_until_millis": 0,
         });
         if self.cancelled {
@@ -98,9 +102,8 @@ pub fn reindex(state: &Mutex<State>, network: &Network, request: &Request) -> Re
     let waits = request.parameters.get("wait_for_completion").is_none_or(|wait| wait != "false");
     let body = &request.body;
     check_body(body)?;
-    if let Some(password) = body["source"]["remote"]["password"].as_str() {
-        state.lock().unwrap().passwords_seen.insert(password.to_owned());
-    }
+    let shown = remote_authorization(body);
+    state.lock().unwrap().note(shown.as_deref());
     let read = match allowed(state, body) {
         Ok(()) => read_source(network, body),
         Err(refusal) => Err(refusal),
@@ -121,11 +124,13 @@ pub fn reindex(state: &Mutex<State>, network: &Network, request: &Request) -> Re
             body["source"]["remote"]["host"].as_str().unwrap_or_default()
         ),
         destination: destination.clone(),
+        writing: Writing::of(body, &state.pipelines),
         total: documents.len(),
         left: documents.into(),
         created: 0,
         updated: 0,
         conflicts: 0,
+        noops: 0,
         batches: 0,
         throttle,
         cancelled: false,
@@ -153,15 +158,19 @@ pub fn reindex(state: &Mutex<State>, network: &Network, request: &Request) -> Re
     let number = state.number();
     state.tasks.insert(number, task);
     state.most_at_once = state.most_at_once.max(state.running());
+    let mut noted = body.clone();
+    noted["source"]["remote"].take();
+    state.reindexes.push(noted);
     Ok((200, json!({"task": format!("{}:{number}", state.node_id())})))
 }
 
 /// What the operator must never send, and what it must.
 fn check_body(body: &Value) -> Result<(), Refusal> {
     let invalid = |why: &str| Err(refusal(400, "action_request_validation_exception", why));
-    if body["dest"]["version_type"] != "external_gte" || body["conflicts"] != "proceed" {
-        return invalid("this engine wants external_gte and proceed");
+    if body["conflicts"] != "proceed" {
+        return invalid("this engine wants proceed");
     }
+    writing::check(body).or_else(|why| invalid(&why))?;
     if !body["source"]["slice"].is_null() || !body["slices"].is_null() {
         return invalid("reindex from remote sources doesn't support slices");
     }
@@ -183,14 +192,21 @@ fn allowed(state: &Mutex<State>, body: &Value) -> Result<(), Refusal> {
     if listed { Ok(()) } else { Err(refusal(400, "illegal_argument_exception", &why)) }
 }
 
+/// What a destination shows the source: `username` and `password`, or the header that it was given.
+fn remote_authorization(body: &Value) -> Option<String> {
+    let remote = &body["source"]["remote"];
+    match (remote["username"].as_str(), remote["password"].as_str()) {
+        (Some(user), Some(password)) => Some(format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))),
+        _ => remote["headers"]["Authorization"].as_str().map(str::to_owned),
+    }
+}
+
 /// What the source's searches find now, or its refusal as a destination passes it on.
 fn read_source(network: &Network, body: &Value) -> Result<Vec<(String, Document)>, Refusal> {
     let source = network.lock().unwrap().get(&host_port(body)).cloned();
     let source = source.ok_or_else(|| refusal(500, "connect_exception", "Connection refused"))?;
     let source = source.lock().unwrap();
-    let remote = &body["source"]["remote"];
-    let text = |key: &str| remote[key].as_str().unwrap_or_default();
-    source.check(text("username"), text("password")).map_err(|refusal| wrapped(&refusal))?;
+    source.check(remote_authorization(body).as_deref()).map_err(|refusal| wrapped(&refusal))?;
     let name = body["source"]["index"].as_str().unwrap_or_default();
     let index = source.indices.get(name).ok_or_else(|| wrapped(&super::no_such_index(name)))?;
     index.search(&body["source"]["query"], name).map_err(|refusal| wrapped(&refusal))
@@ -226,13 +242,14 @@ fn advance(state: &mut State, task: &mut Task, batch: usize) {
         let name = task.destination.clone();
         state.create(&name, &Value::Null);
     }
-    let index: &mut Index = state.index(&task.destination);
+    let index = state.index(&task.destination);
     for _ in 0..batch {
         let Some((id, (version, source))) = task.left.pop_front() else { break };
-        match index.put_external_gte(&id, version, &source) {
+        match task.writing.write(index, &id, version, &source) {
             Written::Created => task.created += 1,
             Written::Updated => task.updated += 1,
             Written::Conflict => task.conflicts += 1,
+            Written::Noop => task.noops += 1,
             Written::Failed(cause) => {
                 task.failures
                     .push(json!({"index": task.destination, "type": "_doc", "id": id, "cause": cause, "status": 400}));

@@ -83,7 +83,7 @@ pub fn until(left: SignedDuration) -> Duration {
 }
 
 /// The longest message that a range keeps, in bytes: there may be 32 of them in a status.
-const SHORT: usize = 100;
+const SHORT: usize = 80;
 
 /// The beginning of a message.
 pub fn short(message: &str) -> String {

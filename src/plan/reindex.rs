@@ -21,13 +21,14 @@ use super::{
 mod copying;
 mod ending;
 mod model;
+mod planning;
 
-pub use copying::window;
 pub use ending::{is_worth_tuning, pause};
 pub use model::{
     Allowlist, Copying, Decision, Effect, Observation, Outcome, PartitionSeen, Prepare, Release, Requeue, Start,
     Started, Survey, SurveyedIndex, Verify,
 };
+pub use planning::window;
 
 /// Where a Reindex stands. Read from what is known, never from `phase`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,20 +8,21 @@ use crate::{
     api::{
         Reindex,
         reindex::Conflicts,
-        reindex_status::{Checkpoint, CopyPlan, CopyResult, Partition, PartitionState, PlannedIndex, StepName},
+        reindex_status::{Checkpoint, CopyPlan, CopyResult, Partition, PartitionState, StepName},
     },
     plan::{
         copy::{self, Relief, Running, Task, Verdict},
         partitions,
         progress::{self, Counted},
-        ranges::{self, MAX_RANGES, Range},
-        verify::{self, ShardPosition},
+        ranges::{self, Range},
+        verify,
     },
 };
 
 use super::{
     Plan,
-    model::{Copying, Decision, Effect, PartitionSeen, Requeue, Start, Started, Survey, SurveyedIndex},
+    model::{Copying, Decision, Effect, PartitionSeen, Requeue, Start, Started, Survey},
+    planning,
 };
 
 /// How long a copy that something else holds up waits before it looks again.
@@ -35,8 +36,8 @@ impl Plan<'_> {
     pub(super) fn survey(mut self, seen: Survey) -> Decision {
         let status = &mut self.report.status;
         let round = status.plan.as_ref().map_or(0, |plan| plan.round + 1);
-        let cut = cut(&seen);
-        let window: i64 = cut.iter().flatten().map(|range| range.documents).sum();
+        let (indices, undivided) = planning::plan(&seen);
+        let window = planning::documents(&seen);
         // What had to be made less stays so.
         let (batch_size, relief) = match &status.plan {
             Some(plan) => (plan.batch_size, plan.relief),
@@ -48,12 +49,12 @@ impl Plan<'_> {
             parallelism: seen.load.parallelism,
             relief,
             source_shards: i32::try_from(seen.shards.len()).unwrap_or(i32::MAX),
-            indices: planned(&seen, &cut),
+            indices,
             done: String::new(),
             conflicted: String::new(),
             repairs: 0,
             done_at: None,
-            undivided: seen.undivided.clone(),
+            undivided,
         });
         let already = status.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.documents);
         let documents = if round == 0 { seen.documents } else { already + window };
@@ -254,6 +255,7 @@ impl Plan<'_> {
         for partition in status.partitions.iter_mut().filter(|partition| due(partition)).take(left) {
             partition.state = PartitionState::Starting;
             partition.started_at = Time(now);
+            partition.message = None;
             starting.push(partition.id);
         }
         left -= starting.len();
@@ -473,50 +475,4 @@ pub(super) fn is_to_be_repaired(reindex: &Reindex, plan: &CopyPlan) -> bool {
 
 pub(super) fn no_result() -> CopyResult {
     CopyResult { requests_per_second: -1.0, ..CopyResult::default() }
-}
-
-/// Every index's ranges: a share of the wanted number by its documents, at least one. In a round of catching up an index without
-/// changes has none.
-fn cut(seen: &Survey) -> Vec<Vec<Range>> {
-    let count = |index: &SurveyedIndex| index.buckets.iter().map(|bucket| bucket.documents).sum::<i64>();
-    let total: i64 = seen.indices.iter().map(count).sum();
-    let is_little = total < seen.documents && total <= 2 * i64::from(seen.load.batch_size);
-    let ranges = if is_little { 1 } else { seen.load.ranges };
-    let spare = MAX_RANGES.saturating_sub(seen.indices.len()) as i128;
-    let of = |index: &SurveyedIndex| {
-        let documents = count(index);
-        if index.from.is_some() && documents == 0 {
-            return vec![];
-        }
-        let wanted = i128::from(ranges) * i128::from(documents) / i128::from(total.max(1));
-        // The shares of all indices together stay below what a status holds.
-        let wanted = wanted.min(spare * i128::from(documents) / i128::from(total.max(1)) + 1).max(1) as usize;
-        ranges::join(&index.name, &index.buckets, wanted, index.from)
-    };
-    seen.indices.iter().map(of).collect()
-}
-
-fn planned(seen: &Survey, cut: &[Vec<Range>]) -> Vec<PlannedIndex> {
-    let of = |(index, ranges): (&SurveyedIndex, &Vec<Range>)| {
-        let shards: Vec<&ShardPosition> = match index.name.is_empty() {
-            true => seen.shards.iter().collect(),
-            false => seen.shards.iter().filter(|shard| shard.index == index.name).collect(),
-        };
-        PlannedIndex {
-            name: index.name.clone(),
-            uuid: verify::uuid(&shards),
-            history: verify::history(&shards),
-            noted: verify::noted(&shards),
-            ranges: ranges::encode(ranges),
-        }
-    };
-    seen.indices.iter().zip(cut).map(of).collect()
-}
-
-/// How far back a planned index has to be looked at to catch up: from the operation after the note, or from the beginning where the
-/// index is another one now, or its shards have another history.
-pub fn window(plan: &CopyPlan, name: &str, shards: &[&ShardPosition]) -> Option<i64> {
-    let planned = plan.indices.iter().find(|index| index.name == name)?;
-    let same = planned.uuid == verify::uuid(shards) && planned.history == verify::history(shards);
-    same.then_some(planned.noted + 1)
 }

@@ -1,7 +1,7 @@
 //! A copy by the operator: from before `kubectl apply` until the object is seen to be complete.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -19,8 +19,6 @@ use crate::{kubectl, operator, paths};
 const LIMIT: Duration = Duration::from_secs(1800);
 /// How long a finished object is watched for writes.
 const IDLE: Duration = Duration::from_secs(20);
-/// What `kubectl get` prints for each version of the object: its conditions that hold.
-const CONDITIONS: &str = r#"jsonpath={range .status.conditions[?(@.status=="True")]}{.type};{end}{"\n"}"#;
 
 /// Applies a Reindex and waits for its end.
 pub async fn run(world: &World, corpus: &Corpus, route: Route, execution: &Value, besides: Besides) -> Result<Sample> {
@@ -30,14 +28,13 @@ pub async fn run(world: &World, corpus: &Corpus, route: Route, execution: &Value
     let begin = Instant::now();
     kubectl::apply(&[object])?;
     let mut kill = (besides == Besides::Kill).then_some(Kill { half: corpus.documents as u64 / 2, asked: false });
-    let end = loop {
-        if let Some((at, conditions)) = versions.next()? {
-            if conditions.split(';').any(|condition| condition == "Complete") {
-                break at;
+    let (end, status) = loop {
+        if let Some((at, status)) = versions.next()? {
+            if condition(&status, "Complete").is_some() {
+                break (at, status);
             }
-            if conditions.split(';').any(|condition| condition == "Failed") {
-                let status = kubectl::get("reindex", NAMESPACE, COPY)?.unwrap_or_default()["status"].clone();
-                bail!("failed: the Reindex failed: {}", failure(&status));
+            if let Some(failed) = condition(&status, "Failed") {
+                bail!("failed: the Reindex failed: {}: {}", failed["reason"], failed["message"]);
             }
         }
         if begin.elapsed() > LIMIT {
@@ -52,7 +49,6 @@ pub async fn run(world: &World, corpus: &Corpus, route: Route, execution: &Value
     }
     let seconds = end.duration_since(begin).as_secs_f64();
     let mut sample = Sample::from([(SECONDS.to_owned(), seconds)]);
-    let status = kubectl::get("reindex", NAMESPACE, COPY)?.unwrap_or_default()["status"].clone();
     // The sum of all tasks when there are several; of use only for one.
     if let Some(took) = status["result"]["took"].as_f64() {
         sample.insert(TOOK.to_owned(), took / 1000.0);
@@ -89,23 +85,23 @@ fn manifest(corpus: &Corpus, route: Route, execution: &Value) -> Value {
     object
 }
 
-fn failure(status: &Value) -> String {
+/// A condition that holds.
+fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
     let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let failed = conditions.iter().find(|condition| condition["type"] == "Failed");
-    failed.map(|failed| format!("{}: {}", failed["reason"], failed["message"])).unwrap_or_default()
+    conditions.iter().find(|condition| condition["type"] == kind && condition["status"] == "True")
 }
 
-/// The object's versions as they come, each with when it came.
+/// The object's versions as they come: when, and the status.
 struct Versions {
     kubectl: Child,
-    lines: Receiver<(Instant, String)>,
+    seen: Receiver<(Instant, Value)>,
 }
 
 impl Versions {
     /// Begins before the object exists, so that kubectl's start is not measured.
     fn watch() -> Result<Self> {
         let mut kubectl = kubectl::command()
-            .args(["get", "reindexes", "--namespace", NAMESPACE, "--watch", "--output", CONDITIONS])
+            .args(["get", "reindexes", "--namespace", NAMESPACE, "--watch", "--output=json"])
             .arg(format!("--field-selector=metadata.name={COPY}"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -113,21 +109,22 @@ impl Versions {
             .spawn()
             .context("failed to start kubectl get --watch")?;
         let output = kubectl.stdout.take().expect("the standard output is piped");
-        let (sender, lines) = mpsc::channel();
+        let (sender, seen) = mpsc::channel();
         thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if sender.send((Instant::now(), line)).is_err() {
+            let objects = serde_json::Deserializer::from_reader(BufReader::new(output)).into_iter::<Value>();
+            for object in objects.map_while(Result::ok) {
+                if sender.send((Instant::now(), object["status"].clone())).is_err() {
                     return;
                 }
             }
         });
         thread::sleep(Duration::from_secs(1));
-        Ok(Self { kubectl, lines })
+        Ok(Self { kubectl, seen })
     }
 
     /// Waits a moment for the next version.
-    fn next(&self) -> Result<Option<(Instant, String)>> {
-        match self.lines.recv_timeout(Duration::from_millis(50)) {
+    fn next(&self) -> Result<Option<(Instant, Value)>> {
+        match self.seen.recv_timeout(Duration::from_millis(50)) {
             Ok(version) => Ok(Some(version)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => bail!("failed: kubectl get --watch ended"),

@@ -49,8 +49,8 @@ pub async fn run(world: &World, corpus: &Corpus, route: Route, execution: &Value
     }
     let seconds = end.duration_since(begin).as_secs_f64();
     let mut sample = Sample::from([(SECONDS.to_owned(), seconds)]);
-    // The sum of all tasks when there are several; of use only for one.
-    if let Some(took) = status["result"]["took"].as_f64() {
+    // With several tasks it is the sum of what they took beside each other.
+    if let (true, Some(took)) = (execution["partitions"] == 1, status["result"]["took"].as_f64()) {
         sample.insert(TOOK.to_owned(), took / 1000.0);
         sample.insert(OVERHEAD.to_owned(), seconds - took / 1000.0);
     }

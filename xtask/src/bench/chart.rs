@@ -52,7 +52,7 @@ fn bar(svg: &mut String, runs: &Runs, top: f64, scale: f64) {
         return;
     };
     let at = |seconds: f64| LEFT + seconds * scale;
-    let color = if runs.name.starts_with("Reindex") { "#0969da" } else { "#8c959f" };
+    let color = if runs.name.starts_with("Reindex") { "#54aeff" } else { "#afb8c1" };
     let _ = writeln!(
         svg,
         "<rect x=\"{LEFT}\" y=\"{top}\" width=\"{:.1}\" height=\"{BAR}\" fill=\"{color}\"/>\n\

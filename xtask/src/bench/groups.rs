@@ -10,7 +10,7 @@ use super::world::Route;
 pub const OURS: &str = "Reindex, defaults";
 const ONE: &str = "Reindex, one partition";
 const UNDISTURBED: &str = "Reindex, eight tasks";
-const KILLED: &str = "Reindex, one of eight tasks killed at half-way";
+const KILLED: &str = "Reindex, eight tasks, one of them killed";
 /// R of the issue.
 const RAW: &str = "_reindex, defaults";
 const CEILING: &str = "_bulk client, no reading";

@@ -62,7 +62,8 @@ pub async fn run(options: &Options) -> Result<()> {
         operator::deploy()?;
     }
     let world = World::begin()?;
-    let is_published = options.scale == 1.0 && options.repeats >= LEAST_REPEATS;
+    // The results name this checkout's commit.
+    let is_published = options.scale == 1.0 && options.repeats >= LEAST_REPEATS && !options.running_operator;
     for group in chosen {
         let measured = runner::measure(&world, group, options.repeats, options.scale).await?;
         print!("{}", report::lines(&measured));
@@ -72,7 +73,9 @@ pub async fn run(options: &Options) -> Result<()> {
     }
     world.clean().await?;
     if !is_published {
-        println!("\nOnly a try (--scale, or fewer than {LEAST_REPEATS} repeats): nothing is written into docs.");
+        println!(
+            "\nOnly a try (--scale, --running-operator, or fewer than {LEAST_REPEATS} repeats): nothing is written into docs."
+        );
     }
     if options.keep { Ok(()) } else { world::end() }
 }

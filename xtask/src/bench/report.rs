@@ -135,5 +135,6 @@ fn machine() -> String {
     let memory: u64 = field(&read("/proc/meminfo"), "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0);
     let model = field(&processors, "model name");
     let kernel = read("/proc/sys/kernel/osrelease");
-    format!("{cores} cores ({model}), {} GiB of memory, Linux {}", memory / (1024 * 1024), kernel.trim())
+    let kernel: Vec<_> = kernel.split('.').take(2).collect();
+    format!("{cores} cores ({model}), {} GiB of memory, Linux {}", memory / (1024 * 1024), kernel.join("."))
 }

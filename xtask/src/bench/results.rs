@@ -95,11 +95,12 @@ pub fn judge(row: &Row, contenders: &[Runs]) -> Outcome {
     let median = |summary: Option<Summary>| summary.map(|summary| summary.median);
     let (mine, its) = (median(our_summary), median(other_summary));
     let ratio = match row.target {
-        Target::AtMost(_) => None,
+        Target::AtMost(_) | Target::Completes => None,
         Target::Faster(_) => mine.zip(its).map(|(mine, its)| its / mine),
         Target::Times(_) | Target::Share(_) => mine.zip(its).map(|(mine, its)| mine / its),
     };
     let met = match row.target {
+        Target::Completes => mine.is_some(),
         Target::AtMost(limit) => mine.is_some_and(|mine| mine <= limit),
         Target::Faster(least) | Target::Share(least) => ratio.is_some_and(|ratio| ratio >= least),
         Target::Times(most) => ratio.is_some_and(|ratio| ratio <= most),
@@ -134,6 +135,7 @@ fn target(row: &Row) -> String {
     let aim = |aim: String| if row.aim.is_some() { format!(" (aim {aim})") } else { String::new() };
     let hoped = row.aim.unwrap_or_default();
     match row.target {
+        Target::Completes => "completes".to_owned(),
         Target::AtMost(limit) => format!("<= {limit}{}", aim(hoped.to_string())),
         Target::Faster(least) => format!(">= {least} x faster{}", aim(hoped.to_string())),
         Target::Times(most) => format!("<= {most} x the time"),

@@ -8,7 +8,7 @@ use super::corpus::Corpus;
 use super::groups::{Contender, Grid, Group};
 use super::method::{Method, SECONDS, Sample};
 use super::results::{Measured, Runs, judge};
-use super::world::World;
+use super::world::{Route, World};
 use crate::{paths, progress};
 
 /// How many of a grid's points are measured as often as everything else.
@@ -43,7 +43,7 @@ pub async fn measure(world: &World, group: &Group, repeats: usize, scale: f64) -
             if all[at].failure.is_some() {
                 continue;
             }
-            match run(world, group, &corpus, &contenders[at]).await {
+            match run(world, group.route, &corpus, &contenders[at]).await {
                 Ok(sample) => all[at].samples.push(sample),
                 Err(failure) => all[at].failure = Some(failure),
             }
@@ -66,13 +66,13 @@ pub async fn measure(world: &World, group: &Group, repeats: usize, scale: f64) -
 
 /// Copies until a copy is hardly faster than the one before: until then Java compiles, not Elasticsearch copies.
 async fn warm(world: &World, group: &Group, corpus: &Corpus) {
-    let size = group.grid.as_ref().map_or(1000, |grid| grid.sizes[grid.sizes.len() / 2]);
+    let size = group.grid.as_ref().map_or(5000, |grid| grid.sizes[grid.sizes.len() / 2]);
     let method = Method::Raw { tasks: 2, size: Some(size) };
     let contender = Contender { name: "warming up".to_owned(), method };
     let mut last = f64::INFINITY;
     for _ in 0..WARM_UPS {
         // Whoever takes part will fail in the same way, and that is told.
-        let Ok(sample) = run(world, group, corpus, &contender).await else {
+        let Ok(sample) = run(world, Route::Direct, corpus, &contender).await else {
             return;
         };
         let seconds = sample[SECONDS];
@@ -94,7 +94,7 @@ async fn screen(
     let mut timed = Vec::new();
     let mut seconds = BTreeMap::new();
     for point in grid.points() {
-        let sample = run(world, group, corpus, &point).await.ok();
+        let sample = run(world, group.route, corpus, &point).await.ok();
         let took = sample.and_then(|sample| sample.get(SECONDS).copied());
         seconds.insert(point.name.clone(), took);
         timed.extend(took.map(|took| (took, point)));
@@ -104,8 +104,8 @@ async fn screen(
 }
 
 /// One repeat, told while it happens; a failure in one line.
-async fn run(world: &World, group: &Group, corpus: &Corpus, contender: &Contender) -> Result<Sample, String> {
-    let result = contender.method.run(world, corpus, group.route).await;
+async fn run(world: &World, route: Route, corpus: &Corpus, contender: &Contender) -> Result<Sample, String> {
+    let result = contender.method.run(world, corpus, route).await;
     match result {
         Ok(sample) => {
             let words: Vec<_> = sample.iter().map(|(metric, value)| format!("{metric} {value:.2}")).collect();

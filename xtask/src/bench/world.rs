@@ -82,6 +82,9 @@ impl World {
         source.wait(Duration::from_secs(300))?;
         destination.wait(Duration::from_secs(300))?;
         kubectl::apply(&search_clusters())?;
+        // Or the first copy would wait for what the operator doesn't know yet.
+        let ready = ["--for=condition=Ready", "searchclusters", "--all", "--timeout=120s"];
+        kubectl::run(&[&["wait", "--namespace", NAMESPACE], &ready[..]].concat())?;
 
         let upstream = search::address(NAMESPACE, &format!("{SOURCE}-http"))?;
         let proxy = |port, delay| {

@@ -4,7 +4,7 @@
 # The first build says what it compiles, later ones are quiet.
 xtask := cargo run $(if $(wildcard target/debug/xtask),--quiet) --package xtask --
 
-.PHONY: help demo up down test test-offline test-all lint generate
+.PHONY: help demo up down test test-offline test-all bench lint generate
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -26,6 +26,9 @@ test-offline: cargo ## Run the tests that need no cluster
 
 test-all: linux root cargo ## Run every test, the slow ones too
 	@$(xtask) test --all
+
+bench: linux root cargo ## Measure copies beside what else one could do, and write docs/benchmarks.md; options in BENCH, as --only=NAME
+	@$(xtask) bench $(BENCH)
 
 lint: cargo ## Check the format, and what clippy has to say
 	@cargo fmt --all --check

@@ -3,6 +3,7 @@
 //! The binary brings things up and down; tests use [`kubectl`], [`engines`], [`search`] and [`paths`] against the
 //! cluster that runs.
 
+pub mod bench;
 pub mod cache;
 pub mod cgroup;
 pub mod clean;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::suite::{self, Selection};
-use xtask::{cluster, demo, operator, paths, sample};
+use xtask::{bench, cluster, demo, operator, paths, sample};
 
 /// Development harness of the Reindex operator.
 #[derive(Parser)]
@@ -27,6 +27,24 @@ enum Action {
     Operator,
     /// Show a Reindex from beginning to end.
     Demo,
+    /// Measure the operator on real clusters; the results go into docs.
+    Bench {
+        /// How often each is measured; results of fewer than 5 are only printed.
+        #[arg(long, default_value_t = 5)]
+        repeats: usize,
+        /// Only groups with this in the name of the group or of one of its lines.
+        #[arg(long)]
+        only: Option<String>,
+        /// Copy only this part of the documents, to try the harness; results are only printed.
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
+        /// Leave the clusters running.
+        #[arg(long)]
+        keep: bool,
+        /// Measure the operator that runs, not this checkout's.
+        #[arg(long)]
+        running_operator: bool,
+    },
     /// Run the tests.
     Test {
         /// Only tests that need no cluster.
@@ -79,6 +97,10 @@ fn run(action: Action) -> Result<()> {
         Action::Demo => {
             cluster::up()?;
             block_on(demo::run())
+        }
+        Action::Bench { repeats, only, scale, keep, running_operator } => {
+            cluster::up()?;
+            block_on(bench::run(&bench::Options { repeats, only, scale, keep, running_operator }))
         }
     }
 }

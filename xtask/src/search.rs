@@ -77,6 +77,18 @@ impl SearchClient {
         Ok(())
     }
 
+    /// Writes documents into one index as `_bulk` takes them and leaves the refresh to the index; fails when one is refused.
+    pub async fn bulk_into(&self, index: &str, lines: String) -> Result<()> {
+        let body = Some(("application/x-ndjson", lines));
+        // Only what is looked at: the whole answer has a line for each document.
+        let path = format!("/{index}/_bulk?filter_path=errors,items.*.error");
+        let answer = self.expect_success(Method::POST, &path, body).await?;
+        if answer["errors"] != false {
+            bail!("failed: _bulk refused documents: {}", answer["items"][0]);
+        }
+        Ok(())
+    }
+
     async fn expect_success(&self, method: Method, path: &str, body: Option<(&str, String)>) -> Result<Value> {
         let (status, answer) = self.send(method.clone(), path, body).await?;
         if !(200..300).contains(&status) {

@@ -37,6 +37,8 @@ pub struct ElasticsearchCluster {
     pub trusted_ca: Option<String>,
     /// Whether HTTP is behind TLS.
     pub tls: bool,
+    /// Options of every node's Java, the heap among them.
+    pub java_options: String,
 }
 
 impl ElasticsearchCluster {
@@ -50,6 +52,7 @@ impl ElasticsearchCluster {
             extra_config: String::new(),
             trusted_ca: None,
             tls: true,
+            java_options: JAVA_OPTIONS.to_owned(),
         }
     }
 
@@ -97,7 +100,7 @@ impl ElasticsearchCluster {
         }
         let container = json!({
             "image": format!("docker.io/local/elasticsearch:{ELASTICSEARCH}"),
-            "env": [{"name": "ES_JAVA_OPTS", "value": JAVA_OPTIONS}],
+            "env": [{"name": "ES_JAVA_OPTS", "value": self.java_options}],
             "volumeMounts": [{"name": "configuration", "mountPath": "/etc/elasticsearch"}]
         });
         let configuration = json!({

@@ -1,0 +1,327 @@
+//! What is measured, and what it is held against.
+
+use serde_json::{Value, json};
+
+use super::corpus::{Corpus, LARGE, MEDIUM, SIX, SMALL};
+use super::method::{Besides, IDLE_WRITES, Method, OVERHEAD, RATE, SECONDS, WRITES};
+use super::world::Route;
+
+/// The operator with nothing said in `spec.execution`.
+pub const OURS: &str = "Reindex, defaults";
+const ONE: &str = "Reindex, one partition";
+const UNDISTURBED: &str = "Reindex, eight tasks";
+const KILLED: &str = "Reindex, eight tasks, one of them killed";
+/// R of the issue.
+const RAW: &str = "_reindex, defaults";
+const CEILING: &str = "_bulk client, no reading";
+const DUMP: &str = "elasticdump, defaults";
+const DUMP_10000: &str = "elasticdump --limit=10000";
+/// How the names of a grid's points begin.
+pub const GRID: &str = "by hand: ";
+
+/// Measurements that are repeated in turn, because they are compared with each other.
+pub struct Group {
+    /// Its name: that of its picture too.
+    pub name: &'static str,
+    /// What people read above the picture.
+    pub title: &'static str,
+    /// What is copied.
+    pub corpus: Corpus,
+    /// On which way.
+    pub route: Route,
+    /// Who takes part.
+    pub contenders: Vec<Contender>,
+    /// Points of which the best take part too.
+    pub grid: Option<Grid>,
+    /// What is asked.
+    pub rows: Vec<Row>,
+}
+
+/// One who takes part.
+#[derive(Clone)]
+pub struct Contender {
+    /// What people read beside its bar.
+    pub name: String,
+    /// What it does.
+    pub method: Method,
+}
+
+/// Every number of tasks with every size of a batch.
+pub struct Grid {
+    /// Numbers of tasks.
+    pub tasks: &'static [usize],
+    /// Documents in a batch.
+    pub sizes: &'static [usize],
+}
+
+impl Grid {
+    /// Its points.
+    pub fn points(&self) -> Vec<Contender> {
+        let point = |tasks: usize, size: usize| Contender {
+            name: format!("{GRID}{tasks} x {size}"),
+            method: Method::Raw { tasks, size: Some(size) },
+        };
+        self.tasks.iter().flat_map(|tasks| self.sizes.iter().map(move |size| point(*tasks, *size))).collect()
+    }
+}
+
+/// One line of the table.
+pub struct Row {
+    /// What it says.
+    pub name: String,
+    /// What was measured, by the contender's name.
+    pub ours: &'static str,
+    /// What it is compared with.
+    pub other: Other,
+    /// Which of the numbers of a sample.
+    pub metric: &'static str,
+    /// What is to be reached.
+    pub target: Target,
+    /// What is hoped for beyond it.
+    pub aim: Option<f64>,
+}
+
+/// What a measurement is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Other {
+    /// Nothing: the target is a number.
+    Nothing,
+    /// A contender.
+    One(&'static str),
+    /// The point of the grid with the best median.
+    BestOfGrid,
+}
+
+/// What is to be reached.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Target {
+    /// That it ends well; the other shows whether that is anything.
+    Completes,
+    /// At most so much.
+    AtMost(f64),
+    /// The other needs at least so many times as long.
+    Faster(f64),
+    /// At most so many times as long as the other.
+    Times(f64),
+    /// At least this share of the other's rate.
+    Share(f64),
+}
+
+/// Every group, in the order of the report; the names of groups and rows are what `--only` looks at.
+pub fn all() -> Vec<Group> {
+    let mut groups = vec![small_copy()];
+    groups.extend([copy("copy-small", SMALL), copy("copy-medium", MEDIUM)]);
+    groups.extend([far("far-small", SMALL), far("far-medium", MEDIUM), large()]);
+    // A million take elasticdump a quarter of an hour each time.
+    let few = Corpus { documents: 200_000, ..SMALL };
+    groups.extend([elasticdump("elasticdump-small", few), elasticdump("elasticdump-medium", MEDIUM)]);
+    groups.push(killed());
+    groups
+}
+
+fn small_copy() -> Group {
+    let row = |name: &str, ours, metric, limit, aim| Row {
+        name: name.to_owned(),
+        ours,
+        other: Other::Nothing,
+        metric,
+        target: Target::AtMost(limit),
+        aim,
+    };
+    Group {
+        name: "small-copy",
+        title: "Six documents, the allowlist in place",
+        corpus: SIX,
+        route: Route::Direct,
+        contenders: vec![ours(), one(Besides::CountWrites)],
+        grid: None,
+        rows: vec![
+            row("six documents: apply to Complete, s", OURS, SECONDS, 3.0, None),
+            row("six documents, one partition: beyond the task's took, s", ONE, OVERHEAD, 2.0, Some(1.0)),
+            row("one partition: writes to the Reindex until Complete", ONE, WRITES, 12.0, None),
+            row("one partition: writes to the Reindex in 20 s after Complete", ONE, IDLE_WRITES, 0.0, None),
+        ],
+    }
+}
+
+fn copy(name: &'static str, corpus: Corpus) -> Group {
+    let row = |what: &str, ours, other, metric, target, aim| Row {
+        name: format!("{}: {what}", documents(&corpus)),
+        ours,
+        other,
+        metric,
+        target,
+        aim,
+    };
+    Group {
+        name,
+        title: if corpus == SMALL { "Small documents, no added delay" } else { "Medium documents, no added delay" },
+        corpus,
+        route: Route::Direct,
+        contenders: vec![ours(), raw(), contender(CEILING, Method::Ceiling), one(Besides::Nothing)],
+        grid: Some(Grid { tasks: &[1, 2, 4, 8], sizes: &[1000, 2500, 5000, 10_000] }),
+        rows: vec![
+            row("against one raw _reindex, s", OURS, Other::One(RAW), SECONDS, Target::Faster(1.4), Some(1.7)),
+            row("against the best by hand, documents/s", OURS, Other::BestOfGrid, RATE, Target::Share(0.9), None),
+            row("against the ceiling, documents/s", OURS, Other::One(CEILING), RATE, Target::Share(0.5), Some(0.6)),
+            row(
+                "one partition: beyond the task's took, s",
+                ONE,
+                Other::Nothing,
+                OVERHEAD,
+                Target::AtMost(2.0),
+                Some(1.0),
+            ),
+        ],
+    }
+}
+
+fn far(name: &'static str, corpus: Corpus) -> Group {
+    Group {
+        name,
+        title: if corpus == SMALL { "Small documents, 50 ms each way" } else { "Medium documents, 50 ms each way" },
+        corpus,
+        route: Route::Far,
+        contenders: vec![ours(), raw()],
+        grid: None,
+        rows: vec![Row {
+            name: format!("{}, 50 ms each way: against one raw _reindex, s", documents(&corpus)),
+            ours: OURS,
+            other: Other::One(RAW),
+            metric: SECONDS,
+            target: Target::Faster(6.0),
+            aim: None,
+        }],
+    }
+}
+
+fn large() -> Group {
+    let row = |what: &str, other, target| Row {
+        name: format!("{}: {what}", documents(&LARGE)),
+        ours: OURS,
+        other,
+        metric: SECONDS,
+        target,
+        aim: None,
+    };
+    Group {
+        name: "copy-large",
+        title: "Large documents, no added delay",
+        corpus: LARGE,
+        route: Route::Direct,
+        contenders: vec![ours(), raw()],
+        grid: Some(Grid { tasks: &[1, 2, 4], sizes: &[25, 100, 400] }),
+        rows: vec![
+            row("completes with nothing tuned, s", Other::One(RAW), Target::Completes),
+            row("against the best fixed batch, s", Other::BestOfGrid, Target::Times(1.3)),
+        ],
+    }
+}
+
+fn elasticdump(name: &'static str, corpus: Corpus) -> Group {
+    let dump = |name, limit| contender(name, Method::Elasticdump { limit });
+    let row = |what: &str, other, factor| Row {
+        name: format!("{}: against {what}, s", documents(&corpus)),
+        ours: OURS,
+        other: Other::One(other),
+        metric: SECONDS,
+        target: Target::Faster(factor),
+        aim: None,
+    };
+    Group {
+        name,
+        title: if corpus.name == SMALL.name {
+            "Small documents and elasticdump"
+        } else {
+            "Medium documents and elasticdump"
+        },
+        corpus,
+        route: Route::Direct,
+        contenders: vec![ours(), dump(DUMP, None), dump(DUMP_10000, Some(10_000))],
+        grid: None,
+        rows: vec![row("elasticdump with its defaults", DUMP, 12.0), row("elasticdump --limit=10000", DUMP_10000, 2.3)],
+    }
+}
+
+fn killed() -> Group {
+    let eight = || json!({"partitions": 8, "parallelism": 8});
+    Group {
+        name: "killed-task",
+        title: "One of eight running tasks killed at half-way",
+        corpus: SMALL,
+        route: Route::Near,
+        contenders: vec![
+            contender(KILLED, Method::Ours { execution: eight(), besides: Besides::Kill }),
+            contender(UNDISTURBED, Method::Ours { execution: eight(), besides: Besides::Nothing }),
+        ],
+        grid: None,
+        rows: vec![Row {
+            name: "one of eight tasks killed at half-way: against none killed, s".to_owned(),
+            ours: KILLED,
+            other: Other::One(UNDISTURBED),
+            metric: SECONDS,
+            target: Target::Times(1.15),
+            aim: None,
+        }],
+    }
+}
+
+fn contender(name: &str, method: Method) -> Contender {
+    Contender { name: name.to_owned(), method }
+}
+
+fn ours() -> Contender {
+    contender(OURS, Method::Ours { execution: Value::Null, besides: Besides::Nothing })
+}
+
+fn one(besides: Besides) -> Contender {
+    contender(ONE, Method::Ours { execution: json!({"partitions": 1, "parallelism": 1}), besides })
+}
+
+fn raw() -> Contender {
+    contender(RAW, Method::Raw { tasks: 1, size: None })
+}
+
+/// What a row calls the corpus.
+fn documents(corpus: &Corpus) -> String {
+    let count = match corpus.documents {
+        count if count >= 1_000_000 => format!("{} M", count / 1_000_000),
+        count => format!("{} k", count / 1000),
+    };
+    let size = match corpus.bytes {
+        bytes if bytes >= 1000 => format!("{} KB", bytes as f64 / 1000.0),
+        bytes => format!("{bytes} B"),
+    };
+    format!("{count} documents of {size}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_asks_for_somebody_who_takes_part() {
+        for group in all() {
+            let takes_part = |name: &str| group.contenders.iter().any(|contender| contender.name == name);
+            for row in &group.rows {
+                assert!(takes_part(row.ours), "{}", row.name);
+                match row.other {
+                    Other::Nothing => {}
+                    Other::One(other) => assert!(takes_part(other), "{}", row.name),
+                    Other::BestOfGrid => assert!(group.grid.is_some(), "{}", row.name),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_rows_tell_them_apart() {
+        let mut names: Vec<_> = all().into_iter().flat_map(|group| group.rows).map(|row| row.name).collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert_eq!(documents(&SMALL), "1 M documents of 250 B");
+        assert_eq!(documents(&MEDIUM), "200 k documents of 2.4 KB");
+    }
+}

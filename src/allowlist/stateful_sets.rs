@@ -5,10 +5,12 @@
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, Pod, PodSpec},
+    policy::v1::Eviction,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions, Status};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, EvictParams, ListParams, PostParams, Preconditions},
+    api::{ListParams, PostParams},
 };
 
 use crate::{
@@ -148,10 +150,14 @@ impl StatefulSets<'_> {
     /// # Errors
     /// [`ProviderError::Kube`]
     pub async fn evict(&self, node: &BatchNode) -> Result<(), ProviderError> {
-        let precondition = Preconditions { uid: Some(node.pod_uid.clone()), resource_version: None };
-        let delete_options = Some(DeleteParams { preconditions: Some(precondition), ..DeleteParams::default() });
-        let params = EvictParams { delete_options, ..EvictParams::default() };
-        match self.pod_api().evict(&node.pod, &params).await {
+        // Not by `Api::evict`: it sends the options under a name that the apiserver does not know, and so without the precondition.
+        let preconditions = Some(Preconditions { uid: Some(node.pod_uid.clone()), resource_version: None });
+        let eviction = Eviction {
+            metadata: ObjectMeta { name: Some(node.pod.clone()), ..ObjectMeta::default() },
+            delete_options: Some(DeleteOptions { preconditions, ..DeleteOptions::default() }),
+        };
+        let (api, params) = (self.pod_api(), PostParams::default());
+        match api.create_subresource::<_, Status>("eviction", &node.pod, &params, &eviction).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 429) => {
                 tracing::info!(pod = node.pod, code = status.code, "the eviction has to wait: {}", status.message);

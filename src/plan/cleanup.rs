@@ -22,7 +22,7 @@ pub enum Cleanup {
     /// Cancel these tasks, and look again.
     Cancel(Vec<String>),
     /// Put the destination index's settings back, then let the object go.
-    Restore(Tuning),
+    Restore(Tuning, Option<Note>),
     /// Look again after this time.
     Wait(Duration),
 }
@@ -35,17 +35,17 @@ pub fn owes_cancel(reindex: &Reindex) -> bool {
 /// Decides from our tasks that still run on the destination, or from why they can't be seen.
 pub fn decide(reindex: &Reindex, seen: Result<Vec<String>, Trouble>, now: Timestamp) -> Cleanup {
     let overdue = is_overdue(reindex, now);
+    let restore = |note| match reindex.status.as_ref().and_then(|status| status.tuning.clone()) {
+        Some(tuning) => Cleanup::Restore(tuning, note),
+        None => Cleanup::Release(note),
+    };
     match seen {
-        Ok(tasks) if tasks.is_empty() => match reindex.status.as_ref().and_then(|status| status.tuning.clone()) {
-            Some(tuning) => Cleanup::Restore(tuning),
-            None => Cleanup::Release(None),
-        },
+        Ok(tasks) if tasks.is_empty() => restore(None),
         Ok(tasks) if !overdue => Cleanup::Cancel(tasks),
-        Ok(tasks) => Cleanup::Release(Some(warning(format!(
-            "tasks {} were cancelled but still run on the destination{}",
-            tasks.join(", "),
-            left(reindex)
-        )))),
+        Ok(tasks) => {
+            let still = format!("tasks {} were cancelled but still run on the destination", tasks.join(", "));
+            restore(Some(warning(still)))
+        }
         Err(_) if !overdue => Cleanup::Wait(PAUSE),
         Err(trouble) => Cleanup::Release(Some(warning(format!(
             "a task may still run on the destination, which could not be asked{}: {}",

@@ -1,6 +1,6 @@
 //! What became of a task.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::api::{
     reindex::Conflicts,
@@ -119,6 +119,9 @@ pub fn judge(task: Task) -> Verdict {
 }
 
 fn judge_result(result: CopyResult) -> Verdict {
+    if let Some(again) = judge_passing(&result.failures) {
+        return again;
+    }
     if !result.failures.is_empty() {
         let listed: Vec<_> = result.failures.iter().take(NAMED_FAILURES).map(named).collect();
         let message = format!(
@@ -136,6 +139,22 @@ fn judge_result(result: CopyResult) -> Verdict {
         return Verdict::Failed { reason: "CopyIncomplete", message, result: Some(result) };
     }
     Verdict::Succeeded(result)
+}
+
+/// Failures that pass by themselves: a shard of the source that could not be read, a node that was away or refused for load. The engines
+/// list them with the documents that they refuse.
+fn judge_passing(failures: &[Failure]) -> Option<Verdict> {
+    let passes =
+        |failure: &Failure| failure.id.is_none() || failure.status.is_some_and(|status| status == 429 || status >= 500);
+    if failures.is_empty() || !failures.iter().all(passes) {
+        return None;
+    }
+    let overloaded = failures.iter().any(|failure| failure.status == Some(429));
+    let relief = if overloaded { Relief::FewerTasks } else { Relief::None };
+    let statuses: BTreeSet<i32> = failures.iter().filter_map(|failure| failure.status).collect();
+    let statuses: Vec<String> = statuses.iter().map(ToString::to_string).collect();
+    let message = format!("shards could not be read or written for a while (HTTP status {})", statuses.join(", "));
+    Some(Verdict::Again { message, relief })
 }
 
 /// What the conflicts of the whole copy mean, when everything else is copied; None if nothing is wrong.
@@ -221,6 +240,17 @@ mod tests {
         assert_eq!(reason(ended(CopyResult { created: 4, version_conflicts: 2, ..result() })), "Succeeded");
         let failure = Failure { id: Some("7".into()), status: Some(400), reason: "mapper_parsing_exception".into() };
         assert_eq!(reason(ended(CopyResult { failures: vec![failure], ..result() })), "DocumentFailures");
+    }
+
+    #[test]
+    fn what_could_not_be_written_for_a_while_is_no_fault_of_the_document() {
+        let failure =
+            |id: Option<&str>, status| Failure { id: id.map(str::to_owned), status: Some(status), reason: "r".into() };
+        let ended = |failures: Vec<Failure>| reason(Task::Ended(Box::new(CopyResult { failures, ..result() })));
+        assert_eq!(ended(vec![failure(Some("7"), 503)]), "Again");
+        assert_eq!(ended(vec![failure(Some("7"), 429), failure(Some("8"), 503)]), "FewerTasks");
+        assert_eq!(ended(vec![failure(None, 404)]), "Again");
+        assert_eq!(ended(vec![failure(Some("7"), 503), failure(Some("8"), 400)]), "DocumentFailures");
     }
 
     #[test]

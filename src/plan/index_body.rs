@@ -38,6 +38,11 @@ pub enum InvalidSettings {
         /// The field.
         field: &'static str,
     },
+    /// What a task calls written may be lost.
+    #[error(
+        "destination.settings.additional must not set translog.durability to anything but request: a node that crashes could lose documents that count as copied. Set it when the Reindex is complete"
+    )]
+    TranslogDurability,
     /// The mapping is an object.
     #[error(
         "destination.mappings must hold what stands below \"mappings\" in the create-index API, not the key \"mappings\" itself"
@@ -62,6 +67,9 @@ pub fn check(destination: &Destination) -> Result<(), InvalidSettings> {
         }
     }
     let additional = flat(destination.settings.additional.as_ref());
+    if additional.get("translog.durability").is_some_and(|value| value != "request") {
+        return Err(InvalidSettings::TranslogDurability);
+    }
     for (key, field) in [("number_of_shards", "numberOfShards"), ("number_of_replicas", "numberOfReplicas")] {
         if additional.contains_key(key) {
             return Err(InvalidSettings::OwnField { key, field });
@@ -225,6 +233,12 @@ mod tests {
             let refused = check(&destination(json!({"settings": {"additional": additional}})));
             assert_eq!(refused, Err(InvalidSettings::OwnField { key: "number_of_shards", field: "numberOfShards" }));
         }
+    }
+
+    #[test]
+    fn a_translog_that_may_lose_documents_is_refused() {
+        let with = |value: &str| check(&destination(json!({"settings": {"additional": {"index": {"translog": {"durability": value}}}}})));
+        assert_eq!((with("late"), with("request")), (Err(InvalidSettings::TranslogDurability), Ok(())));
     }
 
     #[test]

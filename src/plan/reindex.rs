@@ -30,6 +30,9 @@ pub use model::{
 };
 pub use planning::window;
 
+/// How long a copy waits before it asks a cluster again that did not answer.
+const RETRY: Duration = Duration::from_secs(10);
+
 /// Where a Reindex stands. Read from what is known, never from `phase`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -99,6 +102,26 @@ pub fn owes_cleanup(status: &ReindexStatus) -> bool {
     runs(status) || status.tuning.is_some()
 }
 
+/// Whether `other` has the same destination index, is not through with it, and fills it or is older: then this one waits.
+pub fn comes_first(other: &Reindex, this: &Reindex) -> bool {
+    let destination = |reindex: &Reindex| {
+        let pinned = reindex.status.as_ref()?.destination.clone()?;
+        Some((pinned.cluster_uuid, reindex.spec.destination.index.clone(), pinned.index_uuid.is_some()))
+    };
+    let (Some((cluster, index, fills)), Some((own_cluster, own_index, _))) = (destination(other), destination(this))
+    else {
+        return false;
+    };
+    let busy = other.status.as_ref().is_some_and(|status| !is_finished(status) || owes_cleanup(status));
+    let age = |reindex: &Reindex| {
+        (reindex.metadata.creation_timestamp.clone().map(|time| time.0), reindex.metadata.uid.clone())
+    };
+    other.metadata.uid != this.metadata.uid
+        && busy
+        && (cluster, index) == (own_cluster, own_index)
+        && (fills || age(other) < age(this))
+}
+
 /// Decides what follows from what was seen.
 pub fn decide(reindex: &Reindex, seen: Observation, now: Timestamp) -> Decision {
     let mut plan = Plan::new(reindex, now);
@@ -116,7 +139,9 @@ pub fn decide(reindex: &Reindex, seen: Observation, now: Timestamp) -> Decision 
     if stage == Stage::Suspended {
         return plan.suspended();
     }
-    plan.end_suspension();
+    if !matches!(seen, Observation::Trouble(_)) {
+        plan.end_suspension();
+    }
     match seen {
         Observation::Trouble(trouble) => plan.wait_out(&trouble),
         Observation::Validate(facts) => plan.validate(&facts),
@@ -127,10 +152,16 @@ pub fn decide(reindex: &Reindex, seen: Observation, now: Timestamp) -> Decision 
         Observation::Resume(tuning) => plan.resume(tuning),
         Observation::Repair(tuning) => plan.repair(tuning),
         Observation::Restore => plan.restore(),
+        Observation::Strays(tasks) => {
+            plan.decision(Some(Effect::CancelTasks(tasks)), Requeue::After(Duration::from_secs(1)))
+        }
         Observation::Moving(wait) => plan.moving(wait),
         Observation::Verify(seen) => plan.verify(seen),
         Observation::Release(seen) => plan.release(seen),
-        Observation::Nothing | Observation::ClusterChanged(_) | Observation::AccessWithdrawn(_) => plan.unchanged(),
+        Observation::Nothing
+        | Observation::ClusterChanged(_)
+        | Observation::AccessWithdrawn(_)
+        | Observation::DestinationReplaced => plan.unchanged(),
     }
 }
 
@@ -150,11 +181,8 @@ pub fn settle(reindex: &Reindex, outcome: Outcome, now: Timestamp) -> Decision {
             let message = format!("waiting for the rolling restart of SearchCluster {cluster}");
             plan.withdraw("WaitingForRestart", &message)
         }
-        Outcome::LimitReached => {
-            let message = "waiting for other Reindexes: spec.limits of a SearchCluster allows no more tasks";
-            plan.withdraw("WaitingForTasks", message)
-        }
-        Outcome::Repaired(documents) => plan.repaired(documents),
+        Outcome::LimitReached => plan.withdraw("WaitingForTasks", copying::LIMITED),
+        Outcome::Repaired(stale) => plan.repaired(stale),
         Outcome::Restored => plan.restored(),
         Outcome::Unclear(trouble) => plan.wait_out(&trouble),
     }
@@ -196,6 +224,7 @@ impl<'a> Plan<'a> {
         match seen {
             Observation::ClusterChanged(message) => return Some(("ClusterChanged", message.clone())),
             Observation::AccessWithdrawn(message) => return Some(("AccessWithdrawn", message.clone())),
+            Observation::DestinationReplaced => return Some(("DestinationReplaced", self.replaced())),
             _ => {}
         }
         let deadline = self.reindex.spec.execution.active_deadline_seconds?;
@@ -236,6 +265,7 @@ impl<'a> Plan<'a> {
             // A copy goes on by itself when the clusters are back.
             StepName::Copy | StepName::CatchUp | StepName::Verify => {
                 self.report.running(step, "ProgressingWithRetry", &trouble.message);
+                return self.decision(None, Requeue::After(RETRY));
             }
             StepName::Validate | StepName::Allowlist | StepName::Prepare => {
                 self.report.stalled(step, trouble.reason, &trouble.message);

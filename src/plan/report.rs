@@ -128,6 +128,7 @@ impl Report {
         for partition in &mut self.status.partitions {
             partition.state = PartitionState::Cancelling;
         }
+        self.shrink();
         self.note(true, reason, message);
     }
 
@@ -142,7 +143,17 @@ impl Report {
         self.status.completion_time = Some(Time(self.now));
         self.status.phase = Some(Phase::Complete);
         self.status.partitions.clear();
+        self.shrink();
         self.note(false, "Complete", message);
+    }
+
+    /// Ranges say nothing any more when it has ended.
+    fn shrink(&mut self) {
+        if let Some(plan) = &mut self.status.plan {
+            plan.indices.clear();
+            plan.done.clear();
+            plan.conflicted.clear();
+        }
     }
 
     /// Tells people something.

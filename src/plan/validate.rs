@@ -52,6 +52,8 @@ pub enum SourceIndex {
         without_source: Vec<String>,
         /// Their mappings are not all the same.
         mappings_differ: bool,
+        /// Those with replicas that don't see a refresh of the primary (OpenSearch, `replication.type: SEGMENT`).
+        lagging_replicas: Vec<String>,
     },
 }
 
@@ -203,8 +205,16 @@ fn check_source_index(reindex: &Reindex, facts: &Facts) -> Vec<Finding> {
                 "the source has no index, alias or data stream {name}: create it, or correct source.index in a new Reindex"
             ),
         })],
-        Some(SourceIndex::Found { without_source, mappings_differ, indices }) => {
-            let mut findings = vec![];
+        Some(SourceIndex::Found { without_source, mappings_differ, indices, lagging_replicas }) => {
+            let mut lagging = vec![];
+            if !lagging_replicas.is_empty() {
+                let names = lagging_replicas.join(", ");
+                lagging.push(terminal(
+                    "SegmentReplication",
+                    format!("{names} has replicas with replication.type SEGMENT, which lag behind a refresh: old versions could be read. Take the replicas away (number_of_replicas: 0) while it is copied"),
+                ));
+            }
+            let mut findings = lagging;
             if !without_source.is_empty() {
                 let names = without_source.join(", ");
                 findings.push(terminal(

@@ -107,10 +107,12 @@ pub enum Proof {
 /// the tasks read is compared.
 pub fn prove_counts(result: &CopyResult, moved: Option<i64>, rounds: i32, created: bool, counts: &Counts) -> Proof {
     let expected = match rounds {
-        _ if !created => counts.destination,
+        _ if !created => counts.destination.max(counts.source - result.noops),
         0 => result.total - result.noops,
         _ => counts.source,
     };
+    // Every document that is there now was read at least once; without rounds exactly once.
+    let read_all = if rounds == 0 { result.total == counts.source } else { result.total >= counts.source };
     let verification = |verdict| VerificationResult {
         level: VerificationLevel::Count,
         source_documents: Some(counts.source),
@@ -127,7 +129,7 @@ pub fn prove_counts(result: &CopyResult, moved: Option<i64>, rounds: i32, create
             ),
         );
     }
-    if rounds == 0 && result.total != counts.source {
+    if !read_all {
         return broken(
             "RemoteMismatch",
             format!(
@@ -136,12 +138,13 @@ pub fn prove_counts(result: &CopyResult, moved: Option<i64>, rounds: i32, create
             ),
         );
     }
+    if rounds > 0 && result.noops > 0 {
+        let message = "the script left out documents, and the source moved: after catching up it is not known how many are to be expected. Copy while the source stands still, or use verification.level None";
+        return broken("CountMismatch", message.to_owned());
+    }
     if counts.destination != expected {
         let why = match rounds {
             0 => "documents with the same _id in the source, or another writer on the destination",
-            _ if result.noops > 0 => {
-                "the script left out documents, and after catching up it is not known how many: copy while the source stands still"
-            }
             _ => {
                 "documents were deleted on the source while it was copied (deletes do not travel), or there is another writer on the destination"
             }
@@ -190,6 +193,13 @@ mod tests {
         assert_eq!(reason(12, 11, 11, None, 1), "Held");
         assert_eq!(reason(12, 10, 11, None, 1), "CountMismatch");
         assert_eq!(reason(12, 11, 11, Some(3), 5), "SourceChanging");
+        assert_eq!(reason(5, 11, 11, None, 1), "RemoteMismatch", "not all that is there was read");
+        let result = CopyResult { total: 12, created: 11, noops: 1, ..CopyResult::default() };
+        let proof = prove_counts(&result, None, 1, true, &Counts { destination: 11, source: 11 });
+        assert!(
+            matches!(proof, Proof::Broken { reason: "CountMismatch", .. }),
+            "what the script left out may be stale"
+        );
     }
 
     #[test]

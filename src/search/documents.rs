@@ -108,6 +108,19 @@ impl SearchClient {
         scroll.page()
     }
 
+    /// Lets go of the scroll; one that is gone is fine.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn end_versions(&self, scroll_id: &str) -> Result<(), SearchError> {
+        let call =
+            self.call(Method::DELETE, "versions", &["_search", "scroll"]).body(json!({ "scroll_id": scroll_id }));
+        match call.bytes().await {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
     /// Versions of these documents in one index, as they were written last, refreshed or not; those that are not there are left out.
     ///
     /// # Errors

@@ -1,3 +1,4 @@
 //! What the real apiserver accepts and refuses. Needs `KUBECONFIG`, which `make test` sets.
 
+mod eviction;
 mod rules;

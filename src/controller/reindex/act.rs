@@ -9,7 +9,6 @@ use crate::{
     plan::{
         self,
         reindex::{Effect, Outcome, Start, Started},
-        report::is_finished,
         validate::Trouble,
     },
     search::{BulkLoadSettings, ReindexRequest, RemoteSource, SearchError},
@@ -32,7 +31,7 @@ pub async fn act(ctx: &Context, reindex: &Reindex, effect: Effect) -> Result<Opt
         Effect::Throttle(tasks) => throttle(ctx, reindex, &tasks).await.map(|()| None),
         Effect::CancelTasks(tasks) => cancel_tasks(ctx, reindex, &tasks).await.map(|()| None),
         Effect::Tune => tune(ctx, reindex).await.map(|()| None),
-        Effect::Repair(queries) => repair(ctx, reindex, &queries).await.map(Some),
+        Effect::Repair { queries, delete } => repair(ctx, reindex, &queries, delete).await.map(Some),
         Effect::Restore(tuning) => restore(ctx, reindex, &tuning).await.map(Some),
     }
 }
@@ -57,16 +56,15 @@ async fn create_index(ctx: &Context, reindex: &Reindex, body: &Value) -> Result<
 
 /// Deletes the index if it is still the one that was seen, and no other Reindex fills it.
 async fn delete_index(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Option<Outcome>, Error> {
-    let fills = |other: &&Reindex| {
-        let status = other.status.as_ref().filter(|status| !is_finished(status));
-        let pinned = status.and_then(|status| status.destination.as_ref());
-        other.uid() != reindex.uid() && pinned.is_some_and(|pinned| pinned.index_uuid.as_deref() == Some(uuid))
-    };
-    if let Some(other) = live_reindexes(ctx).await?.iter().find(fills) {
+    if let Some(other) = live_reindexes(ctx).await?.iter().find(|other| plan::reindex::comes_first(other, reindex)) {
         let (namespace, name) = (other.namespace().unwrap_or_default(), other.name_any());
         let message =
-            format!("Reindex {namespace}/{name} fills the destination index: it must end before it is replaced");
+            format!("Reindex {namespace}/{name} has the same destination index: it must end before that is replaced");
         return Ok(Some(Outcome::Unclear(Trouble { reason: "DestinationBusy", message })));
+    }
+    if reads_from(ctx, reindex, uuid).await? {
+        let message = "the source's name stands for the destination index now: it is not deleted".to_owned();
+        return Ok(Some(Outcome::Unclear(Trouble { reason: "SameIndex", message })));
     }
     let Some(cluster) = sides::destination(ctx, reindex).await? else { return Ok(None) };
     let destination = match open(ctx, "the destination", &cluster).await {
@@ -82,6 +80,16 @@ async fn delete_index(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Op
     };
     let deleted: Result<(), SearchError> = delete.await;
     Ok(deleted.err().map(|error| Outcome::Unclear(convert::trouble("the destination", &error))))
+}
+
+/// Whether the index with this UUID is what the source's name stands for. A source that can't be asked is no reason to go on.
+async fn reads_from(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<bool, Error> {
+    let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(true) };
+    let Ok(source) = open(ctx, "the source", &sides.source).await else { return Ok(true) };
+    match source.client.indices(&reindex.spec.source.index).await {
+        Ok(indices) => Ok(indices.values().any(|index| index.uuid() == Some(uuid))),
+        Err(error) => Err(Error::Search { action: "read the source's indices", source: error }),
+    }
 }
 
 /// The intents stand in status; now the gate is read, live. A restart writes its own intent first and looks for ours then: one of
@@ -141,12 +149,26 @@ async fn start_task(reindex: &Reindex, destination: &Connected, source: &Connect
     let started = match destination.client.start_reindex(&request, &id).await {
         Ok(task) => Started::Task(task.to_string()),
         Err(error) if is_refusal(&error) => Started::Refused(error.public_message()),
-        Err(_) => Started::Unclear,
+        Err(error) => Started::Unclear(error.public_message()),
     };
     (start.partition, started)
 }
 
+/// Whether the index is still the one that was pinned: no other one is changed.
+async fn is_ours(destination: &Connected, reindex: &Reindex) -> Result<bool, SearchError> {
+    let pinned = reindex.status.as_ref().and_then(|status| status.destination.as_ref());
+    let uuid = pinned.and_then(|pinned| pinned.index_uuid.as_ref());
+    match destination.client.index_uuid(&reindex.spec.destination.index).await {
+        Ok(found) => Ok(found.is_some() && found.as_ref() == uuid),
+        Err(SearchError::SeveralIndices { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 async fn switch_off(destination: &Connected, reindex: &Reindex) -> Result<(), SearchError> {
+    if !is_ours(destination, reindex).await? {
+        return Ok(());
+    }
     let before = reindex.status.as_ref().and_then(|status| status.tuning.as_ref());
     let off = BulkLoadSettings {
         number_of_replicas: "0".to_owned(),
@@ -164,7 +186,7 @@ async fn tune(ctx: &Context, reindex: &Reindex) -> Result<(), Error> {
 }
 
 /// Deletes what is stale on the destination.
-async fn repair(ctx: &Context, reindex: &Reindex, queries: &[Option<Value>]) -> Result<Outcome, Error> {
+async fn repair(ctx: &Context, reindex: &Reindex, queries: &[Option<Value>], delete: bool) -> Result<Outcome, Error> {
     let gone = || Trouble { reason: "ClusterNotFound", message: "a SearchCluster is gone".into() };
     let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Outcome::Unclear(gone())) };
     let opened =
@@ -183,7 +205,14 @@ async fn repair(ctx: &Context, reindex: &Reindex, queries: &[Option<Value>]) -> 
         index: &reindex.spec.destination.index,
         settings: convert::settings(tuning),
     };
-    Ok(match repair.delete_stale(queries).await {
+    let repaired = async {
+        match is_ours(&destination, reindex).await? {
+            true => repair.stale(queries, delete).await,
+            // The next look says so.
+            false => Ok(Some(0)),
+        }
+    };
+    Ok(match repaired.await {
         Ok(documents) => Outcome::Repaired(documents),
         Err(error) => Outcome::Unclear(convert::trouble("one of the clusters", &error)),
     })
@@ -200,10 +229,8 @@ pub async fn restore(ctx: &Context, reindex: &Reindex, tuning: &Tuning) -> Resul
         Err(trouble) => return Ok(Outcome::Unclear(trouble)),
     };
     let index = &reindex.spec.destination.index;
-    let pinned = reindex.status.as_ref().and_then(|status| status.destination.as_ref());
     let put_back = async {
-        let found = destination.client.index_uuid(index).await?;
-        if found.is_none() || found.as_ref() != pinned.and_then(|pinned| pinned.index_uuid.as_ref()) {
+        if !is_ours(&destination, reindex).await? {
             return Ok(());
         }
         destination.client.set_bulk_load_settings(index, &convert::settings(tuning)).await

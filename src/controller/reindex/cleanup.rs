@@ -28,12 +28,12 @@ pub async fn cleanup(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> 
     };
     match plan::decide(reindex, seen, Timestamp::now()) {
         Cleanup::Release(note) => let_go(ctx, reindex, note).await,
-        Cleanup::Restore(tuning) => match act::restore(ctx, reindex, &tuning).await? {
+        Cleanup::Restore(tuning, note) => match act::restore(ctx, reindex, &tuning).await? {
             Outcome::Unclear(trouble) => match plan::give_up(reindex, &trouble, Timestamp::now()) {
                 Some(note) => let_go(ctx, reindex, Some(note)).await,
                 None => Ok(Action::requeue(plan::PAUSE)),
             },
-            _ => let_go(ctx, reindex, None).await,
+            _ => let_go(ctx, reindex, note).await,
         },
         Cleanup::Cancel(tasks) => {
             act::cancel_tasks(ctx, reindex, &tasks).await?;

@@ -122,9 +122,17 @@ fn result(response: &TaskResponse) -> CopyResult {
 }
 
 fn failure(failure: &search::TaskFailure) -> Failure {
+    let Some(id) = &failure.id else {
+        // What the source said about a shard stays out of status.
+        let reason = "a shard of the source could not be read".to_owned();
+        return Failure { id: None, status: failure.status.map(i32::from), reason };
+    };
     let reason: String = failure.reason.chars().take(120).collect();
-    let id = failure.id.as_ref().map(|id| id.chars().take(128).collect());
-    Failure { id, status: failure.status.map(i32::from), reason: format!("{}: {reason}", failure.kind) }
+    Failure {
+        id: Some(id.chars().take(128).collect()),
+        status: failure.status.map(i32::from),
+        reason: format!("{}: {reason}", failure.kind),
+    }
 }
 
 /// Counters are far below the range of a signed number; what isn't would be a lie of the engine.

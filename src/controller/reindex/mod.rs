@@ -65,10 +65,11 @@ pub async fn reconcile(reindex: Arc<Reindex>, ctx: Arc<Context>) -> Result<Actio
 async fn pass(ctx: &Context, reindex: &mut Reindex) -> Result<Requeue, Error> {
     let stage = stage(reindex);
     // Held only while a task may run or settings are changed, so that nothing else can hold a deletion up.
-    let owes =
-        matches!(stage, Stage::Survey | Stage::Copy | Stage::Repair | Stage::Restore | Stage::Resume | Stage::Release);
-    let may_copy_again = stage == Stage::Verify && reindex.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-    set_finalizer(ctx, reindex, owes || may_copy_again).await?;
+    let owes = matches!(
+        stage,
+        Stage::Survey | Stage::Copy | Stage::Repair | Stage::Restore | Stage::Resume | Stage::Verify | Stage::Release
+    );
+    set_finalizer(ctx, reindex, owes).await?;
     let seen = observe::observe(ctx, reindex, stage).await?;
     let decision = plan::decide(reindex, seen, Timestamp::now());
     let effect = decision.effect.clone();

@@ -151,10 +151,19 @@ pub struct Eyes<'a> {
 }
 
 impl Eyes<'_> {
-    /// The destination, if it is still the one that was pinned.
+    /// The destination, if it is still the one that was pinned, and so is its index.
     async fn destination(&self) -> Seen<Connected> {
-        let pinned = self.status.destination.as_ref().map(|destination| &destination.cluster_uuid);
-        self.pinned("the destination", &self.sides.destination, pinned).await
+        let pinned = self.status.destination.as_ref();
+        let cluster = pinned.map(|destination| &destination.cluster_uuid);
+        let destination = self.pinned("the destination", &self.sides.destination, cluster).await?;
+        if let Some(uuid) = pinned.and_then(|destination| destination.index_uuid.as_ref()) {
+            match destination.client.index_uuid(&self.reindex.spec.destination.index).await {
+                Ok(found) if found.as_ref() == Some(uuid) => {}
+                Ok(_) | Err(SearchError::SeveralIndices { .. }) => return Err(Observation::DestinationReplaced),
+                Err(error) => return Err(of("the destination")(error)),
+            }
+        }
+        Ok(destination)
     }
 
     /// The source, likewise.
@@ -236,8 +245,6 @@ impl Eyes<'_> {
     /// What every task came to, by one call for those that run and one for each that does not any more.
     async fn copy(&self) -> Seen<Observation> {
         let destination = self.destination().await?;
-        let index = &self.reindex.spec.destination.index;
-        let index_uuid = destination.client.index_uuid(index).await.map_err(of("the destination"))?;
         let listed = destination.client.reindex_tasks().await.map_err(of("the destination"))?;
         let mut seen = BTreeMap::new();
         for partition in self.status.partitions.iter().filter(|partition| partition.state != PartitionState::Waiting) {
@@ -262,7 +269,7 @@ impl Eyes<'_> {
             Err(changed) => return Err(changed),
         };
         let slots = self.slots(source_shards(&self.status)).await?;
-        Ok(Observation::Copy(Copying { index_uuid, seen, slots, hold }))
+        Ok(Observation::Copy(Copying { seen, slots, hold }))
     }
 
     /// How many more tasks the clusters' limits allow, each of which reads so many shards.
@@ -291,16 +298,20 @@ impl Eyes<'_> {
         let source = self.source().await?;
         let index = &self.reindex.spec.destination.index;
         let (name, query) = (&self.reindex.spec.source.index, self.reindex.spec.source.query.as_ref());
-        let index_uuid = destination.client.index_uuid(index).await.map_err(of("the destination"))?;
+        let strays = tasks_on(self.reindex, &destination).await.map_err(Observation::Trouble)?;
+        if !strays.is_empty() {
+            return Ok(Observation::Strays(strays));
+        }
         let shards = convert::shards(source.client.positions(name).await.map_err(of("the source"))?);
+        self.all_there(&shards)?;
         if let Some(round) = self.next_round(&shards) {
             return match reindex::pause(&self.status, Timestamp::now()) {
                 Some(wait) => Ok(Observation::Moving(wait)),
                 None => survey::survey(self, &source, &destination, Some(round)).await,
             };
         }
-        if self.reindex.spec.verification.level == VerificationLevel::None || index_uuid.is_none() {
-            return Ok(Observation::Verify(Verify { index_uuid, shards, counts: None }));
+        if self.reindex.spec.verification.level == VerificationLevel::None {
+            return Ok(Observation::Verify(Verify { shards, counts: None }));
         }
         destination.client.refresh(index).await.map_err(of("the destination"))?;
         let written = destination.client.count(index, None).await.map_err(of("the destination"))?;
@@ -309,7 +320,21 @@ impl Eyes<'_> {
         // Read last: what moved while it was counted counts as moved.
         let shards = convert::shards(source.client.positions(name).await.map_err(of("the source"))?);
         let counts = Counts { destination: signed(written), source: signed(read) };
-        Ok(Observation::Verify(Verify { index_uuid, shards, counts: Some(counts) }))
+        Ok(Observation::Verify(Verify { shards, counts: Some(counts) }))
+    }
+
+    /// A primary that is away would look like another history: all of its index would be copied again.
+    fn all_there(&self, shards: &[ShardPosition]) -> Seen<()> {
+        let Some(plan) = &self.status.plan else { return Ok(()) };
+        let is_there = |name: &str| name.is_empty() || shards.iter().any(|shard| shard.index == name);
+        let same = plan.indices.iter().all(|index| is_there(&index.name));
+        match same && shards.len() < usize::try_from(plan.source_shards).unwrap_or_default() {
+            true => Err(Observation::Trouble(Trouble {
+                reason: "ShardsUnavailable",
+                message: format!("the source: {} of {} primary shards are there", shards.len(), plan.source_shards),
+            })),
+            false => Ok(()),
+        }
     }
 
     /// The plan to catch up from, where the source moved and another round is allowed.

@@ -9,8 +9,10 @@ use crate::search::{BulkLoadSettings, DocumentVersion, SearchClient, SearchError
 
 /// Documents in a page.
 const PAGE: u32 = 1000;
+/// More pages are not read: that would hold the object up for minutes.
+const MOST_PAGES: usize = 500;
 /// More than so many documents are not deleted: something else is wrong then.
-const MOST: usize = 10_000;
+const MOST_STALE: usize = 10_000;
 
 /// Both clusters, and the index's names there.
 pub struct Repair<'a> {
@@ -27,41 +29,42 @@ pub struct Repair<'a> {
 }
 
 impl Repair<'_> {
-    /// Deletes what is stale among the documents that these queries find. Returns how many are to be copied again; None if too many.
-    /// What is missing on the destination was deleted by an attempt that was interrupted, and counts too.
+    /// How many documents that these queries find are stale, and to be copied again after they were deleted here if `delete` is true. None
+    /// if there are too many to look at. What is missing on the destination was deleted by an attempt that was interrupted, and counts then.
     ///
     /// A deleted document's version is remembered for a while (`index.gc_deletes`), and would still be higher than the new one's: so it
     /// is forgotten at once meanwhile.
     ///
     /// # Errors
     /// Those of the calls. What was deleted by then is copied again all the same: its range is.
-    pub async fn delete_stale(&self, queries: &[Option<Value>]) -> Result<Option<usize>, SearchError> {
-        let (mut stale, mut missing) = (vec![], 0);
+    pub async fn stale(&self, queries: &[Option<Value>], delete: bool) -> Result<Option<usize>, SearchError> {
+        let mut found = Found::default();
         for query in queries {
-            let found = self.find(query.as_ref()).await?;
-            stale.extend(found.stale);
-            missing += found.missing;
-            if stale.len() > MOST {
+            self.find(query.as_ref(), &mut found).await?;
+            if found.pages > MOST_PAGES || found.stale.len() > MOST_STALE {
                 return Ok(None);
             }
         }
-        if stale.is_empty() && missing == 0 {
+        if !delete {
+            return Ok(Some(found.stale.len()));
+        }
+        if found.stale.is_empty() && found.missing == 0 {
             return Ok(Some(0));
         }
         let forgetful = BulkLoadSettings { gc_deletes: Some("0s".to_owned()), ..self.settings.clone() };
         self.destination.set_bulk_load_settings(self.index, &forgetful).await?;
-        for document in &stale {
+        for document in &found.stale {
             self.destination.delete_document(self.index, document).await?;
         }
         // Deleted versions are forgotten when the index is refreshed.
         self.destination.refresh(self.index).await?;
-        Ok(Some(stale.len() + missing))
+        Ok(Some(found.stale.len() + found.missing))
     }
 
-    async fn find(&self, query: Option<&Value>) -> Result<Found, SearchError> {
-        let mut found = Found::default();
+    async fn find(&self, query: Option<&Value>, found: &mut Found) -> Result<(), SearchError> {
         let mut page = self.source.first_versions(self.name, query, PAGE).await?;
-        while !page.documents.is_empty() && found.stale.len() <= MOST {
+        while !page.documents.is_empty() && found.pages <= MOST_PAGES {
+            found.pages += 1;
             let held = self.destination.versions_of(self.index, &page.documents).await?;
             let held: BTreeMap<&str, u64> = held.iter().map(|held| (held.id.as_str(), held.version)).collect();
             for read in &page.documents {
@@ -73,7 +76,7 @@ impl Repair<'_> {
             }
             page = self.source.next_versions(&page.scroll_id).await?;
         }
-        Ok(found)
+        self.source.end_versions(&page.scroll_id).await
     }
 }
 
@@ -84,4 +87,6 @@ struct Found {
     stale: Vec<DocumentVersion>,
     /// Not at all.
     missing: usize,
+    /// Pages that were read.
+    pages: usize,
 }

@@ -14,6 +14,7 @@ use crate::{
     controller::context::Context,
     plan::{
         index_body,
+        reindex::owes_cleanup,
         report::{is_finished, step_state},
         validate::{ClusterFacts, ExistingIndex, Facts, Seen, SourceIndex, Trouble},
     },
@@ -110,7 +111,11 @@ async fn source_index(reindex: &Reindex, client: &SearchClient) -> Seen<SourceIn
         .map_err(|error| convert::trouble(&format!("the source refused a search of {name}"), &error))?;
     let mut mappings = indices.values().map(|definition| &definition.mappings);
     let first = mappings.next();
+    let lags = |definition: &IndexDefinition| {
+        definition.setting("replication.type") == Some("SEGMENT") && definition.number_of_replicas() != Some(0)
+    };
     Ok(SourceIndex::Found {
+        lagging_replicas: indices.iter().filter(|(_, index)| lags(index)).map(|(name, _)| name.clone()).collect(),
         mappings_differ: mappings.any(|mapping| Some(mapping) != first),
         without_source: indices
             .iter()
@@ -143,7 +148,7 @@ pub fn write_index<'a>(name: &str, indices: &'a BTreeMap<String, IndexDefinition
     indices.get(name).or_else(|| indices.values().find(writes)).or_else(|| indices.values().next_back())
 }
 
-/// An unfinished Reindex with the same destination index that came first, or is past Validate.
+/// A Reindex with the same destination index that is past Validate and not through with it.
 fn busy_with(ctx: &Context, reindex: &Reindex, cluster_uuid: &str) -> Option<String> {
     let same = |other: &Reindex| {
         let status = other.status.as_ref();
@@ -151,7 +156,7 @@ fn busy_with(ctx: &Context, reindex: &Reindex, cluster_uuid: &str) -> Option<Str
             && other.spec.destination.index == reindex.spec.destination.index
             && status.is_some_and(|status| {
                 status.destination.as_ref().is_some_and(|destination| destination.cluster_uuid == cluster_uuid)
-                    && !is_finished(status)
+                    && (!is_finished(status) || owes_cleanup(status))
                     && step_state(status, StepName::Validate) == Some(StepState::Succeeded)
             })
     };

@@ -9,12 +9,14 @@ use crate::{
         Reindex,
         reindex::Conflicts,
         reindex_status::{Checkpoint, CopyPlan, CopyResult, Partition, PartitionState, StepName},
+        writing::OpType,
     },
     plan::{
         copy::{self, Relief, Running, Task, Verdict},
         partitions,
         progress::{self, Counted},
         ranges::{self, Range},
+        validate::Trouble,
         verify,
     },
 };
@@ -27,6 +29,9 @@ use super::{
 
 /// How long a copy that something else holds up waits before it looks again.
 const GATE: Duration = Duration::from_secs(10);
+
+/// Why nothing more is started.
+pub(super) const LIMITED: &str = "other Reindexes use what spec.limits of the SearchClusters allows";
 
 /// How often stale documents of a round are looked for.
 const MOST_REPAIRS: i32 = 3;
@@ -92,11 +97,6 @@ impl Plan<'_> {
 
     /// Looks at every range that runs, then starts more.
     pub(super) fn copy(mut self, seen: Copying) -> Decision {
-        if let Some(replaced) = self.replaced(seen.index_uuid.as_deref()) {
-            let step = self.current_step();
-            self.report.failed(step, "DestinationReplaced", &replaced);
-            return self.decision(None, Requeue::Now);
-        }
         let mut running = vec![];
         for (id, seen) in seen.seen {
             let Some(at) = self.report.status.partitions.iter().position(|partition| partition.id == id) else {
@@ -105,7 +105,9 @@ impl Plan<'_> {
             match seen {
                 PartitionSeen::Adopt(Some(task)) => self.run(at, task, "CopyAdopted"),
                 PartitionSeen::Adopt(None) => {
-                    self.again(at, "the operator was interrupted while it started the task", Relief::None);
+                    let told = self.report.status.partitions[at].message.clone();
+                    let why = told.unwrap_or_else(|| "the operator was interrupted while it started the task".into());
+                    self.again(at, &why, Relief::None);
                 }
                 PartitionSeen::Task(task) => match self.judge(at, task) {
                     Ok(found) => running.extend(found),
@@ -132,7 +134,8 @@ impl Plan<'_> {
             Some(_) => vec![],
             None => self.fill(seen.slots),
         };
-        self.tell(&running, seen.hold.as_ref().map(|trouble| trouble.message.as_str()));
+        let limited = seen.slots == 0 && starts.is_empty();
+        self.tell(&running, seen.hold.as_ref(), limited);
         let wait = self.next_look(&running);
         let effect = match (starts.is_empty(), self.throttles(&running)) {
             (false, _) => Some(Effect::StartTasks { tune: false, starts }),
@@ -319,7 +322,10 @@ impl Plan<'_> {
                     self.report.status.partitions.remove(at);
                     refused = Some(message);
                 }
-                Started::Unclear => {}
+                Started::Unclear(message) => {
+                    let message = format!("it is not known whether the task was started: {message}");
+                    self.report.status.partitions[at].message = Some(progress::short(&message));
+                }
             }
         }
         if let Some(message) = refused {
@@ -353,11 +359,10 @@ impl Plan<'_> {
             !(intent && partition.attempt == 1)
         });
         if status.partitions.is_empty() && status.result.is_none() {
-            // Nothing is copied yet: the source may move meanwhile. Neither is anything changed on the index.
+            // Nothing is copied yet: the source may move meanwhile.
             status.plan = None;
             status.checkpoint = None;
             status.progress = None;
-            status.tuning = None;
         }
         let step = self.current_step();
         self.report.running(step, reason, message);
@@ -371,11 +376,11 @@ impl Plan<'_> {
     /// Every range is copied.
     fn copied(mut self) -> Decision {
         let now = self.report.now();
-        let repairs = |plan: &CopyPlan| is_to_be_repaired(self.reindex, plan) && self.created();
-        if self.report.status.plan.as_ref().is_some_and(repairs) {
-            let message = "looking for documents that were deleted and created anew on the source";
+        if self.report.status.plan.as_ref().is_some_and(|plan| is_to_be_repaired(self.reindex, plan)) {
+            let message = "the destination holds documents in a higher version: looking whether they are stale";
+            let step = self.current_step();
             self.report.status.partitions.clear();
-            self.report.running(StepName::CatchUp, "Repairing", message);
+            self.report.running(step, "Repairing", message);
             return self.decision(None, Requeue::Now);
         }
         let status = &mut self.report.status;
@@ -401,7 +406,7 @@ impl Plan<'_> {
     }
 
     /// Says how far it is, at most every ten seconds; at once where a range was started or has ended.
-    fn tell(&mut self, running: &[Running], hold: Option<&str>) {
+    fn tell(&mut self, running: &[Running], hold: Option<&Trouble>, limited: bool) {
         let now = self.report.now();
         let before = self.reindex.status.as_ref();
         let moved = before.map(|status| (&status.partitions, &status.plan))
@@ -415,7 +420,8 @@ impl Plan<'_> {
         let step = self.current_step();
         let waiting = self.report.status.partitions.iter().find(|partition| partition.state == PartitionState::Waiting);
         let (reason, message) = match (hold, waiting) {
-            (Some(hold), _) => ("ProgressingWithRetry", hold.to_owned()),
+            (Some(hold), _) => ("ProgressingWithRetry", hold.message.clone()),
+            _ if limited => ("WaitingForTasks", format!("{}; {LIMITED}", self.said())),
             (None, Some(waiting)) => {
                 ("ProgressingWithRetry", format!("{}: {}", self.said(), waiting.message.clone().unwrap_or_default()))
             }
@@ -456,7 +462,9 @@ impl Plan<'_> {
             let known = running.iter().find(|running| partition.task.as_ref() == Some(&running.task));
             let age = now.duration_since(partition.started_at.0);
             match (partition.state, known) {
-                (PartitionState::Waiting, _) => progress::until(-age),
+                (PartitionState::Waiting, _) if age.is_negative() => progress::until(-age),
+                // It is due, and something holds it up.
+                (PartitionState::Waiting, _) => GATE,
                 (_, Some(running)) => progress::poll_interval(age, running.copied, running.total),
                 (_, None) => progress::soon(),
             }
@@ -466,11 +474,20 @@ impl Plan<'_> {
     }
 }
 
-/// Whether documents that the destination holds in a higher version may be such that were deleted and created anew on the source: then
-/// they are stale. Only while catching up: before, nothing of ours was there. Who wants to proceed keeps the destination's.
+/// Whether ranges had documents that the destination holds in a higher version, which may be stale: deleted and created anew on the
+/// source. Only in an index of ours whose documents are those of the source, and not where the destination's are to be kept.
 pub(super) fn is_to_be_repaired(reindex: &Reindex, plan: &CopyPlan) -> bool {
-    let wanted = reindex.spec.conflicts == Conflicts::Abort;
-    wanted && plan.round > 0 && plan.repairs < MOST_REPAIRS && !partitions::conflicted(plan).is_empty()
+    let spec = &reindex.spec;
+    let destination = reindex.status.as_ref().and_then(|status| status.destination.as_ref());
+    let as_on_the_source = spec.script.is_none()
+        && spec.destination.pipeline.is_none()
+        && spec.destination.op_type == OpType::Index
+        && spec.destination.routing == "keep";
+    spec.conflicts == Conflicts::Abort
+        && as_on_the_source
+        && destination.is_some_and(|destination| destination.created)
+        && plan.repairs < MOST_REPAIRS
+        && !partitions::conflicted(plan).is_empty()
 }
 
 pub(super) fn no_result() -> CopyResult {

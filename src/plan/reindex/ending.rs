@@ -52,28 +52,30 @@ impl Plan<'_> {
     pub(super) fn suspended(mut self) -> Decision {
         let now = self.report.now();
         let status = &mut self.report.status;
-        let copying = status.plan.as_ref().is_some_and(|plan| !partitions::all_done(plan));
-        if copying {
+        if status.steps.iter().any(|step| step.name == StepName::Copy) {
             status.suspension.get_or_insert_default().since.get_or_insert(Time(now));
         }
         self.report.suspended();
         self.decision(None, Requeue::OnChange)
     }
 
-    /// It is not suspended any more.
+    /// It is not suspended any more: the deadline runs on from here.
     pub(super) fn end_suspension(&mut self) {
-        if !self.reindex.spec.suspend {
-            self.report.resumed();
+        if self.reindex.spec.suspend {
+            return;
         }
+        let now = self.report.now();
+        if let Some(suspension) = &mut self.report.status.suspension
+            && let Some(since) = suspension.since.take()
+        {
+            suspension.seconds += now.duration_since(since.0).as_secs();
+        }
+        self.report.resumed();
     }
 
     /// A copy goes on that was suspended in the middle.
     pub(super) fn resume(mut self, tuning: Tuning) -> Decision {
-        let now = self.report.now();
         let status = &mut self.report.status;
-        let suspension = status.suspension.get_or_insert_default();
-        let since = suspension.since.take().map_or(now, |since| since.0);
-        suspension.seconds += now.duration_since(since).as_secs();
         let ranges = status.plan.as_ref().and_then(partitions::ranges).map_or(0, |ranges| ranges.len());
         let tunes = is_worth_tuning(self.reindex, ranges);
         status.tuning = tunes.then_some(tuning);
@@ -91,28 +93,41 @@ impl Plan<'_> {
         let of =
             |id: &usize| all.get(*id).map(|range| ranges::query(range, self.reindex.spec.source.query.as_ref(), alone));
         let queries = partitions::conflicted(plan).iter().filter_map(of).collect();
-        self.decision(Some(Effect::Repair(queries)), Requeue::Now)
+        // Before the first round a higher version may be somebody else's: that is found, and left alone.
+        let delete = plan.round > 0;
+        self.decision(Some(Effect::Repair { queries, delete }), Requeue::Now)
     }
 
-    /// What was deleted is copied again with its range; where nothing was stale, somebody else writes to the destination.
-    pub(super) fn repaired(mut self, documents: Option<usize>) -> Decision {
+    /// What was deleted is copied again with its range. Where nothing is stale, two tasks had met a document that moved from one range to
+    /// another: the newer version came first, and stands there.
+    pub(super) fn repaired(mut self, stale: Option<usize>) -> Decision {
+        let step = self.current_step();
         let status = &mut self.report.status;
         let (Some(plan), Some(result)) = (&mut status.plan, &mut status.result) else {
             return self.decision(None, Requeue::Now);
         };
-        if let Some(documents @ 1..) = documents {
-            plan.repairs += 1;
-            partitions::reopen_conflicted(plan);
-            result.version_conflicts = 0;
-            let message =
-                format!("{documents} documents were deleted and created anew on the source: copying them again");
-            self.report.running(StepName::CatchUp, "Repairing", &message);
-            self.report.note(false, "Repaired", &message);
-            return self.decision(None, Requeue::Now);
+        match stale {
+            Some(0) => {
+                plan.conflicted.clear();
+                result.version_conflicts = 0;
+                self.decision(None, Requeue::Now)
+            }
+            Some(documents) if plan.round > 0 => {
+                plan.repairs += 1;
+                partitions::reopen_conflicted(plan);
+                result.version_conflicts = 0;
+                let message =
+                    format!("{documents} documents were deleted and created anew on the source: copying them again");
+                self.report.running(StepName::CatchUp, "Repairing", &message);
+                self.report.note(false, "Repaired", &message);
+                self.decision(None, Requeue::Now)
+            }
+            Some(_) | None => {
+                let message = copy::judge_conflicts(result, self.reindex.spec.conflicts).unwrap_or_default();
+                self.report.failed(step, "VersionConflicts", &message);
+                self.decision(None, Requeue::Now)
+            }
         }
-        let message = copy::judge_conflicts(result, self.reindex.spec.conflicts).unwrap_or_default();
-        self.report.failed(StepName::CatchUp, "VersionConflicts", &message);
-        self.decision(None, Requeue::Now)
     }
 
     /// Puts back what was changed on the index while it was filled.
@@ -135,23 +150,16 @@ impl Plan<'_> {
         self.decision(None, Requeue::After(wait))
     }
 
-    /// What stands under the destination's name now is not what we filled; why.
-    pub(super) fn replaced(&self, seen: Option<&str>) -> Option<String> {
-        let pinned = self.report.status.destination.as_ref()?.index_uuid.as_deref()?;
-        let index = &self.reindex.spec.destination.index;
-        (seen != Some(pinned)).then(|| {
-            format!(
-                "the destination index {index} was deleted or replaced while it was filled; what stands there now is not this copy. Delete it, and create a new Reindex"
-            )
-        })
+    /// What stands under the destination's name now is not what we filled.
+    pub(super) fn replaced(&self) -> String {
+        format!(
+            "the destination index {} was deleted or replaced while it was filled; what stands there now is not this copy. Delete it, and create a new Reindex",
+            self.reindex.spec.destination.index
+        )
     }
 
     /// Complete, or not: a doubt is never a success.
     pub(super) fn verify(mut self, seen: Verify) -> Decision {
-        if let Some(replaced) = self.replaced(seen.index_uuid.as_deref()) {
-            self.report.failed(StepName::Verify, "DestinationReplaced", &replaced);
-            return self.decision(None, Requeue::OnChange);
-        }
         let status = &self.report.status;
         let (Some(result), Some(before), Some(plan)) = (&status.result, &status.checkpoint, &status.plan) else {
             let message = "status holds no result of the copy: somebody else wrote it";

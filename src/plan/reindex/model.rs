@@ -24,6 +24,8 @@ pub enum Observation {
     Trouble(Trouble),
     /// A cluster is not the one that was pinned.
     ClusterChanged(String),
+    /// What stands under the destination index's name is not the index that is filled.
+    DestinationReplaced,
     /// A grant was withdrawn, or a SearchCluster is gone.
     AccessWithdrawn(String),
     /// For [`super::Stage::Validate`].
@@ -42,6 +44,8 @@ pub enum Observation {
     Repair(Tuning),
     /// For [`super::Stage::Restore`]: nothing has to be looked at.
     Restore,
+    /// For [`super::Stage::Verify`]: tasks of ours that run although every range is done; they were started twice.
+    Strays(Vec<String>),
     /// For [`super::Stage::Verify`] where the source has moved, and the next round waits.
     Moving(Duration),
     /// For [`super::Stage::Verify`].
@@ -117,8 +121,6 @@ pub struct SurveyedIndex {
 /// What is looked at while a copy runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Copying {
-    /// UUID of the destination index; None if it is gone.
-    pub index_uuid: Option<String>,
     /// What became of each range whose task runs, or may run, by number.
     pub seen: BTreeMap<i32, PartitionSeen>,
     /// How many more tasks may be started.
@@ -139,8 +141,6 @@ pub enum PartitionSeen {
 /// What Verify looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verify {
-    /// UUID of the destination index; None if it is gone.
-    pub index_uuid: Option<String>,
     /// The source's shards.
     pub shards: Vec<ShardPosition>,
     /// The numbers; None when no verification is asked for.
@@ -176,8 +176,13 @@ pub enum Effect {
     CancelTasks(Vec<String>),
     /// Switch refresh and replicas off while the index is filled.
     Tune,
-    /// Delete what is stale among the documents that these queries find.
-    Repair(Vec<Option<Value>>),
+    /// Look for, or delete, what is stale among the documents that these queries find.
+    Repair {
+        /// Of the ranges that had conflicts.
+        queries: Vec<Option<Value>>,
+        /// Else it is only looked for.
+        delete: bool,
+    },
     /// Put the index's settings back.
     Restore(Tuning),
 }
@@ -208,7 +213,7 @@ pub enum Outcome {
     GateClosed(String),
     /// Other Reindexes use what the clusters' limits allow: the intents are withdrawn.
     LimitReached,
-    /// So many stale documents were deleted on the destination; None if there were too many.
+    /// So many documents are stale, and deleted on the destination where that was wanted; None if there are too many to tell.
     Repaired(Option<usize>),
     /// The index's settings are put back.
     Restored,
@@ -223,8 +228,8 @@ pub enum Started {
     Task(String),
     /// The destination refused to start it, and would refuse again.
     Refused(String),
-    /// It is not known: a task may run.
-    Unclear,
+    /// It is not known: a task may run. Why.
+    Unclear(String),
 }
 
 /// When to look again.

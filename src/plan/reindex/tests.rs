@@ -1,5 +1,6 @@
 //! Decisions at each stage: a Reindex that is there, and one thing that was seen.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -43,7 +44,12 @@ fn facts() -> Facts {
         access: vec![],
         source: Some(Ok(cluster("s"))),
         destination: Some(Ok(cluster("d"))),
-        source_index: Some(Ok(SourceIndex::Found { indices: vec![], without_source: vec![], mappings_differ: false })),
+        source_index: Some(Ok(SourceIndex::Found {
+            indices: vec![],
+            without_source: vec![],
+            mappings_differ: false,
+            lagging_replicas: vec![],
+        })),
         destination_index: Some(Ok(None)),
         pipeline_exists: None,
         busy_with: None,
@@ -124,7 +130,7 @@ fn starts(decision: &Decision) -> Vec<Start> {
 
 fn looked(seen: impl IntoIterator<Item = (i32, Task)>) -> Observation {
     let seen = seen.into_iter().map(|(id, task)| (id, PartitionSeen::Task(task))).collect();
-    Observation::Copy(Copying { index_uuid: Some("x".into()), seen, slots: i32::MAX, hold: None })
+    Observation::Copy(Copying { seen, slots: i32::MAX, hold: None })
 }
 
 fn running(copied: i64) -> Task {
@@ -141,7 +147,7 @@ fn died(class: DeathClass) -> Task {
 
 fn proof(max_seq_no: i64) -> Observation {
     let counts = Some(Counts { destination: 6, source: 6 });
-    Observation::Verify(Verify { index_uuid: Some("x".into()), shards: shards(max_seq_no), counts })
+    Observation::Verify(Verify { shards: shards(max_seq_no), counts })
 }
 
 fn failed(reindex: &Reindex) -> String {
@@ -250,7 +256,7 @@ fn an_intent_without_a_task_is_adopted_or_begun_again() {
     (partition.state, partition.task) = (PartitionState::Starting, None);
     let adopt = |task: Option<&str>| {
         let seen = [(0, PartitionSeen::Adopt(task.map(str::to_owned)))].into();
-        Observation::Copy(Copying { index_uuid: Some("x".into()), seen, slots: 9, hold: None })
+        Observation::Copy(Copying { seen, slots: 9, hold: None })
     };
     let adopted = decide(&reindex, adopt(Some("n:1")), at(9));
     assert_eq!((adopted.status.partitions[0].state, adopted.effect), (PartitionState::Running, None));
@@ -269,6 +275,68 @@ fn a_closed_gate_withdraws_the_intents() {
 }
 
 #[test]
+fn what_was_noted_of_the_index_is_kept_whatever_holds_the_copy_up() {
+    let tuning = Tuning { number_of_replicas: "1".into(), refresh_interval: None, gc_deletes: None };
+    let mut reindex = copying(1);
+    reindex.status.as_mut().unwrap().plan = None;
+    reindex.status.as_mut().unwrap().partitions.clear();
+    let waiting = Survey { tuning: Some(tuning.clone()), slots: 0, ..survey(3) };
+    let decision = see(&mut reindex, Observation::Survey(Box::new(waiting)), 4);
+    assert!(matches!(decision.effect, Some(Effect::StartTasks { tune: true, .. })));
+    let free = see(&mut reindex, looked([]), 5);
+    assert_eq!(starts(&free).len(), 2);
+    settled(&mut reindex, Outcome::GateClosed("n/b".into()), 5);
+    assert_eq!(reindex.status.clone().unwrap().tuning, Some(tuning.clone()), "they are switched off");
+    let off = Tuning { number_of_replicas: "0".into(), refresh_interval: Some("-1".into()), gc_deletes: None };
+    see(&mut reindex, Observation::Survey(Box::new(Survey { tuning: Some(off), ..survey(3) })), 9);
+    assert_eq!(reindex.status.unwrap().tuning, Some(tuning));
+}
+
+#[test]
+fn conflicts_of_a_document_that_moved_between_ranges_are_no_conflicts() {
+    let conflicting =
+        || Task::Ended(Box::new(CopyResult { total: 6, created: 5, version_conflicts: 1, ..CopyResult::default() }));
+    for (stale, reason) in [(Some(0), None), (Some(1), Some("VersionConflicts")), (None, Some("VersionConflicts"))] {
+        let mut reindex = copying(1);
+        see(&mut reindex, looked([(0, conflicting())]), 4);
+        assert_eq!(stage(&reindex), Stage::Repair);
+        let tuning = Tuning { number_of_replicas: "1".into(), refresh_interval: None, gc_deletes: None };
+        let look = see(&mut reindex, Observation::Repair(tuning), 5);
+        assert_eq!(
+            look.effect,
+            Some(Effect::Repair { queries: vec![None], delete: false }),
+            "nothing is deleted in the first copy"
+        );
+        settled(&mut reindex, Outcome::Repaired(stale), 5);
+        match reason {
+            None => assert_eq!(stage(&reindex), Stage::Restore),
+            Some(reason) => assert_eq!(failed(&reindex), reason),
+        }
+    }
+}
+
+#[test]
+fn of_two_with_one_destination_index_the_older_goes_first_unless_the_other_fills_it() {
+    let with = |name: &str, created: &str, fills: bool| {
+        let mut reindex = copying(1);
+        reindex.metadata.uid = Some(name.into());
+        reindex.metadata.creation_timestamp = Some(Time(created.parse().unwrap()));
+        if !fills {
+            reindex.status.as_mut().unwrap().destination.as_mut().unwrap().index_uuid = None;
+        }
+        reindex
+    };
+    let (old, new) = (with("a", "2026-01-01T00:00:00Z", false), with("b", "2026-01-02T00:00:00Z", false));
+    assert!(comes_first(&old, &new) && !comes_first(&new, &old) && !comes_first(&old, &old));
+    assert!(comes_first(&with("b", "2026-01-02T00:00:00Z", true), &old));
+    let mut ended = with("a", "2026-01-01T00:00:00Z", true);
+    see(&mut ended, Observation::ClusterChanged("m".into()), 9);
+    assert!(comes_first(&ended, &new), "its task is still to be cancelled");
+    see(&mut ended, Observation::Release(Release::default()), 9);
+    assert!(!comes_first(&ended, &new));
+}
+
+#[test]
 fn a_closed_gate_leaves_what_runs_alone() {
     let mut reindex = copying(3);
     see(&mut reindex, looked([(0, ended(2)), (1, running(1))]), 4);
@@ -282,7 +350,7 @@ fn a_source_that_is_away_only_keeps_new_ranges_from_starting() {
     let mut reindex = copying(3);
     let seen = [(0, PartitionSeen::Task(ended(2))), (1, PartitionSeen::Task(running(1)))].into();
     let hold = Some(Trouble { reason: "Unreachable", message: "the source is away".into() });
-    let copying = Copying { index_uuid: Some("x".into()), seen, slots: 9, hold };
+    let copying = Copying { seen, slots: 9, hold };
     let decision = see(&mut reindex, Observation::Copy(copying), 4);
     assert_eq!((starts(&decision).len(), decision.status.partitions.len()), (0, 1));
     let ready = conditions::get(&decision.status.conditions, RECONCILING).unwrap();
@@ -301,7 +369,7 @@ fn what_changed_meanwhile_is_a_round_of_its_own() {
     settled(&mut reindex, Outcome::Started(vec![(0, Started::Task("n:1".into()))]), 5);
     see(&mut reindex, looked([(0, ended(3))]), 6);
     let counts = Some(Counts { destination: 8, source: 8 });
-    let seen = Verify { index_uuid: Some("x".into()), shards: shards(8), counts };
+    let seen = Verify { shards: shards(8), counts };
     let decision = see(&mut reindex, Observation::Verify(seen), 7);
     assert!(conditions::is_true(&decision.status.conditions, COMPLETE));
     assert_eq!(decision.status.verification.unwrap().source_changed, Some(true));
@@ -323,10 +391,9 @@ fn pauses_between_rounds_grow() {
 
 #[test]
 fn what_ends_a_running_copy_also_cancels_its_task() {
-    let gone = Copying { index_uuid: None, seen: [].into(), slots: 9, hold: None };
     for (seen, second, reason) in [
         (looked([(0, running(1))]), 4000, "DeadlineExceeded"),
-        (Observation::Copy(gone), 9, "DestinationReplaced"),
+        (Observation::DestinationReplaced, 9, "DestinationReplaced"),
         (Observation::ClusterChanged("m".into()), 9, "ClusterChanged"),
         (Observation::AccessWithdrawn("m".into()), 9, "AccessWithdrawn"),
     ] {

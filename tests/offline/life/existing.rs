@@ -91,3 +91,31 @@ async fn replace_leaves_alone_what_no_reindex_made() {
     assert!(message.contains("dest"), "{message}");
     assert_eq!(world.destination.state().index("dest").documents.len(), 1);
 }
+
+#[tokio::test]
+async fn replace_waits_for_a_reindex_that_is_not_through_with_the_index() {
+    let mut world = with("Replace").await;
+    existing(&world, Some("an-earlier-one"));
+    // It has failed, and its task is still to be cancelled.
+    let condition = |type_: &str| json!({"type": type_, "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let mut earlier = crate::support::world::valid_reindex();
+    earlier["metadata"] =
+        json!({"name": "earlier", "namespace": crate::support::world::NAMESPACE, "uid": "an-earlier-one"});
+    let uuid = world.destination.state().index("dest").uuid.clone();
+    let cluster = world.destination.state().cluster_uuid.clone();
+    earlier["status"] = json!({
+        "conditions": [condition("Failed")],
+        "steps": [{"name": "Validate", "state": "Succeeded"}],
+        "destination": {"clusterUUID": cluster, "version": "7.17.29", "indexUUID": uuid, "created": true},
+        "partitions": [{"id": 0, "attempt": 1, "state": "Cancelling", "startedAt": "2026-01-01T00:00:00Z"}],
+    });
+    world.api.apply(earlier.clone());
+    for _ in 0..6 {
+        world.round().await;
+    }
+    assert_eq!(world.destination.state().index("dest").uuid, uuid, "{}", world.story("it waits"));
+    earlier["status"]["partitions"] = json!(null);
+    world.api.apply(earlier);
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+}

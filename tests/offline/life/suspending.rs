@@ -109,3 +109,20 @@ async fn a_suspension_survives_an_operator_that_is_killed_anywhere() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_index_that_took_the_place_of_ours_meanwhile_is_not_touched() {
+    let mut world = World::with(three).await;
+    world.destination.state().pace = Pace::PerPoll(1);
+    world.until_copying().await;
+    world.change_reindex(json!({"spec": {"suspend": true}}));
+    until_suspended(&mut world).await;
+    world.destination.state().indices.remove("dest");
+    world.destination.state().create("dest", &json!({}));
+    world.change_reindex(json!({"spec": {"suspend": false}}));
+    let reindex = world.end().await;
+    assert_eq!(super::failure(&world, &reindex).0, "DestinationReplaced");
+    let mut destination = world.destination.state();
+    let index = destination.index("dest");
+    assert_eq!((index.settings_log.len(), index.documents.len()), (0, 0), "somebody else's index");
+}

@@ -102,6 +102,7 @@ fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<
         ("GET", ["_tasks"]) => Ok((200, tasks::list(&mut state))),
         ("GET", ["_tasks", id]) => tasks::get(&mut state, id),
         ("POST", ["_tasks", id, "_cancel"]) => Ok((200, tasks::cancel(&mut state, id))),
+        ("DELETE", ["_search", "scroll"]) => Ok((200, json!({"succeeded": true, "num_freed": 1}))),
         ("POST", ["_search", "scroll"]) => {
             let hits = json!({"hits": []});
             Ok((

@@ -138,3 +138,39 @@ fn machine() -> String {
     let kernel: Vec<_> = kernel.split('.').take(2).collect();
     format!("{cores} cores ({model}), {} GiB of memory, Linux {}", memory / (1024 * 1024), kernel.join("."))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_reached_and_what_failed_is_shown() {
+        let outcome = |name: &str, met| {
+            json!({
+                "name": name, "ours": 2.5, "other": null, "ratio": null, "spread": {"ours": [2, 3], "other": null},
+                "target": "<= 3", "met": met, "note": "a note"
+            })
+        };
+        let group = json!({
+            "name": "group", "title": "A group", "measuredAt": "today", "commit": "abc", "loadAverage": 0.1,
+            "documents": 6, "repeats": 5,
+            "contenders": [{"name": "one", "samples": [], "failure": "failed: too large"}],
+            "results": [outcome("first", true), outcome("second", false)]
+        });
+        let store = Store { machine: "a machine".to_owned(), groups: vec![serde_json::from_value(group).unwrap()] };
+        let page = page(&store);
+        for line in [
+            "1 of 2 targets are reached.",
+            "| first | 2.5 | – | – | 2 … 3 | – | <= 3 | yes |",
+            "| second | 2.5 | – | – | 2 … 3 | – | <= 3 | **not reached** |",
+            "- second: a note",
+            "![A group](benchmarks/group.svg)",
+            "- one: failed: too large",
+        ] {
+            assert!(page.contains(line), "{line}\n{page}");
+        }
+        assert!(!page.contains('@'), "a placeholder is left");
+    }
+}

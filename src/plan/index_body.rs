@@ -237,7 +237,9 @@ mod tests {
 
     #[test]
     fn a_translog_that_may_lose_documents_is_refused() {
-        let with = |value: &str| check(&destination(json!({"settings": {"additional": {"index": {"translog": {"durability": value}}}}})));
+        let with = |value: &str| {
+            check(&destination(json!({"settings": {"additional": {"index": {"translog": {"durability": value}}}}})))
+        };
         assert_eq!((with("late"), with("request")), (Err(InvalidSettings::TranslogDurability), Ok(())));
     }
 

@@ -1,10 +1,11 @@
 //! An operator that moves Elasticsearch and OpenSearch indexes between clusters with the remote `_reindex` API.
 //!
 //! ```text
-//!  Reindex:   Validate ──► Allowlist ──► Prepare ──► Copy ──► Verify ──► Complete
-//!             every        held by the   create      remote   counts
-//!             finding      destination's the index   _reindex
-//!             at once      SearchCluster             task
+//!  Reindex:   Validate ──► Allowlist ──► Prepare ──► Copy ──► CatchUp ──► Verify ──► Complete
+//!             every        held by the   create     ranges of  what was   counts
+//!             finding      destination's the index  _seq_no,   written
+//!             at once      SearchCluster            each a     meanwhile
+//!                                                   _reindex
 //! ```
 //!
 //! | room | what is in it | who may be called from it |

@@ -253,6 +253,8 @@ pub struct PlannedIndex {
     pub history: String,
     /// The lowest `global_checkpoint` of its shards when it was cut: what comes later is caught up with.
     pub noted: i64,
+    /// The highest one: what comes later was not there when it was cut, whatever its shard.
+    pub highest: i64,
     /// Its ranges of `_seq_no`, each `<distance of its lower bound to the one before>:<documents>`.
     pub ranges: String,
 }

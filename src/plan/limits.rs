@@ -127,7 +127,7 @@ mod tests {
                 "source": {"clusterUUID": "s", "version": "7", "indices": [], "remote": "https://a:9200"},
                 "destination": {"clusterUUID": "d", "version": "7"},
                 "plan": {"round": 0, "batchSize": 1, "parallelism": 8, "done": "",
-                    "indices": [{"name": "i", "uuid": "u", "history": "h", "noted": 1, "ranges": ":1 1:1 1:1"}]},
+                    "indices": [{"name": "i", "uuid": "u", "history": "h", "noted": 1, "highest": 1, "ranges": ":1 1:1 1:1"}]},
                 "partitions": partitions,
             },
         }))

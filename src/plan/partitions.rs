@@ -33,6 +33,13 @@ pub fn conflicted(plan: &CopyPlan) -> Vec<usize> {
     (0..plan.conflicted.len() * 4).filter(|id| has(&plan.conflicted, *id)).collect()
 }
 
+/// The first range that had conflicts has none that matter.
+pub fn clear_conflict(plan: &mut CopyPlan) {
+    if let Some(first) = conflicted(plan).first() {
+        set(&mut plan.conflicted, *first, false);
+    }
+}
+
 /// Ranges that had conflicts are to be copied again.
 pub fn reopen_conflicted(plan: &mut CopyPlan) {
     for id in conflicted(plan) {
@@ -76,6 +83,7 @@ mod tests {
             uuid: format!("u{n}"),
             history: "h".into(),
             noted: 0,
+            highest: 0,
             ranges: (*ranges).to_owned(),
         };
         CopyPlan { indices: ranges.iter().enumerate().map(index).collect(), ..CopyPlan::default() }

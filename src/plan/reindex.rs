@@ -152,9 +152,7 @@ pub fn decide(reindex: &Reindex, seen: Observation, now: Timestamp) -> Decision 
         Observation::Resume(tuning) => plan.resume(tuning),
         Observation::Repair(tuning) => plan.repair(tuning),
         Observation::Restore => plan.restore(),
-        Observation::Strays(tasks) => {
-            plan.decision(Some(Effect::CancelTasks(tasks)), Requeue::After(Duration::from_secs(1)))
-        }
+        Observation::Strays(tasks) => plan.cancel_strays(tasks),
         Observation::Moving(wait) => plan.moving(wait),
         Observation::Verify(seen) => plan.verify(seen),
         Observation::Release(seen) => plan.release(seen),
@@ -350,11 +348,6 @@ impl<'a> Plan<'a> {
                 self.prepared(uuid, false, &format!("writing into index {index}, which was there"))
             }
             Prepare::Exists { uuid, concrete: true, owner: Some(_) } if policy == IfExists::Replace => {
-                self.report.note(
-                    false,
-                    "IndexReplaced",
-                    &format!("deleting index {index}, which an earlier Reindex made"),
-                );
                 self.decision(Some(Effect::DeleteIndex(uuid)), Requeue::Now)
             }
             Prepare::Exists { .. } => {

@@ -124,7 +124,8 @@ impl Report {
         conditions::clear(&mut self.status.conditions, RECONCILING);
         self.status.completion_time = Some(Time(self.now));
         self.status.phase = Some(Phase::Failed);
-        self.status.partitions.retain(|partition| partition.state != PartitionState::Waiting);
+        // One that is tried again may have a task that nobody knows of, if a request got lost: it is looked for, too.
+        self.status.partitions.retain(|partition| partition.state != PartitionState::Waiting || partition.attempt > 1);
         for partition in &mut self.status.partitions {
             partition.state = PartitionState::Cancelling;
         }

@@ -76,6 +76,11 @@ pub fn noted(shards: &[&ShardPosition]) -> i64 {
     shards.iter().map(|shard| shard.global_checkpoint).min().unwrap_or(-1)
 }
 
+/// The highest of them: above it there was nothing on any shard.
+pub fn highest(shards: &[&ShardPosition]) -> i64 {
+    shards.iter().map(|shard| shard.global_checkpoint).max().unwrap_or(-1)
+}
+
 /// What Count looks at: the destination first, then the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
@@ -101,13 +106,26 @@ pub enum Proof {
     },
 }
 
+/// What was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// An index that was created for the copy.
+    Created,
+    /// An index that was there before.
+    Appended {
+        /// No script and no pipeline changed the documents or their number.
+        as_on_the_source: bool,
+    },
+}
+
 /// Compares the numbers: what the tasks read, less what a script left out, must be in the destination; and the source, which must
 /// stand still (`moved` is None), must hold as many. After `rounds` of catching up documents were read more than once, so then only
-/// the two sides are compared. In an index that was there before (not `created`) other documents may stand too, so there only what
-/// the tasks read is compared.
-pub fn prove_counts(result: &CopyResult, moved: Option<i64>, rounds: i32, created: bool, counts: &Counts) -> Proof {
+/// the two sides are compared. In an index that was there before other documents may stand too, so there only what the
+/// tasks read is compared, and that there are at least as many.
+pub fn prove_counts(result: &CopyResult, moved: Option<i64>, rounds: i32, target: Target, counts: &Counts) -> Proof {
     let expected = match rounds {
-        _ if !created => counts.destination.max(counts.source - result.noops),
+        _ if target == Target::Appended { as_on_the_source: false } => counts.destination,
+        _ if target == Target::Appended { as_on_the_source: true } => counts.destination.max(counts.source),
         0 => result.total - result.noops,
         _ => counts.source,
     };
@@ -174,7 +192,7 @@ mod tests {
 
     fn reason(copied: i64, source: i64, destination: i64, moved: Option<i64>, rounds: i32) -> &'static str {
         let result = CopyResult { total: copied, created: copied, ..CopyResult::default() };
-        match prove_counts(&result, moved, rounds, true, &Counts { destination, source }) {
+        match prove_counts(&result, moved, rounds, Target::Created, &Counts { destination, source }) {
             Proof::Held(_) => "Held",
             Proof::Broken { reason, .. } => reason,
         }
@@ -195,7 +213,7 @@ mod tests {
         assert_eq!(reason(12, 11, 11, Some(3), 5), "SourceChanging");
         assert_eq!(reason(5, 11, 11, None, 1), "RemoteMismatch", "not all that is there was read");
         let result = CopyResult { total: 12, created: 11, noops: 1, ..CopyResult::default() };
-        let proof = prove_counts(&result, None, 1, true, &Counts { destination: 11, source: 11 });
+        let proof = prove_counts(&result, None, 1, Target::Created, &Counts { destination: 11, source: 11 });
         assert!(
             matches!(proof, Proof::Broken { reason: "CountMismatch", .. }),
             "what the script left out may be stale"
@@ -205,10 +223,21 @@ mod tests {
     #[test]
     fn in_an_index_that_was_there_only_what_was_read_is_compared() {
         let result = CopyResult { total: 10, created: 8, updated: 2, ..CopyResult::default() };
+        const APPENDED: Target = Target::Appended { as_on_the_source: true };
         let counts = Counts { destination: 99, source: 10 };
-        assert!(matches!(prove_counts(&result, None, 0, false, &counts), Proof::Held(_)));
+        let few = Counts { destination: 9, source: 10 };
+        assert!(matches!(
+            prove_counts(&result, None, 0, APPENDED, &few),
+            Proof::Broken { reason: "CountMismatch", .. }
+        ));
+        let dropping = Target::Appended { as_on_the_source: false };
+        assert!(matches!(prove_counts(&result, None, 0, dropping, &few), Proof::Held(_)));
+        assert!(matches!(prove_counts(&result, None, 0, APPENDED, &counts), Proof::Held(_)));
         let less = Counts { source: 11, ..counts };
-        assert!(matches!(prove_counts(&result, None, 0, false, &less), Proof::Broken { reason: "RemoteMismatch", .. }));
+        assert!(matches!(
+            prove_counts(&result, None, 0, APPENDED, &less),
+            Proof::Broken { reason: "RemoteMismatch", .. }
+        ));
     }
 
     #[test]
@@ -228,6 +257,7 @@ mod tests {
 
     #[test]
     fn the_shard_that_is_furthest_behind_is_noted() {
+        assert_eq!(highest(&[&shard(9, 9), &shard(7, 5)]), 9);
         assert_eq!(noted(&[&shard(9, 9), &shard(7, 5)]), 5);
         assert_eq!(noted(&[]), -1);
     }

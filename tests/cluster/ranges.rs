@@ -211,3 +211,46 @@ async fn batches_that_the_destination_can_t_take_are_made_less() {
     let seen = get("reindex", "heavy");
     assert_eq!(seen["status"]["result"]["created"], 400, "{:#}", seen["status"]);
 }
+
+#[tokio::test]
+async fn documents_are_written_as_the_destination_says() {
+    allowed().await;
+    let client = destination().client().unwrap();
+    client.put("/_ingest/pipeline/nothing", &json!({"processors": []})).await.unwrap();
+    let mut object = reindex("written-so", "first");
+    for (field, value) in [("opType", "Create"), ("pipeline", "nothing"), ("routing", "=one")] {
+        object["spec"]["destination"][field] = json!(value);
+    }
+    apply(&object);
+    complete("written-so", 10);
+    let copied = documents(&client, "written-so").await;
+    assert!(copied.keys().all(|(_, routing)| routing.as_deref() == Some("one")), "{copied:?}");
+}
+
+#[tokio::test]
+async fn an_index_is_appended_to_and_replaced() {
+    allowed().await;
+    let client = destination().client().unwrap();
+    fill(&source().client().unwrap(), "more", 25).await;
+    let into = |name: &str, index: &str, policy: &str| {
+        let mut object = reindex(name, index);
+        object["spec"]["destination"]["index"] = json!("collected");
+        object["spec"]["destination"]["ifExists"] = json!(policy);
+        object
+    };
+    apply(&into("collected", "first", "Refuse"));
+    complete("collected", 10);
+    apply(&into("appended", "more", "Append"));
+    complete("appended", 25);
+    let result = get("reindex", "appended")["status"]["result"].clone();
+    assert_eq!((&result["created"], &result["updated"]), (&json!(15), &json!(10)), "{result:#}");
+    apply(&into("replaced", "first", "Replace"));
+    complete("replaced", 10);
+    assert_eq!(documents(&client, "collected").await.len(), 10);
+    client.put("/by-a-person", &json!({"settings": {"number_of_replicas": 1}})).await.unwrap();
+    let mut object = into("not-ours", "first", "Replace");
+    object["spec"]["destination"]["index"] = json!("by-a-person");
+    apply(&object);
+    assert_eq!(condition(&ended("not-ours"), "Failed").1, "DestinationNotOurs");
+    assert!(exists(&client, "by-a-person").await);
+}

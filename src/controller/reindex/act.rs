@@ -31,7 +31,7 @@ pub async fn act(ctx: &Context, reindex: &Reindex, effect: Effect) -> Result<Opt
         Effect::Throttle(tasks) => throttle(ctx, reindex, &tasks).await.map(|()| None),
         Effect::CancelTasks(tasks) => cancel_tasks(ctx, reindex, &tasks).await.map(|()| None),
         Effect::Tune => tune(ctx, reindex).await.map(|()| None),
-        Effect::Repair { queries, delete } => repair(ctx, reindex, &queries, delete).await.map(Some),
+        Effect::Repair { query, delete } => repair(ctx, reindex, query.as_ref(), delete).await.map(Some),
         Effect::Restore(tuning) => restore(ctx, reindex, &tuning).await.map(Some),
     }
 }
@@ -62,9 +62,8 @@ async fn delete_index(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Op
             format!("Reindex {namespace}/{name} has the same destination index: it must end before that is replaced");
         return Ok(Some(Outcome::Unclear(Trouble { reason: "DestinationBusy", message })));
     }
-    if reads_from(ctx, reindex, uuid).await? {
-        let message = "the source's name stands for the destination index now: it is not deleted".to_owned();
-        return Ok(Some(Outcome::Unclear(Trouble { reason: "SameIndex", message })));
+    if let Some(trouble) = reads_from(ctx, reindex, uuid).await? {
+        return Ok(Some(Outcome::Unclear(trouble)));
     }
     let Some(cluster) = sides::destination(ctx, reindex).await? else { return Ok(None) };
     let destination = match open(ctx, "the destination", &cluster).await {
@@ -82,14 +81,22 @@ async fn delete_index(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Op
     Ok(deleted.err().map(|error| Outcome::Unclear(convert::trouble("the destination", &error))))
 }
 
-/// Whether the index with this UUID is what the source's name stands for. A source that can't be asked is no reason to go on.
-async fn reads_from(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<bool, Error> {
-    let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(true) };
-    let Ok(source) = open(ctx, "the source", &sides.source).await else { return Ok(true) };
-    match source.client.indices(&reindex.spec.source.index).await {
-        Ok(indices) => Ok(indices.values().any(|index| index.uuid() == Some(uuid))),
-        Err(error) => Err(Error::Search { action: "read the source's indices", source: error }),
-    }
+/// Why an index must not be deleted: the source's name stands for it now, or can't be asked whether it does.
+async fn reads_from(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Option<Trouble>, Error> {
+    let gone = || Trouble { reason: "ClusterNotFound", message: "a SearchCluster is gone".into() };
+    let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Some(gone())) };
+    let source = match open(ctx, "the source", &sides.source).await {
+        Ok(source) => source,
+        Err(trouble) => return Ok(Some(trouble)),
+    };
+    Ok(match source.client.indices(&reindex.spec.source.index).await {
+        Ok(indices) if indices.values().any(|index| index.uuid() == Some(uuid)) => {
+            let message = "the source's name stands for the destination index now: it is not deleted".to_owned();
+            Some(Trouble { reason: "SameIndex", message })
+        }
+        Ok(_) => None,
+        Err(error) => Some(convert::trouble("the source", &error)),
+    })
 }
 
 /// The intents stand in status; now the gate is read, live. A restart writes its own intent first and looks for ours then: one of
@@ -118,8 +125,20 @@ async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Sta
         Ok(both) => both,
         Err(trouble) => return Ok(Outcome::Unclear(trouble)),
     };
-    if tune && let Err(error) = switch_off(&destination, reindex).await {
-        return Ok(Outcome::Unclear(convert::trouble("the destination", &error)));
+    let ready = async {
+        // The bulk of a task would make an index anew that is gone, or fill somebody else's.
+        let ours = is_ours(&destination, reindex).await?;
+        if ours && tune {
+            switch_off(&destination, reindex).await?;
+        }
+        Ok(ours)
+    };
+    let ready: Result<bool, SearchError> = ready.await;
+    match ready {
+        Ok(true) => {}
+        // The next look says what stands there.
+        Ok(false) => return Ok(Outcome::Started(vec![])),
+        Err(error) => return Ok(Outcome::Unclear(convert::trouble("the destination", &error))),
     }
     let all = starts.iter().map(|start| start_task(reindex, &destination, &source, start));
     Ok(Outcome::Started(futures::future::join_all(all).await))
@@ -186,7 +205,7 @@ async fn tune(ctx: &Context, reindex: &Reindex) -> Result<(), Error> {
 }
 
 /// Deletes what is stale on the destination.
-async fn repair(ctx: &Context, reindex: &Reindex, queries: &[Option<Value>], delete: bool) -> Result<Outcome, Error> {
+async fn repair(ctx: &Context, reindex: &Reindex, query: Option<&Value>, delete: bool) -> Result<Outcome, Error> {
     let gone = || Trouble { reason: "ClusterNotFound", message: "a SearchCluster is gone".into() };
     let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Outcome::Unclear(gone())) };
     let opened =
@@ -207,7 +226,7 @@ async fn repair(ctx: &Context, reindex: &Reindex, queries: &[Option<Value>], del
     };
     let repaired = async {
         match is_ours(&destination, reindex).await? {
-            true => repair.stale(queries, delete).await,
+            true => repair.stale(query, delete).await,
             // The next look says so.
             false => Ok(Some(0)),
         }

@@ -9,7 +9,7 @@ use crate::{
     api::{
         Reindex, ReindexStatus, SearchCluster,
         reindex::VerificationLevel,
-        reindex_status::{CopyPlan, PartitionState, Tuning},
+        reindex_status::{CopyPlan, PartitionState, PlannedIndex, Tuning},
     },
     controller::{
         connect::{Connected, connect},
@@ -66,7 +66,7 @@ pub async fn observe(ctx: &Context, reindex: &Reindex, stage: Stage) -> Result<O
         Stage::Survey => eyes.survey().await,
         Stage::Copy => eyes.copy().await,
         Stage::Resume => eyes.settings().await.map(Observation::Resume),
-        Stage::Repair => eyes.settings().await.map(Observation::Repair),
+        Stage::Repair => eyes.repair().await,
         Stage::Verify => eyes.verify().await,
         Stage::Validate | Stage::Restore | Stage::Suspended | Stage::Release | Stage::Finished => {
             Ok(Observation::Nothing)
@@ -242,6 +242,12 @@ impl Eyes<'_> {
         }
     }
 
+    /// What is deleted is what the pinned source holds in a lower version, not another cluster.
+    async fn repair(&self) -> Seen<Observation> {
+        self.source().await?;
+        self.settings().await.map(Observation::Repair)
+    }
+
     /// What every task came to, by one call for those that run and one for each that does not any more.
     async fn copy(&self) -> Seen<Observation> {
         let destination = self.destination().await?;
@@ -326,8 +332,11 @@ impl Eyes<'_> {
     /// A primary that is away would look like another history: all of its index would be copied again.
     fn all_there(&self, shards: &[ShardPosition]) -> Seen<()> {
         let Some(plan) = &self.status.plan else { return Ok(()) };
-        let is_there = |name: &str| name.is_empty() || shards.iter().any(|shard| shard.index == name);
-        let same = plan.indices.iter().all(|index| is_there(&index.name));
+        let is_the_same = |index: &PlannedIndex| {
+            let of = |shard: &&ShardPosition| index.name.is_empty() || shard.index == index.name;
+            plan::verify::uuid(&shards.iter().filter(of).collect::<Vec<_>>()) == index.uuid
+        };
+        let same = plan.indices.iter().all(is_the_same);
         match same && shards.len() < usize::try_from(plan.source_shards).unwrap_or_default() {
             true => Err(Observation::Trouble(Trouble {
                 reason: "ShardsUnavailable",

@@ -10,7 +10,7 @@ use crate::search::{BulkLoadSettings, DocumentVersion, SearchClient, SearchError
 /// Documents in a page.
 const PAGE: u32 = 1000;
 /// More pages are not read: that would hold the object up for minutes.
-const MOST_PAGES: usize = 500;
+const MOST_PAGES: usize = 1000;
 /// More than so many documents are not deleted: something else is wrong then.
 const MOST_STALE: usize = 10_000;
 
@@ -29,22 +29,18 @@ pub struct Repair<'a> {
 }
 
 impl Repair<'_> {
-    /// How many documents that these queries find are stale, and to be copied again after they were deleted here if `delete` is true. None
-    /// if there are too many to look at. What is missing on the destination was deleted by an attempt that was interrupted, and counts then.
+    /// How many documents that the query finds are stale, and to be copied again after they were deleted here if `delete` is true. None if
+    /// there are too many to look at. What is missing on the destination was deleted by an attempt that was interrupted, and counts then.
     ///
     /// A deleted document's version is remembered for a while (`index.gc_deletes`), and would still be higher than the new one's: so it
     /// is forgotten at once meanwhile.
     ///
     /// # Errors
     /// Those of the calls. What was deleted by then is copied again all the same: its range is.
-    pub async fn stale(&self, queries: &[Option<Value>], delete: bool) -> Result<Option<usize>, SearchError> {
-        let mut found = Found::default();
-        for query in queries {
-            self.find(query.as_ref(), &mut found).await?;
-            if found.pages > MOST_PAGES || found.stale.len() > MOST_STALE {
-                return Ok(None);
-            }
-        }
+    pub async fn stale(&self, query: Option<&Value>, delete: bool) -> Result<Option<usize>, SearchError> {
+        // Replicas may lag behind what a task has read from the primary.
+        self.source.refresh(self.name).await?;
+        let Some(found) = self.find(query).await? else { return Ok(None) };
         if !delete {
             return Ok(Some(found.stale.len()));
         }
@@ -61,10 +57,12 @@ impl Repair<'_> {
         Ok(Some(found.stale.len() + found.missing))
     }
 
-    async fn find(&self, query: Option<&Value>, found: &mut Found) -> Result<(), SearchError> {
+    async fn find(&self, query: Option<&Value>) -> Result<Option<Found>, SearchError> {
+        let mut found = Found::default();
         let mut page = self.source.first_versions(self.name, query, PAGE).await?;
-        while !page.documents.is_empty() && found.pages <= MOST_PAGES {
-            found.pages += 1;
+        let mut pages = 0;
+        while !page.documents.is_empty() && pages <= MOST_PAGES && found.stale.len() <= MOST_STALE {
+            pages += 1;
             let held = self.destination.versions_of(self.index, &page.documents).await?;
             let held: BTreeMap<&str, u64> = held.iter().map(|held| (held.id.as_str(), held.version)).collect();
             for read in &page.documents {
@@ -76,7 +74,10 @@ impl Repair<'_> {
             }
             page = self.source.next_versions(&page.scroll_id).await?;
         }
-        self.source.end_versions(&page.scroll_id).await
+        if let Err(error) = self.source.end_versions(&page.scroll_id).await {
+            tracing::debug!(%error, "a scroll was not ended; it ends by itself");
+        }
+        Ok((pages <= MOST_PAGES && found.stale.len() <= MOST_STALE).then_some(found))
     }
 }
 
@@ -87,6 +88,4 @@ struct Found {
     stale: Vec<DocumentVersion>,
     /// Not at all.
     missing: usize,
-    /// Pages that were read.
-    pages: usize,
 }

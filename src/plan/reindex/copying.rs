@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     api::{
-        Reindex,
+        Reindex, ReindexSpec,
         reindex::Conflicts,
         reindex_status::{Checkpoint, CopyPlan, CopyResult, Partition, PartitionState, StepName},
         writing::OpType,
@@ -31,7 +31,7 @@ use super::{
 const GATE: Duration = Duration::from_secs(10);
 
 /// Why nothing more is started.
-pub(super) const LIMITED: &str = "other Reindexes use what spec.limits of the SearchClusters allows";
+pub(super) const LIMITED: &str = "spec.limits of the SearchClusters allows no more tasks at once";
 
 /// How often stale documents of a round are looked for.
 const MOST_REPAIRS: i32 = 3;
@@ -374,7 +374,7 @@ impl Plan<'_> {
     }
 
     /// Every range is copied.
-    fn copied(mut self) -> Decision {
+    pub(super) fn copied(mut self) -> Decision {
         let now = self.report.now();
         if self.report.status.plan.as_ref().is_some_and(|plan| is_to_be_repaired(self.reindex, plan)) {
             let message = "the destination holds documents in a higher version: looking whether they are stale";
@@ -407,13 +407,7 @@ impl Plan<'_> {
 
     /// Says how far it is, at most every ten seconds; at once where a range was started or has ended.
     fn tell(&mut self, running: &[Running], hold: Option<&Trouble>, limited: bool) {
-        let now = self.report.now();
-        let before = self.reindex.status.as_ref();
-        let moved = before.map(|status| (&status.partitions, &status.plan))
-            != Some((&self.report.status.partitions, &self.report.status.plan));
-        let shown = self.report.status.progress.as_ref().and_then(|progress| progress.observed_at.clone());
-        let due = shown.is_none_or(|time| now.duration_since(time.0) >= progress::WRITE_INTERVAL);
-        if !moved && !due {
+        if !self.is_news() {
             return;
         }
         self.show_progress(running);
@@ -429,6 +423,15 @@ impl Plan<'_> {
             (None, None) => ("Copying", self.said()),
         };
         self.report.running(step, reason, &message);
+    }
+
+    /// Whether something is to be told: a range was started or has ended, or ten seconds have passed.
+    pub(super) fn is_news(&self) -> bool {
+        let before = self.reindex.status.as_ref();
+        let moved = before.map(|status| (&status.partitions, &status.plan))
+            != Some((&self.report.status.partitions, &self.report.status.plan));
+        let shown = self.report.status.progress.as_ref().and_then(|progress| progress.observed_at.as_ref());
+        moved || shown.is_none_or(|time| self.report.now().duration_since(time.0) >= progress::WRITE_INTERVAL)
     }
 
     fn said(&self) -> String {
@@ -477,17 +480,19 @@ impl Plan<'_> {
 /// Whether ranges had documents that the destination holds in a higher version, which may be stale: deleted and created anew on the
 /// source. Only in an index of ours whose documents are those of the source, and not where the destination's are to be kept.
 pub(super) fn is_to_be_repaired(reindex: &Reindex, plan: &CopyPlan) -> bool {
-    let spec = &reindex.spec;
     let destination = reindex.status.as_ref().and_then(|status| status.destination.as_ref());
-    let as_on_the_source = spec.script.is_none()
-        && spec.destination.pipeline.is_none()
-        && spec.destination.op_type == OpType::Index
-        && spec.destination.routing == "keep";
-    spec.conflicts == Conflicts::Abort
-        && as_on_the_source
+    reindex.spec.conflicts == Conflicts::Abort
+        && as_on_the_source(&reindex.spec)
+        && reindex.spec.destination.op_type == OpType::Index
+        && reindex.spec.destination.routing == "keep"
         && destination.is_some_and(|destination| destination.created)
         && plan.repairs < MOST_REPAIRS
         && !partitions::conflicted(plan).is_empty()
+}
+
+/// Whether every document is written as it stands on the source, under its own id.
+pub(super) fn as_on_the_source(spec: &ReindexSpec) -> bool {
+    spec.script.is_none() && spec.destination.pipeline.is_none()
 }
 
 pub(super) fn no_result() -> CopyResult {

@@ -13,13 +13,13 @@ use crate::{
     plan::{
         copy::{self, Running, Task},
         partitions, progress, ranges,
-        verify::{self, Proof},
+        verify::{self, Proof, Target},
     },
 };
 
 use super::{
     Plan,
-    copying::no_result,
+    copying::{as_on_the_source, no_result},
     model::{Decision, Effect, Release, Requeue, Verify},
     runs,
 };
@@ -35,7 +35,9 @@ impl Plan<'_> {
         if !runs(&self.report.status) {
             return self.decision(None, Requeue::Now);
         }
-        self.show_progress(running);
+        if self.is_news() {
+            self.show_progress(running);
+        }
         let (wait, effect) = match self.reindex.spec.suspend_policy {
             SuspendPolicy::Finish => (progress::soon(), None),
             SuspendPolicy::Cancel => {
@@ -84,18 +86,24 @@ impl Plan<'_> {
         self.decision(tunes.then_some(Effect::Tune), Requeue::Now)
     }
 
-    /// Has what is stale in ranges with conflicts deleted on the destination.
+    /// Has what is stale in the first range with conflicts looked for, and deleted on the destination.
+    ///
+    /// Only documents that were there when the range was cut: what came later is caught up with, and mended then if need be. In the first
+    /// copy a higher version may be somebody else's: that is found, and left alone.
     pub(super) fn repair(mut self, tuning: Tuning) -> Decision {
         let status = &mut self.report.status;
         status.tuning.get_or_insert(tuning);
-        let Some(plan) = &status.plan else { return self.decision(None, Requeue::Now) };
-        let (all, alone) = (partitions::ranges(plan).unwrap_or_default(), plan.indices.len() == 1);
-        let of =
-            |id: &usize| all.get(*id).map(|range| ranges::query(range, self.reindex.spec.source.query.as_ref(), alone));
-        let queries = partitions::conflicted(plan).iter().filter_map(of).collect();
-        // Before the first round a higher version may be somebody else's: that is found, and left alone.
-        let delete = plan.round > 0;
-        self.decision(Some(Effect::Repair { queries, delete }), Requeue::Now)
+        let range = status.plan.as_ref().and_then(|plan| {
+            let mut range = partitions::ranges(plan)?.into_iter().nth(*partitions::conflicted(plan).first()?)?;
+            if plan.undivided.is_none() {
+                let highest = plan.indices.iter().find(|index| index.name == range.index)?.highest;
+                range.to = Some(range.to.map_or(highest + 1, |to| to.min(highest + 1)));
+            }
+            Some((range, plan.indices.len() == 1, plan.round > 0))
+        });
+        let Some((range, alone, delete)) = range else { return self.repaired(None) };
+        let query = ranges::query(&range, self.reindex.spec.source.query.as_ref(), alone);
+        self.decision(Some(Effect::Repair { query, delete }), Requeue::Now)
     }
 
     /// What was deleted is copied again with its range. Where nothing is stale, two tasks had met a document that moved from one range to
@@ -108,9 +116,11 @@ impl Plan<'_> {
         };
         match stale {
             Some(0) => {
-                plan.conflicted.clear();
-                result.version_conflicts = 0;
-                self.decision(None, Requeue::Now)
+                partitions::clear_conflict(plan);
+                if partitions::conflicted(plan).is_empty() {
+                    result.version_conflicts = 0;
+                }
+                self.copied()
             }
             Some(documents) if plan.round > 0 => {
                 plan.repairs += 1;
@@ -142,6 +152,13 @@ impl Plan<'_> {
         self.decision(None, Requeue::Now)
     }
 
+    /// Tasks of ours run although every range is done: a request that got lost came through after all.
+    pub(super) fn cancel_strays(mut self, tasks: Vec<String>) -> Decision {
+        let step = self.current_step();
+        self.report.running(step, "ProgressingWithRetry", "cancelling tasks that were started twice");
+        self.decision(Some(Effect::CancelTasks(tasks)), Requeue::After(Duration::from_secs(1)))
+    }
+
     /// The source still moves, and the next round is not due.
     pub(super) fn moving(mut self, wait: Duration) -> Decision {
         let message =
@@ -168,6 +185,10 @@ impl Plan<'_> {
         };
         let (rounds, result_total) = (plan.round, result.total);
         let moved = verify::moved(before, &seen.shards);
+        let target = match self.created() {
+            true => Target::Created,
+            false => Target::Appended { as_on_the_source: as_on_the_source(&self.reindex.spec) },
+        };
         let Some(counts) = seen.counts else {
             let more = moved.map_or(String::new(), |operations| {
                 format!("; the source took at least {operations} writes that are not copied")
@@ -176,7 +197,7 @@ impl Plan<'_> {
             self.report.complete(&format!("copied, not verified: verification.level is None{more}"));
             return self.decision(None, Requeue::OnChange);
         };
-        match verify::prove_counts(result, moved, rounds, self.created(), &counts) {
+        match verify::prove_counts(result, moved, rounds, target, &counts) {
             Proof::Held(verification) => {
                 self.report.status.verification = Some(verification);
                 let documents = counts.destination;
@@ -204,8 +225,13 @@ impl Plan<'_> {
             let partition = partitions.remove(at);
             if let Task::Ended(result) | Task::Cancelled(result) = task {
                 let result = self.folded(*result, partition.attempt);
-                copy::add(self.report.status.result.get_or_insert_with(no_result), result);
-                self.show_progress(&[]);
+                let status = &mut self.report.status;
+                let sum = status.result.get_or_insert_with(no_result);
+                copy::add(sum, result);
+                let copied = copy::accounted(sum);
+                if let Some(progress) = &mut status.progress {
+                    progress.documents_copied = copied;
+                }
             }
         }
         if !seen.running.is_empty() {

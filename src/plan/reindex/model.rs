@@ -176,10 +176,10 @@ pub enum Effect {
     CancelTasks(Vec<String>),
     /// Switch refresh and replicas off while the index is filled.
     Tune,
-    /// Look for, or delete, what is stale among the documents that these queries find.
+    /// Look for, or delete, what is stale among the documents that a query finds.
     Repair {
-        /// Of the ranges that had conflicts.
-        queries: Vec<Option<Value>>,
+        /// Of one range that had conflicts.
+        query: Option<Value>,
         /// Else it is only looked for.
         delete: bool,
     },

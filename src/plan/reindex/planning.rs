@@ -60,6 +60,7 @@ fn planned(seen: &Survey, wanted: i32) -> Vec<PlannedIndex> {
             uuid: verify::uuid(&shards),
             history: verify::history(&shards),
             noted: verify::noted(&shards),
+            highest: verify::highest(&shards),
             ranges: ranges::encode(&cut(index, wanted, total)),
         }
     };

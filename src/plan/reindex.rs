@@ -132,9 +132,7 @@ pub fn decide(reindex: &Reindex, seen: Observation, now: Timestamp) -> Decision 
     if stage != Stage::Release
         && let Some((reason, message)) = plan.overtaken(&seen)
     {
-        let step = plan.current_step();
-        plan.report.failed(step, reason, &message);
-        return plan.decision(None, Requeue::Now);
+        return plan.fail(reason, &message);
     }
     if stage == Stage::Suspended {
         return plan.suspended();
@@ -242,6 +240,13 @@ impl<'a> Plan<'a> {
         let suspension = status.suspension.clone().unwrap_or_default();
         let until = suspension.since.map_or(self.report.now(), |since| since.0);
         Some(until.duration_since(begun) - SignedDuration::from_secs(suspension.seconds))
+    }
+
+    /// The step that it is at fails; what it owes is put back next.
+    fn fail(mut self, reason: &'static str, message: &str) -> Decision {
+        let step = self.current_step();
+        self.report.failed(step, reason, message);
+        self.decision(None, Requeue::Now)
     }
 
     fn current_step(&self) -> StepName {

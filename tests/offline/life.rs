@@ -26,6 +26,11 @@ use crate::support::{
     world::{DESTINATION_API_KEY, DESTINATION_PASSWORD, NAME, NAMESPACE, World, condition, secrets},
 };
 
+/// Three ranges, two at once.
+fn three(reindex: &mut serde_json::Value) {
+    reindex["spec"]["execution"] = json!({"partitions": 3, "parallelism": 2});
+}
+
 /// Everything that a life which ended well must show, however it went.
 fn assert_copied(world: &World, reindex: &Reindex) {
     assert!(condition(reindex, COMPLETE).is_some(), "{}", world.story("it is Complete"));

@@ -16,9 +16,9 @@ use crate::{
 
 use super::{
     convert,
-    observe::{limits, live_reindexes, opaque_id, open, source_shards},
+    observe::{destination_of, is_ours, limits, live_reindexes, opaque_id, open, source_shards},
     repair::Repair,
-    sides,
+    sides::{self, Sides},
     writing::writing,
 };
 
@@ -81,9 +81,18 @@ async fn delete_index(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Op
     Ok(deleted.err().map(|error| Outcome::Unclear(convert::trouble("the destination", &error))))
 }
 
+/// A SearchCluster went away, or admits no longer, between the look and the act.
+fn gone() -> Trouble {
+    Trouble { reason: "ClusterNotFound", message: "a SearchCluster is gone".into() }
+}
+
+/// Clients of the destination and the source.
+async fn open_both(ctx: &Context, sides: &Sides) -> Result<(Connected, Connected), Trouble> {
+    futures::try_join!(open(ctx, "the destination", &sides.destination), open(ctx, "the source", &sides.source))
+}
+
 /// Why an index must not be deleted: the source's name stands for it now, or can't be asked whether it does.
 async fn reads_from(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Option<Trouble>, Error> {
-    let gone = || Trouble { reason: "ClusterNotFound", message: "a SearchCluster is gone".into() };
     let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Some(gone())) };
     let source = match open(ctx, "the source", &sides.source).await {
         Ok(source) => source,
@@ -105,23 +114,13 @@ async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Sta
     if let Some(cluster) = closed_gate(ctx, reindex.status.as_ref()).await? {
         return Ok(Outcome::GateClosed(cluster));
     }
-    let sides = match sides::resolve(ctx, reindex).await? {
-        Ok(sides) => sides,
-        Err(_) => {
-            return Ok(Outcome::Unclear(Trouble {
-                reason: "ClusterNotFound",
-                message: "a SearchCluster is gone".into(),
-            }));
-        }
-    };
+    let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Outcome::Unclear(gone())) };
     let status = reindex.status.clone().unwrap_or_default();
     let limits = limits(&sides, &status, source_shards(&status));
     if !limits.is_unlimited() && !plan::limits::admits(reindex, &live_reindexes(ctx).await?, &limits) {
         return Ok(Outcome::LimitReached);
     }
-    let opened =
-        futures::try_join!(open(ctx, "the destination", &sides.destination), open(ctx, "the source", &sides.source));
-    let (destination, source) = match opened {
+    let (destination, source) = match open_both(ctx, &sides).await {
         Ok(both) => both,
         Err(trouble) => return Ok(Outcome::Unclear(trouble)),
     };
@@ -173,21 +172,8 @@ async fn start_task(reindex: &Reindex, destination: &Connected, source: &Connect
     (start.partition, started)
 }
 
-/// Whether the index is still the one that was pinned: no other one is changed.
-async fn is_ours(destination: &Connected, reindex: &Reindex) -> Result<bool, SearchError> {
-    let pinned = reindex.status.as_ref().and_then(|status| status.destination.as_ref());
-    let uuid = pinned.and_then(|pinned| pinned.index_uuid.as_ref());
-    match destination.client.index_uuid(&reindex.spec.destination.index).await {
-        Ok(found) => Ok(found.is_some() && found.as_ref() == uuid),
-        Err(SearchError::SeveralIndices { .. }) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
+/// Whoever calls it has seen that the index is ours.
 async fn switch_off(destination: &Connected, reindex: &Reindex) -> Result<(), SearchError> {
-    if !is_ours(destination, reindex).await? {
-        return Ok(());
-    }
     let before = reindex.status.as_ref().and_then(|status| status.tuning.as_ref());
     let off = BulkLoadSettings {
         number_of_replicas: "0".to_owned(),
@@ -201,16 +187,17 @@ async fn switch_off(destination: &Connected, reindex: &Reindex) -> Result<(), Se
 async fn tune(ctx: &Context, reindex: &Reindex) -> Result<(), Error> {
     let Some(cluster) = sides::destination(ctx, reindex).await? else { return Ok(()) };
     let Ok(destination) = open(ctx, "the destination", &cluster).await else { return Ok(()) };
-    switch_off(&destination, reindex).await.map_err(Error::search("switch refresh and replicas off"))
+    let failed = || Error::search("switch refresh and replicas off");
+    match is_ours(&destination, reindex).await.map_err(failed())? {
+        true => switch_off(&destination, reindex).await.map_err(failed()),
+        false => Ok(()),
+    }
 }
 
 /// Deletes what is stale on the destination.
 async fn repair(ctx: &Context, reindex: &Reindex, query: Option<&Value>, delete: bool) -> Result<Outcome, Error> {
-    let gone = || Trouble { reason: "ClusterNotFound", message: "a SearchCluster is gone".into() };
     let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Outcome::Unclear(gone())) };
-    let opened =
-        futures::try_join!(open(ctx, "the destination", &sides.destination), open(ctx, "the source", &sides.source));
-    let (destination, source) = match opened {
+    let (destination, source) = match open_both(ctx, &sides).await {
         Ok(both) => both,
         Err(trouble) => return Ok(Outcome::Unclear(trouble)),
     };
@@ -239,11 +226,7 @@ async fn repair(ctx: &Context, reindex: &Reindex, query: Option<&Value>, delete:
 
 /// Puts the settings back, if the index is still the one that was made. One that is gone, or another one of that name, owes nothing.
 pub async fn restore(ctx: &Context, reindex: &Reindex, tuning: &Tuning) -> Result<Outcome, Error> {
-    let destination = match sides::destination(ctx, reindex).await? {
-        Some(cluster) => open(ctx, "the destination", &cluster).await,
-        None => Err(Trouble { reason: "ClusterNotFound", message: "the destination's SearchCluster is gone".into() }),
-    };
-    let destination = match destination {
+    let destination = match destination_of(ctx, reindex).await? {
         Ok(destination) => destination,
         Err(trouble) => return Ok(Outcome::Unclear(trouble)),
     };

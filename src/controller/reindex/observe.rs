@@ -110,7 +110,7 @@ async fn release(ctx: &Context, reindex: &Reindex) -> Result<Result<Release, Tro
 }
 
 /// The destination, whether or not it admits.
-async fn destination_of(ctx: &Context, reindex: &Reindex) -> Result<Result<Connected, Trouble>, Error> {
+pub async fn destination_of(ctx: &Context, reindex: &Reindex) -> Result<Result<Connected, Trouble>, Error> {
     Ok(match sides::destination(ctx, reindex).await? {
         Some(cluster) => open(ctx, "the destination", &cluster).await,
         None => Err(Trouble {
@@ -138,6 +138,17 @@ pub async fn open(ctx: &Context, side: &str, cluster: &SearchCluster) -> Result<
         .map_err(|fault| Trouble { reason: fault.reason(), message: format!("{side}: {fault}") })
 }
 
+/// Whether the index is still the one that was pinned: no other one is changed.
+pub async fn is_ours(destination: &Connected, reindex: &Reindex) -> Result<bool, SearchError> {
+    let pinned = reindex.status.as_ref().and_then(|status| status.destination.as_ref());
+    let uuid = pinned.and_then(|pinned| pinned.index_uuid.as_ref());
+    match destination.client.index_uuid(&reindex.spec.destination.index).await {
+        Ok(found) => Ok(found.is_some() && found.as_ref() == uuid),
+        Err(SearchError::SeveralIndices { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// One look at one Reindex.
 pub struct Eyes<'a> {
     /// For calls.
@@ -156,12 +167,9 @@ impl Eyes<'_> {
         let pinned = self.status.destination.as_ref();
         let cluster = pinned.map(|destination| &destination.cluster_uuid);
         let destination = self.pinned("the destination", &self.sides.destination, cluster).await?;
-        if let Some(uuid) = pinned.and_then(|destination| destination.index_uuid.as_ref()) {
-            match destination.client.index_uuid(&self.reindex.spec.destination.index).await {
-                Ok(found) if found.as_ref() == Some(uuid) => {}
-                Ok(_) | Err(SearchError::SeveralIndices { .. }) => return Err(Observation::DestinationReplaced),
-                Err(error) => return Err(of("the destination")(error)),
-            }
+        let is_made = pinned.is_some_and(|destination| destination.index_uuid.is_some());
+        if is_made && !is_ours(&destination, self.reindex).await.map_err(of("the destination"))? {
+            return Err(Observation::DestinationReplaced);
         }
         Ok(destination)
     }

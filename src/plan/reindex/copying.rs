@@ -112,17 +112,13 @@ impl Plan<'_> {
                 PartitionSeen::Task(task) => match self.judge(at, task) {
                     Ok(found) => running.extend(found),
                     Err((reason, message)) => {
-                        let step = self.current_step();
-                        self.report.failed(step, reason, &message);
-                        return self.decision(None, Requeue::Now);
+                        return self.fail(reason, &message);
                     }
                 },
             }
         }
         if let Some(message) = self.given_up() {
-            let step = self.current_step();
-            self.report.failed(step, "CopyFailed", &message);
-            return self.decision(None, Requeue::Now);
+            return self.fail("CopyFailed", &message);
         }
         if self.all_done() {
             return self.copied();
@@ -198,9 +194,7 @@ impl Plan<'_> {
         let batch = partition.batch_size.unwrap_or(plan.batch_size);
         let smaller = match relief {
             Relief::None => None,
-            Relief::FewerTasks
-                if self.reindex.spec.execution.parallelism.unwrap_or(plan.parallelism) - plan.relief > 1 =>
-            {
+            Relief::FewerTasks if at_once(self.reindex, plan) > 1 => {
                 plan.relief += 1;
                 None
             }
@@ -246,8 +240,8 @@ impl Plan<'_> {
         let status = &mut self.report.status;
         let Some(plan) = &mut status.plan else { return vec![] };
         let Some(all) = partitions::ranges(plan) else { return vec![] };
-        let most = (self.reindex.spec.execution.parallelism.unwrap_or(plan.parallelism) - plan.relief).max(1) as usize;
-        let running = status.partitions.iter().filter(|partition| partition.state != PartitionState::Waiting).count();
+        let most = at_once(self.reindex, plan).max(1) as usize;
+        let running = active(&status.partitions);
         let mut left = most.saturating_sub(running).min(slots.max(0) as usize);
         // A range that waits keeps its place: where everything fails, not everything is tried at once.
         let free = most.saturating_sub(status.partitions.len());
@@ -293,7 +287,7 @@ impl Plan<'_> {
 
     /// Each task's share of `requestsPerSecond`.
     fn throttle(&self) -> Option<f64> {
-        let tasks = self.report.status.partitions.iter().filter(|p| p.state != PartitionState::Waiting).count().max(1);
+        let tasks = active(&self.report.status.partitions).max(1);
         self.reindex.spec.execution.requests_per_second.map(|limit| f64::from(limit) / tasks as f64)
     }
 
@@ -329,9 +323,7 @@ impl Plan<'_> {
             }
         }
         if let Some(message) = refused {
-            let step = self.current_step();
-            self.report.failed(step, "CopyRefused", &message);
-            return self.decision(None, Requeue::Now);
+            return self.fail("CopyRefused", &message);
         }
         let running = self.report.status.partitions.iter().filter(|p| p.state == PartitionState::Running).count();
         if let Some(progress) = &mut self.report.status.progress {
@@ -392,8 +384,7 @@ impl Plan<'_> {
         self.show_progress(&[]);
         let step = self.current_step();
         if let Some(message) = copy::judge_conflicts(&result, self.reindex.spec.conflicts) {
-            self.report.failed(step, "VersionConflicts", &message);
-            return self.decision(None, Requeue::Now);
+            return self.fail("VersionConflicts", &message);
         }
         let seconds = self.copying_for().unwrap_or_default().as_secs_f64();
         let message = match step {
@@ -475,6 +466,16 @@ impl Plan<'_> {
         let looks = self.report.status.partitions.iter().map(of);
         looks.min().unwrap_or(Duration::from_secs(2))
     }
+}
+
+/// How many tasks run at once: what the spec or the plan says, less what was too much.
+fn at_once(reindex: &Reindex, plan: &CopyPlan) -> i32 {
+    reindex.spec.execution.parallelism.unwrap_or(plan.parallelism) - plan.relief
+}
+
+/// Tasks that run, or may run.
+fn active(partitions: &[Partition]) -> usize {
+    partitions.iter().filter(|partition| partition.state != PartitionState::Waiting).count()
 }
 
 /// Whether ranges had documents that the destination holds in a higher version, which may be stale: deleted and created anew on the

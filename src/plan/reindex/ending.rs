@@ -109,7 +109,6 @@ impl Plan<'_> {
     /// What was deleted is copied again with its range. Where nothing is stale, two tasks had met a document that moved from one range to
     /// another: the newer version came first, and stands there.
     pub(super) fn repaired(mut self, stale: Option<usize>) -> Decision {
-        let step = self.current_step();
         let status = &mut self.report.status;
         let (Some(plan), Some(result)) = (&mut status.plan, &mut status.result) else {
             return self.decision(None, Requeue::Now);
@@ -134,8 +133,7 @@ impl Plan<'_> {
             }
             Some(_) | None => {
                 let message = copy::judge_conflicts(result, self.reindex.spec.conflicts).unwrap_or_default();
-                self.report.failed(step, "VersionConflicts", &message);
-                self.decision(None, Requeue::Now)
+                self.fail("VersionConflicts", &message)
             }
         }
     }

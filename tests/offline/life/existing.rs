@@ -3,7 +3,7 @@
 use reindex_operator::api::conditions::COMPLETE;
 use serde_json::{Value, json};
 
-use super::{assert_copied, failure};
+use super::{assert_copied, failure, three};
 use crate::support::{
     engine::Pace,
     faults::Fault,
@@ -12,8 +12,8 @@ use crate::support::{
 
 async fn with(policy: &str) -> World {
     World::with(|reindex| {
+        three(reindex);
         reindex["spec"]["destination"]["ifExists"] = json!(policy);
-        reindex["spec"]["execution"] = json!({"partitions": 3, "parallelism": 2});
     })
     .await
 }

@@ -3,17 +3,12 @@
 use reindex_operator::api::conditions::COMPLETE;
 use serde_json::{Value, json};
 
-use super::{assert_copied, failure};
+use super::{assert_copied, failure, three};
 use crate::support::{
     engine::Pace,
     faults::Fault,
     world::{World, condition},
 };
-
-/// Three ranges, two at once.
-fn three(reindex: &mut Value) {
-    reindex["spec"]["execution"] = json!({"partitions": 3, "parallelism": 2});
-}
 
 #[tokio::test]
 async fn ranges_are_copied_side_by_side_and_add_up() {

@@ -3,16 +3,12 @@
 use reindex_operator::api::conditions::{RECONCILING, SUSPENDED};
 use serde_json::{Value, json};
 
-use super::assert_copied;
+use super::{assert_copied, three};
 use crate::support::{
     engine::Pace,
     faults::Fault,
     world::{World, condition},
 };
-
-fn three(reindex: &mut Value) {
-    reindex["spec"]["execution"] = json!({"partitions": 3, "parallelism": 2});
-}
 
 async fn until_suspended(world: &mut World) {
     world.until_it("it is suspended", |reindex| condition(reindex, SUSPENDED).is_some()).await;

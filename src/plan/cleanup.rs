@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use crate::api::{Reindex, reindex::DeletionPolicy, reindex_status::Tuning};
+use crate::api::{Reindex, ReindexStatus, reindex::DeletionPolicy, reindex_status::Tuning};
 
-use super::{reindex::runs, report::Note, validate::Trouble};
+use super::{
+    reindex::runs,
+    report::{Note, is_finished},
+    validate::Trouble,
+};
 
 /// How long a cluster that can't be reached may hold a deletion up.
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
@@ -27,9 +31,11 @@ pub enum Cleanup {
     Wait(Duration),
 }
 
-/// Whether tasks of this object have to be looked for: they may run, and are to be cancelled.
+/// Whether tasks of this object have to be looked for, to be cancelled: they may run. Where every range is copied, one may still be
+/// delivered whose request got lost.
 pub fn owes_cancel(reindex: &Reindex) -> bool {
-    reindex.spec.deletion_policy == DeletionPolicy::Cancel && reindex.status.as_ref().is_some_and(runs)
+    let may_run = |status: &ReindexStatus| runs(status) || (status.plan.is_some() && !is_finished(status));
+    reindex.spec.deletion_policy == DeletionPolicy::Cancel && reindex.status.as_ref().is_some_and(may_run)
 }
 
 /// Decides from our tasks that still run on the destination, or from why they can't be seen.

@@ -14,8 +14,11 @@ const LARGEST_BATCH: i64 = 10_000;
 const UNKNOWN_PRESSURE_LIMIT: i64 = 51 * 1024 * 1024;
 /// How many batches a range of automatic size has: enough to be worth a task, few enough to be repeated.
 const BATCHES_A_RANGE: i64 = 50;
-/// Fewest and most tasks at once, unless somebody wants others.
-const PARALLELISM: (i64, i64) = (4, 16);
+/// Tasks for each of the destination's processors: half of the time a task waits for the source.
+const TASKS_A_PROCESSOR: i64 = 2;
+/// Fewest and most tasks at once, unless somebody wants others. Eight of them were the fastest even on two processors that both
+/// clusters shared.
+const PARALLELISM: (i64, i64) = (8, 16);
 
 /// A sample of the source's documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,7 +90,8 @@ fn parallelism(spec: &Execution, capacity: Capacity) -> i64 {
     }
     // Half of the source's scrolls at most are ours.
     let scrolls = capacity.open_scrolls / 2 / capacity.source_shards.max(1);
-    capacity.processors.clamp(PARALLELISM.0, PARALLELISM.1).min(scrolls).max(1)
+    let wanted = TASKS_A_PROCESSOR * capacity.processors;
+    wanted.clamp(PARALLELISM.0, PARALLELISM.1).min(scrolls).max(1)
 }
 
 /// A quarter of what a node lets in, shared by the tasks that write through it, and no more than makes sense.
@@ -126,20 +130,20 @@ mod tests {
 
     #[test]
     fn a_few_documents_are_one_range() {
-        assert_eq!(of(6, 200), Load { batch_size: 10_000, parallelism: 6, ranges: 1 });
+        assert_eq!(of(6, 200), Load { batch_size: 10_000, parallelism: 12, ranges: 1 });
         assert_eq!(of(0, 0).ranges, 1);
     }
 
     #[test]
     fn many_documents_are_at_least_as_many_ranges_as_tasks() {
-        assert_eq!(of(1_000_000, 250), Load { batch_size: 10_000, parallelism: 6, ranges: 6 });
+        assert_eq!(of(1_000_000, 250), Load { batch_size: 10_000, parallelism: 12, ranges: 12 });
         assert_eq!(of(100_000_000, 250).ranges, 200);
         assert_eq!(of(100_000_000_000, 250).ranges, 512);
     }
 
     #[test]
     fn large_documents_make_small_batches() {
-        assert_eq!(of(5_000, 200_000).batch_size, 52);
+        assert_eq!(of(5_000, 200_000).batch_size, 32);
         assert_eq!(of(5_000, 60_000_000).batch_size, 1);
         let uneven = Sample { mean: 1_000, largest: 20_000_000 };
         assert_eq!(load(&Execution::default(), 5_000, uneven, capacity()).batch_size, 2);

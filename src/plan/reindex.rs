@@ -25,10 +25,13 @@ mod planning;
 
 pub use ending::{is_worth_tuning, pause};
 pub use model::{
-    Allowlist, Copying, Decision, Effect, Observation, Outcome, PartitionSeen, Prepare, Release, Requeue, Start,
+    Allowlist, Copying, Decision, Effect, Hold, Observation, Outcome, PartitionSeen, Prepare, Release, Requeue, Start,
     Started, Survey, SurveyedIndex, Verify,
 };
 pub use planning::window;
+
+/// Reason of what waits until another Reindex is through with the destination index.
+pub const DESTINATION_BUSY: &str = "DestinationBusy";
 
 /// How long a copy waits before it asks a cluster again that did not answer.
 const RETRY: Duration = Duration::from_secs(10);
@@ -102,13 +105,15 @@ pub fn owes_cleanup(status: &ReindexStatus) -> bool {
     runs(status) || status.tuning.is_some()
 }
 
-/// Whether `other` has the same destination index, is not through with it, and fills it or is older: then this one waits.
+/// Whether `other` has the same destination index, is not through with it, and comes before this one, which then waits: the one that
+/// fills it, and of two that do, or do not yet, the older.
 pub fn comes_first(other: &Reindex, this: &Reindex) -> bool {
     let destination = |reindex: &Reindex| {
         let pinned = reindex.status.as_ref()?.destination.clone()?;
         Some((pinned.cluster_uuid, reindex.spec.destination.index.clone(), pinned.index_uuid.is_some()))
     };
-    let (Some((cluster, index, fills)), Some((own_cluster, own_index, _))) = (destination(other), destination(this))
+    let (Some((cluster, index, fills)), Some((own_cluster, own_index, own_fills))) =
+        (destination(other), destination(this))
     else {
         return false;
     };
@@ -119,7 +124,7 @@ pub fn comes_first(other: &Reindex, this: &Reindex) -> bool {
     other.metadata.uid != this.metadata.uid
         && busy
         && (cluster, index) == (own_cluster, own_index)
-        && (fills || age(other) < age(this))
+        && (fills, std::cmp::Reverse(age(other))) > (own_fills, std::cmp::Reverse(age(this)))
 }
 
 /// Decides what follows from what was seen.
@@ -146,6 +151,7 @@ pub fn decide(reindex: &Reindex, seen: Observation, now: Timestamp) -> Decision 
         Observation::Allowlist(seen) => plan.allowlist(seen),
         Observation::Prepare(seen) => plan.prepare(seen),
         Observation::Survey(seen) => plan.survey(*seen),
+        Observation::GateClosed(cluster) => plan.gate_closed(&cluster),
         Observation::Copy(seen) => plan.copy(seen),
         Observation::Resume(tuning) => plan.resume(tuning),
         Observation::Repair(tuning) => plan.repair(tuning),
@@ -173,12 +179,11 @@ pub fn settle(reindex: &Reindex, outcome: Outcome, now: Timestamp) -> Decision {
             plan.decision(None, Requeue::OnChange)
         }
         Outcome::Started(started) => plan.started(started),
-        Outcome::GateClosed(cluster) => {
-            let message = format!("waiting for the rolling restart of SearchCluster {cluster}");
-            plan.withdraw("WaitingForRestart", &message)
-        }
+        Outcome::GateClosed(cluster) => plan.gate_closed(&cluster),
+        Outcome::Busy(trouble) => plan.withdraw(trouble.reason, &trouble.message),
         Outcome::LimitReached => plan.withdraw("WaitingForTasks", copying::LIMITED),
         Outcome::Repaired(stale) => plan.repaired(stale),
+        Outcome::TooLarge(id) => plan.too_large(id.as_deref()),
         Outcome::Restored => plan.restored(),
         Outcome::Unclear(trouble) => plan.wait_out(&trouble),
     }
@@ -270,6 +275,9 @@ impl<'a> Plan<'a> {
                 self.report.running(step, "ProgressingWithRetry", &trouble.message);
                 return self.decision(None, Requeue::After(RETRY));
             }
+            StepName::Prepare if trouble.reason == DESTINATION_BUSY => {
+                self.report.running(step, DESTINATION_BUSY, &trouble.message);
+            }
             StepName::Validate | StepName::Allowlist | StepName::Prepare => {
                 self.report.stalled(step, trouble.reason, &trouble.message);
             }
@@ -306,7 +314,7 @@ impl<'a> Plan<'a> {
                     return self.decision(None, Requeue::OnChange);
                 }
                 match reason {
-                    "DestinationBusy" | "Validating" => self.report.running(StepName::Validate, reason, &message),
+                    DESTINATION_BUSY | "Validating" => self.report.running(StepName::Validate, reason, &message),
                     _ => self.report.stalled(StepName::Validate, reason, &message),
                 }
                 let patience = self.report.patience();

@@ -6,7 +6,7 @@ use crate::api::{
     reindex_status::{PinnedDestination, PinnedIndex, PinnedSource},
 };
 
-use super::{index_body, remote::RemoteAddress, script};
+use super::{index_body, reindex::DESTINATION_BUSY, remote::RemoteAddress, script};
 
 /// Which software a cluster runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
@@ -64,6 +64,8 @@ pub struct ExistingIndex {
     pub concrete: bool,
     /// UID of the Reindex that made it.
     pub made_by: Option<String>,
+    /// What it acknowledges is on disk (`index.translog.durability` is `request`).
+    pub durable: bool,
 }
 
 /// What a look at one cluster brought.
@@ -242,7 +244,7 @@ fn check_destination_index(reindex: &Reindex, facts: &Facts) -> Option<Finding> 
     let index = &reindex.spec.destination.index;
     if let Some(other) = &facts.busy_with {
         return Some(surrounding(&Trouble {
-            reason: "DestinationBusy",
+            reason: DESTINATION_BUSY,
             message: format!(
                 "Reindex {other} has the same destination index {index} and came first: it must end before this one can begin"
             ),
@@ -262,6 +264,12 @@ fn check_destination_index(reindex: &Reindex, facts: &Facts) -> Option<Finding> 
                 "{index} is an alias or data stream of the destination: ifExists Append wants the name of an index"
             ),
         )),
+        IfExists::Append if !existing.durable => Some(surrounding(&Trouble {
+            reason: "DestinationNotDurable",
+            message: format!(
+                "the destination's {index} has an index.translog.durability other than request: a node that crashes could lose documents that count as copied. Set it to request until the Reindex is complete"
+            ),
+        })),
         IfExists::Replace if !existing.concrete || existing.made_by.is_none() => Some(terminal(
             "DestinationNotOurs",
             format!(

@@ -108,16 +108,14 @@ impl SearchClient {
         scroll.page()
     }
 
-    /// Lets go of the scroll; one that is gone is fine.
-    ///
-    /// # Errors
-    /// Those of any call.
-    pub async fn end_versions(&self, scroll_id: &str) -> Result<(), SearchError> {
+    /// Lets go of the scroll. Where that can't be done it ends by itself.
+    pub async fn end_versions(&self, scroll_id: &str) {
         let call =
             self.call(Method::DELETE, "versions", &["_search", "scroll"]).body(json!({ "scroll_id": scroll_id }));
-        match call.bytes().await {
-            Err(error) if error.is_not_found() => Ok(()),
-            other => other.map(drop),
+        if let Err(error) = call.bytes().await
+            && !error.is_not_found()
+        {
+            tracing::debug!(%error, "a scroll was not ended; it ends by itself");
         }
     }
 
@@ -157,6 +155,26 @@ impl SearchClient {
         Ok(found
             .map(|hit| DocumentVersion { id: hit.id, routing: hit.routing, version: hit.version.unwrap_or_default() })
             .collect())
+    }
+
+    /// Whether a search that finds only this document, with these fields, has a larger answer than `limit` in bytes.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn is_larger_than(
+        &self,
+        name: &str,
+        document: &DocumentVersion,
+        (includes, excludes): (&[String], &[String]),
+        limit: usize,
+    ) -> Result<bool, SearchError> {
+        let body = json!({
+            "size": 1,
+            "query": { "ids": { "values": [document.id] } },
+            "_source": { "includes": includes, "excludes": excludes },
+        });
+        let call = self.call(Method::POST, "size", &[one_index(name)?, "_search"]);
+        call.body(body).timeout(SLOW_TIMEOUT).is_larger_than(limit).await
     }
 
     /// Deletes a document; one that is not there is fine (`DELETE /{index}/_doc/{id}`).

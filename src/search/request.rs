@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use reqwest::{Method, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -131,8 +131,55 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Whether a successful answer has more bytes than that; it is counted, not kept.
+    pub(super) async fn is_larger_than(self, limit: usize) -> Result<bool, SearchError> {
+        let shown = self.client.credentials.as_ref();
+        let mut response = self.send().await?;
+        let status = response.status();
+        let (mut bytes, mut refusal) = (0, Vec::new());
+        while let Some(chunk) = response.chunk().await.map_err(SearchError::transport)? {
+            bytes += chunk.len();
+            if bytes > limit {
+                return Ok(true);
+            }
+            if !status.is_success() {
+                refusal.extend_from_slice(&chunk);
+            }
+        }
+        match status.is_success() {
+            true => Ok(false),
+            false => {
+                let error = SearchError::rejected(status.as_u16(), &refusal);
+                Err(shown.into_iter().fold(error, SearchError::withholding))
+            }
+        }
+    }
+
     /// Status and body, whatever they are.
     pub(super) async fn answer(self) -> Result<(u16, Vec<u8>), SearchError> {
+        let (what, method, shown) = (self.what, self.method.clone(), [self.client.credentials.as_ref(), self.carried]);
+        let mut response = self.send().await?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(SearchError::transport)? {
+            if body.len() + chunk.len() > RESPONSE_LIMIT {
+                return Err(SearchError::ResponseTooLarge { limit: RESPONSE_LIMIT });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if !status.is_success() {
+            tracing::debug!(
+                call = what,
+                %method,
+                status = status.as_u16(),
+                body = %loggable(&body, shown),
+                "the cluster refused a request"
+            );
+        }
+        Ok((status.as_u16(), body))
+    }
+
+    async fn send(self) -> Result<Response, SearchError> {
         let http = if self.unpooled { &self.client.http_unpooled } else { &self.client.http };
         let mut request = http.request(self.method.clone(), self.url);
         if let Some(credentials) = &self.client.credentials {
@@ -148,25 +195,7 @@ impl<'a> Call<'a> {
         if let Some(body) = &self.body {
             request = request.json(body);
         }
-        let mut response = request.send().await.map_err(SearchError::transport)?;
-        let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(SearchError::transport)? {
-            if body.len() + chunk.len() > RESPONSE_LIMIT {
-                return Err(SearchError::ResponseTooLarge { limit: RESPONSE_LIMIT });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        if !status.is_success() {
-            tracing::debug!(
-                call = self.what,
-                method = %self.method,
-                status = status.as_u16(),
-                body = %loggable(&body, [self.client.credentials.as_ref(), self.carried]),
-                "the cluster refused a request"
-            );
-        }
-        Ok((status.as_u16(), body))
+        request.send().await.map_err(SearchError::transport)
     }
 }
 

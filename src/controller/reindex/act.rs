@@ -1,11 +1,15 @@
 //! Does what was decided. Every effect may be repeated without harm.
 
-use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::Value;
 
 use crate::{
-    api::{Reindex, ReindexStatus, SearchCluster, reindex_status::Tuning},
-    controller::{connect::Connected, context::Context, error::Error},
+    api::{Reindex, reindex_status::Tuning},
+    controller::{
+        connect::Connected,
+        context::Context,
+        error::Error,
+        events::{self, EventType, Note},
+    },
     plan::{
         self,
         reindex::{Effect, Outcome, Start, Started},
@@ -15,10 +19,11 @@ use crate::{
 };
 
 use super::{
-    convert,
+    convert, gate,
     observe::{destination_of, is_ours, limits, live_reindexes, opaque_id, open, source_shards},
     repair::Repair,
     sides::{self, Sides},
+    too_large,
     writing::writing,
 };
 
@@ -28,12 +33,22 @@ pub async fn act(ctx: &Context, reindex: &Reindex, effect: Effect) -> Result<Opt
         Effect::CreateIndex(body) => create_index(ctx, reindex, &body).await,
         Effect::DeleteIndex(uuid) => delete_index(ctx, reindex, &uuid).await,
         Effect::StartTasks { tune, starts } => start_tasks(ctx, reindex, tune, &starts).await.map(Some),
-        Effect::Throttle(tasks) => throttle(ctx, reindex, &tasks).await.map(|()| None),
+        Effect::Throttle(tasks) => told(ctx, reindex, throttle(ctx, reindex, &tasks).await).await.map(|()| None),
         Effect::CancelTasks(tasks) => cancel_tasks(ctx, reindex, &tasks).await.map(|()| None),
         Effect::Tune => tune(ctx, reindex).await.map(|()| None),
         Effect::Repair { query, delete } => repair(ctx, reindex, query.as_ref(), delete).await.map(Some),
+        Effect::FindTooLarge(query) => find_too_large(ctx, reindex, query.as_ref()).await.map(Some),
         Effect::Restore(tuning) => restore(ctx, reindex, &tuning).await.map(Some),
     }
+}
+
+/// Tells people why the destination did not do what it was asked; it is asked again.
+async fn told(ctx: &Context, reindex: &Reindex, result: Result<(), Error>) -> Result<(), Error> {
+    if let Err(error) = &result {
+        let note = Note { type_: EventType::Warning, reason: "RequestRefused", message: error.to_string() };
+        events::publish(ctx, reindex, &note).await;
+    }
+    result
 }
 
 async fn create_index(ctx: &Context, reindex: &Reindex, body: &Value) -> Result<Option<Outcome>, Error> {
@@ -56,11 +71,8 @@ async fn create_index(ctx: &Context, reindex: &Reindex, body: &Value) -> Result<
 
 /// Deletes the index if it is still the one that was seen, and no other Reindex fills it.
 async fn delete_index(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Option<Outcome>, Error> {
-    if let Some(other) = live_reindexes(ctx).await?.iter().find(|other| plan::reindex::comes_first(other, reindex)) {
-        let (namespace, name) = (other.namespace().unwrap_or_default(), other.name_any());
-        let message =
-            format!("Reindex {namespace}/{name} has the same destination index: it must end before that is replaced");
-        return Ok(Some(Outcome::Unclear(Trouble { reason: "DestinationBusy", message })));
+    if let Some(trouble) = gate::busy(ctx, reindex).await? {
+        return Ok(Some(Outcome::Unclear(trouble)));
     }
     if let Some(trouble) = reads_from(ctx, reindex, uuid).await? {
         return Ok(Some(Outcome::Unclear(trouble)));
@@ -109,13 +121,18 @@ async fn reads_from(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Opti
 }
 
 /// The intents stand in status; now the gate is read, live. A restart writes its own intent first and looks for ours then: one of
-/// the two sees the other. Two Reindexes that share a limit see each other in the same way.
+/// the two sees the other. Two Reindexes that share a limit, or an index, see each other in the same way.
 async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Start]) -> Result<Outcome, Error> {
-    if let Some(cluster) = closed_gate(ctx, reindex.status.as_ref()).await? {
+    let status = reindex.status.clone().unwrap_or_default();
+    if let Some(cluster) = gate::closed(ctx, &status).await? {
         return Ok(Outcome::GateClosed(cluster));
     }
     let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Outcome::Unclear(gone())) };
-    let status = reindex.status.clone().unwrap_or_default();
+    // An index of ours nobody else fills.
+    let created = status.destination.as_ref().is_some_and(|destination| destination.created);
+    if !created && let Some(trouble) = gate::busy(ctx, reindex).await? {
+        return Ok(Outcome::Busy(trouble));
+    }
     let limits = limits(&sides, &status, source_shards(&status));
     if !limits.is_unlimited() && !plan::limits::admits(reindex, &live_reindexes(ctx).await?, &limits) {
         return Ok(Outcome::LimitReached);
@@ -224,6 +241,18 @@ async fn repair(ctx: &Context, reindex: &Reindex, query: Option<&Value>, delete:
     })
 }
 
+async fn find_too_large(ctx: &Context, reindex: &Reindex, query: Option<&Value>) -> Result<Outcome, Error> {
+    let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Outcome::Unclear(gone())) };
+    let (destination, source) = match open_both(ctx, &sides).await {
+        Ok(both) => both,
+        Err(trouble) => return Ok(Outcome::Unclear(trouble)),
+    };
+    Ok(match too_large::find(&reindex.spec, &source.client, &destination.client, query).await {
+        Ok(id) => Outcome::TooLarge(id),
+        Err(error) => Outcome::Unclear(convert::trouble("one of the clusters", &error)),
+    })
+}
+
 /// Puts the settings back, if the index is still the one that was made. One that is gone, or another one of that name, owes nothing.
 pub async fn restore(ctx: &Context, reindex: &Reindex, tuning: &Tuning) -> Result<Outcome, Error> {
     let destination = match destination_of(ctx, reindex).await? {
@@ -258,32 +287,13 @@ fn is_refusal(error: &SearchError) -> bool {
     !error.is_retryable() && !error.is_unauthorized() && error.status().is_some()
 }
 
-/// The SearchCluster whose restart keeps this copy from starting: any that stands for the source's or destination's UUID.
-async fn closed_gate(ctx: &Context, status: Option<&ReindexStatus>) -> Result<Option<String>, Error> {
-    let Some(status) = status else { return Ok(None) };
-    let uuids = [
-        status.source.as_ref().map(|source| source.cluster_uuid.as_str()),
-        status.destination.as_ref().map(|destination| destination.cluster_uuid.as_str()),
-    ];
-    let api: Api<SearchCluster> = Api::all(ctx.client.clone());
-    let clusters =
-        api.list(&ListParams::default()).await.map_err(Error::kube("read the gates of the SearchClusters"))?;
-    let closed = |cluster: &&SearchCluster| {
-        let status = cluster.status.as_ref();
-        let uuid = status.and_then(|status| status.cluster_uuid.as_deref());
-        let batch = status.and_then(|status| status.allowlist.as_ref()).and_then(|allowlist| allowlist.batch.as_ref());
-        uuids.contains(&uuid) && uuid.is_some() && batch.is_some_and(|batch| batch.phase.closes_the_gate())
-    };
-    let found = clusters.items.iter().find(closed);
-    Ok(found.map(|cluster| format!("{}/{}", cluster.namespace().unwrap_or_default(), cluster.name_any())))
-}
-
 /// Cancels; what can't be reached now is tried again by the next look.
 pub async fn cancel_tasks(ctx: &Context, reindex: &Reindex, tasks: &[String]) -> Result<(), Error> {
     let Some(cluster) = sides::destination(ctx, reindex).await? else { return Ok(()) };
     let Ok(destination) = open(ctx, "the destination", &cluster).await else { return Ok(()) };
     for id in tasks.iter().filter_map(|id| id.parse().ok()) {
-        destination.client.cancel_task(&id).await.map_err(Error::search("cancel a task"))?;
+        let cancelled = destination.client.cancel_task(&id).await.map_err(Error::search("cancel a task"));
+        told(ctx, reindex, cancelled.map(drop)).await?;
     }
     Ok(())
 }

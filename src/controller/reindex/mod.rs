@@ -11,10 +11,12 @@
 mod act;
 mod cleanup;
 mod convert;
+mod gate;
 mod observe;
 mod repair;
 mod sides;
 mod survey;
+mod too_large;
 mod validate;
 mod writing;
 

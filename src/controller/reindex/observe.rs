@@ -21,7 +21,7 @@ use crate::{
         copy::Task,
         index_body::{self, SourceDefinition},
         limits::Limits,
-        reindex::{self, Allowlist, Copying, Observation, PartitionSeen, Prepare, Release, Stage, Verify},
+        reindex::{self, Allowlist, Copying, Hold, Observation, PartitionSeen, Prepare, Release, Stage, Verify},
         validate::Trouble,
         verify::{Counts, ShardPosition},
     },
@@ -29,7 +29,7 @@ use crate::{
 };
 
 use super::{
-    convert,
+    convert, gate,
     sides::{self, Sides},
     survey, validate,
 };
@@ -221,6 +221,10 @@ impl Eyes<'_> {
     }
 
     async fn prepare(&self) -> Seen<Observation> {
+        let busy = gate::busy(self.ctx, self.reindex).await.map_err(|error| kubernetes(&error))?;
+        if let Some(trouble) = busy {
+            return Err(Observation::Trouble(trouble));
+        }
         let destination = self.destination().await?;
         let name = &self.reindex.spec.destination.index;
         match destination.client.indices(name).await {
@@ -278,8 +282,8 @@ impl Eyes<'_> {
         }
         // Where the source is away nothing is started, and what runs is still looked after.
         let hold = match self.source().await {
-            Ok(_) => None,
-            Err(Observation::Trouble(trouble)) => Some(trouble),
+            Ok(_) => gate::seen_closed(self.ctx, &self.status).map(Hold::Gate),
+            Err(Observation::Trouble(trouble)) => Some(Hold::Trouble(trouble)),
             Err(changed) => return Err(changed),
         };
         let slots = self.slots(source_shards(&self.status)).await?;
@@ -292,9 +296,7 @@ impl Eyes<'_> {
         if limits.is_unlimited() {
             return Ok(i32::MAX);
         }
-        let all = live_reindexes(self.ctx)
-            .await
-            .map_err(|error| Observation::Trouble(Trouble { reason: "KubernetesError", message: error.to_string() }))?;
+        let all = live_reindexes(self.ctx).await.map_err(|error| kubernetes(&error))?;
         Ok(plan::limits::slots(self.reindex, &all, &limits))
     }
 
@@ -361,7 +363,11 @@ impl Eyes<'_> {
         (plan.round < self.reindex.spec.catch_up_rounds()).then_some(plan)
     }
 
+    /// Nothing is looked at that could not be copied now anyhow.
     async fn survey(&self) -> Seen<Observation> {
+        if let Some(cluster) = gate::seen_closed(self.ctx, &self.status) {
+            return Ok(Observation::GateClosed(cluster));
+        }
         let destination = self.destination().await?;
         let source = self.source().await?;
         survey::survey(self, &source, &destination, None).await
@@ -408,6 +414,10 @@ pub fn opaque_id(reindex: &Reindex, partition: i32, attempt: i32) -> String {
 /// An error of `side`, as what was seen.
 pub fn of(side: &'static str) -> impl Fn(SearchError) -> Observation {
     move |error| Observation::Trouble(convert::trouble(side, &error))
+}
+
+fn kubernetes(error: &Error) -> Observation {
+    Observation::Trouble(Trouble { reason: "KubernetesError", message: error.to_string() })
 }
 
 fn judge_probe(verdict: ProbeVerdict, wanted: &str) -> Allowlist {

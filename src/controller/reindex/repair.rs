@@ -74,9 +74,7 @@ impl Repair<'_> {
             }
             page = self.source.next_versions(&page.scroll_id).await?;
         }
-        if let Err(error) = self.source.end_versions(&page.scroll_id).await {
-            tracing::debug!(%error, "a scroll was not ended; it ends by itself");
-        }
+        self.source.end_versions(&page.scroll_id).await;
         Ok((pages <= MOST_PAGES && found.stale.len() <= MOST_STALE).then_some(found))
     }
 }

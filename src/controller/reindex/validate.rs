@@ -91,7 +91,12 @@ async fn existing_index(name: &str, client: &SearchClient) -> Seen<Option<Existi
         Ok(indices) => {
             let definition = indices.get(name);
             let made_by = definition.and_then(|definition| index_body::owner_uid(&definition.mappings));
-            Ok(Some(ExistingIndex { concrete: definition.is_some(), made_by: made_by.map(str::to_owned) }))
+            let durability = definition.and_then(|definition| definition.setting("translog.durability"));
+            Ok(Some(ExistingIndex {
+                concrete: definition.is_some(),
+                made_by: made_by.map(str::to_owned),
+                durable: !durability.is_some_and(|value| value.eq_ignore_ascii_case("async")),
+            }))
         }
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(convert::trouble("the destination", &error)),

@@ -16,14 +16,13 @@ use crate::{
         partitions,
         progress::{self, Counted},
         ranges::{self, Range},
-        validate::Trouble,
         verify,
     },
 };
 
 use super::{
     Plan,
-    model::{Copying, Decision, Effect, PartitionSeen, Requeue, Start, Started, Survey},
+    model::{Copying, Decision, Effect, Hold, PartitionSeen, Requeue, Start, Started, Survey},
     planning,
 };
 
@@ -33,8 +32,19 @@ const GATE: Duration = Duration::from_secs(10);
 /// Why nothing more is started.
 pub(super) const LIMITED: &str = "spec.limits of the SearchClusters allows no more tasks at once";
 
+/// The attempt after the first.
+const FIRST_REPEAT: i32 = 2;
+
 /// How often stale documents of a round are looked for.
 const MOST_REPAIRS: i32 = 3;
+
+/// What ends a copy.
+enum End {
+    /// It failed.
+    Failed { reason: &'static str, message: String },
+    /// This range has a document that alone is more than a batch may be.
+    TooLarge(i32),
+}
 
 impl Plan<'_> {
     /// Writes the plan down, and that its first ranges are about to be started.
@@ -111,9 +121,8 @@ impl Plan<'_> {
                 }
                 PartitionSeen::Task(task) => match self.judge(at, task) {
                     Ok(found) => running.extend(found),
-                    Err((reason, message)) => {
-                        return self.fail(reason, &message);
-                    }
+                    Err(End::Failed { reason, message }) => return self.fail(reason, &message),
+                    Err(End::TooLarge(id)) => return self.find_too_large(id),
                 },
             }
         }
@@ -142,7 +151,7 @@ impl Plan<'_> {
     }
 
     /// What a range's task came to. `Ok` with what runs on.
-    fn judge(&mut self, at: usize, task: Task) -> Result<Option<Running>, (&'static str, String)> {
+    fn judge(&mut self, at: usize, task: Task) -> Result<Option<Running>, End> {
         if matches!(task, Task::Cancelled(_)) && self.reindex.spec.suspend {
             self.put_off(at);
             return Ok(None);
@@ -150,16 +159,43 @@ impl Plan<'_> {
         match copy::judge(task) {
             Verdict::GoesOn(running) => return Ok(Some(running)),
             Verdict::Succeeded(result) => self.range_copied(at, result),
+            Verdict::Again { relief: Relief::SmallerBatch, .. } if self.batch_size(at) == 1 => {
+                return Err(End::TooLarge(self.report.status.partitions[at].id));
+            }
             Verdict::Again { message, relief } => self.again(at, &message, relief),
             Verdict::Failed { reason, message, result } => {
                 let partition = self.report.status.partitions.remove(at);
                 let result = self.folded(result.unwrap_or_default(), partition.attempt);
                 copy::add(self.report.status.result.get_or_insert_with(no_result), result);
                 self.show_progress(&[]);
-                return Err((reason, message));
+                return Err(End::Failed { reason, message });
             }
         }
         Ok(None)
+    }
+
+    fn batch_size(&self, at: usize) -> i32 {
+        let plan = self.report.status.plan.as_ref().map_or(1, |plan| plan.batch_size);
+        self.report.status.partitions[at].batch_size.unwrap_or(plan)
+    }
+
+    /// No smaller batch helps. What the range's task came to stays where it is, so that it is found again after a crash.
+    fn find_too_large(self, id: i32) -> Decision {
+        let status = &self.report.status;
+        let query = status.plan.as_ref().and_then(|plan| {
+            let range = partitions::ranges(plan)?.into_iter().nth(id as usize)?;
+            ranges::query(&range, self.reindex.spec.source.query.as_ref(), plan.indices.len() == 1)
+        });
+        self.decision(Some(Effect::FindTooLarge(query)), Requeue::Now)
+    }
+
+    /// A document alone is more than a batch may be.
+    pub(super) fn too_large(self, found: Option<&str>) -> Decision {
+        let which = found.map_or("one of the documents".to_owned(), |id| format!("document {id}"));
+        let message = format!(
+            "{which} is larger than the 100 MB that the destination reads at once, so no batch size helps. Leave it out with source.query, or large fields of it with source.sourceFields, in a new Reindex"
+        );
+        self.fail("DocumentTooLarge", &message)
     }
 
     /// The sums change in the same write as the bit that says that the range is done.
@@ -198,15 +234,22 @@ impl Plan<'_> {
                 plan.relief += 1;
                 None
             }
-            Relief::FewerTasks | Relief::SmallerBatch => Some((batch / 2).max(1)),
+            Relief::FewerTasks => Some((batch / 2).max(1)),
+            Relief::SmallerBatch => Some((batch / 4).max(1)),
         };
         if let Some(smaller) = smaller {
             plan.batch_size = plan.batch_size.min(smaller);
             partition.batch_size = Some(smaller);
         }
         partition.attempt += 1;
-        partition.failures += 1;
-        let wait = copy::backoff(partition.failures + 1);
+        // Batches can't become smaller for ever: that ends by itself, and soon.
+        let wait = match relief {
+            Relief::SmallerBatch => copy::backoff(FIRST_REPEAT),
+            Relief::None | Relief::FewerTasks => {
+                partition.failures += 1;
+                copy::backoff(partition.failures + 1)
+            }
+        };
         partition.state = PartitionState::Waiting;
         partition.task = None;
         partition.started_at = Time(now.checked_add(wait).unwrap_or(now));
@@ -230,8 +273,7 @@ impl Plan<'_> {
         let limit = self.reindex.spec.execution.backoff_limit;
         let over = self.report.status.partitions.iter().find(|partition| partition.failures > limit)?;
         let message = over.message.clone().unwrap_or_default();
-        let batch = if over.batch_size == Some(1) { " (even with one document in a batch)" } else { "" };
-        Some(format!("range {}: {message}{batch}; given up after {} attempts", over.id, limit + 1))
+        Some(format!("range {}: {message}; given up after {} attempts", over.id, limit + 1))
     }
 
     /// Ranges that may be started now, those first that are tried again. Their intent is written with the status.
@@ -340,6 +382,11 @@ impl Plan<'_> {
         self.report.note(false, reason, &message);
     }
 
+    /// A cluster is about to restart, or restarts.
+    pub(super) fn gate_closed(self, cluster: &str) -> Decision {
+        self.withdraw("WaitingForRestart", &restarting(cluster))
+    }
+
     /// Something else comes first: nothing of this pass was started.
     pub(super) fn withdraw(mut self, reason: &'static str, message: &str) -> Decision {
         let status = &mut self.report.status;
@@ -397,7 +444,7 @@ impl Plan<'_> {
     }
 
     /// Says how far it is, at most every ten seconds; at once where a range was started or has ended.
-    fn tell(&mut self, running: &[Running], hold: Option<&Trouble>, limited: bool) {
+    fn tell(&mut self, running: &[Running], hold: Option<&Hold>, limited: bool) {
         if !self.is_news() {
             return;
         }
@@ -405,7 +452,10 @@ impl Plan<'_> {
         let step = self.current_step();
         let waiting = self.report.status.partitions.iter().find(|partition| partition.state == PartitionState::Waiting);
         let (reason, message) = match (hold, waiting) {
-            (Some(hold), _) => ("ProgressingWithRetry", hold.message.clone()),
+            (Some(Hold::Trouble(trouble)), _) => ("ProgressingWithRetry", trouble.message.clone()),
+            (Some(Hold::Gate(cluster)), _) => {
+                ("WaitingForRestart", format!("{}; {}", self.said(), restarting(cluster)))
+            }
             _ if limited => ("WaitingForTasks", format!("{}; {LIMITED}", self.said())),
             (None, Some(waiting)) => {
                 ("ProgressingWithRetry", format!("{}: {}", self.said(), waiting.message.clone().unwrap_or_default()))
@@ -466,6 +516,10 @@ impl Plan<'_> {
         let looks = self.report.status.partitions.iter().map(of);
         looks.min().unwrap_or(Duration::from_secs(2))
     }
+}
+
+fn restarting(cluster: &str) -> String {
+    format!("waiting for the rolling restart of SearchCluster {cluster}")
 }
 
 /// How many tasks run at once: what the spec or the plan says, less what was too much.

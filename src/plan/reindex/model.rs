@@ -36,6 +36,8 @@ pub enum Observation {
     Prepare(Prepare),
     /// For [`super::Stage::Survey`], and for [`super::Stage::Verify`] where the source has moved and is caught up with.
     Survey(Box<Survey>),
+    /// For [`super::Stage::Survey`]: the SearchCluster whose restart keeps the copy from starting.
+    GateClosed(String),
     /// For [`super::Stage::Copy`].
     Copy(Copying),
     /// For [`super::Stage::Resume`]: the destination index's settings as they are.
@@ -126,7 +128,16 @@ pub struct Copying {
     /// How many more tasks may be started.
     pub slots: i32,
     /// Why nothing can be started now.
-    pub hold: Option<Trouble>,
+    pub hold: Option<Hold>,
+}
+
+/// Why nothing can be started now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Hold {
+    /// The source is away.
+    Trouble(Trouble),
+    /// This SearchCluster is about to restart, or restarts.
+    Gate(String),
 }
 
 /// What became of a range's task.
@@ -183,6 +194,8 @@ pub enum Effect {
         /// Else it is only looked for.
         delete: bool,
     },
+    /// Look for the document of a range that alone is more than a batch may be; which documents the range has, None is all.
+    FindTooLarge(Option<Value>),
     /// Put the index's settings back.
     Restore(Tuning),
 }
@@ -211,10 +224,14 @@ pub enum Outcome {
     Started(Vec<(i32, Started)>),
     /// A restart is about to begin on a cluster: the intents are withdrawn.
     GateClosed(String),
+    /// Another Reindex that fills the index comes first: the intents are withdrawn.
+    Busy(Trouble),
     /// Other Reindexes use what the clusters' limits allow: the intents are withdrawn.
     LimitReached,
     /// So many documents are stale, and deleted on the destination where that was wanted; None if there are too many to tell.
     Repaired(Option<usize>),
+    /// The id of the document that alone is more than a batch may be; None if it was not found.
+    TooLarge(Option<String>),
     /// The index's settings are put back.
     Restored,
     /// It is not known whether it was done: a connection broke.

@@ -331,6 +331,8 @@ fn of_two_with_one_destination_index_the_older_goes_first_unless_the_other_fills
     let (old, new) = (with("a", "2026-01-01T00:00:00Z", false), with("b", "2026-01-02T00:00:00Z", false));
     assert!(comes_first(&old, &new) && !comes_first(&new, &old) && !comes_first(&old, &old));
     assert!(comes_first(&with("b", "2026-01-02T00:00:00Z", true), &old));
+    let (old, new) = (with("a", "2026-01-01T00:00:00Z", true), with("b", "2026-01-02T00:00:00Z", true));
+    assert!(comes_first(&old, &new) && !comes_first(&new, &old), "both fill it: one of them goes on");
     let mut ended = with("a", "2026-01-01T00:00:00Z", true);
     see(&mut ended, Observation::ClusterChanged("m".into()), 9);
     assert!(comes_first(&ended, &new), "its task is still to be cancelled");
@@ -351,7 +353,7 @@ fn a_closed_gate_leaves_what_runs_alone() {
 fn a_source_that_is_away_only_keeps_new_ranges_from_starting() {
     let mut reindex = copying(3);
     let seen = [(0, PartitionSeen::Task(ended(2))), (1, PartitionSeen::Task(running(1)))].into();
-    let hold = Some(Trouble { reason: "Unreachable", message: "the source is away".into() });
+    let hold = Some(Hold::Trouble(Trouble { reason: "Unreachable", message: "the source is away".into() }));
     let copying = Copying { seen, slots: 9, hold };
     let decision = see(&mut reindex, Observation::Copy(copying), 4);
     assert_eq!((starts(&decision).len(), decision.status.partitions.len()), (0, 1));
@@ -520,7 +522,7 @@ fn every_finding_is_told_at_once_and_the_final_ones_first() {
     let mut found = facts();
     found.destination = Some(Ok(ClusterFacts { major: 8, ..cluster("d") }));
     found.source_index = Some(Ok(SourceIndex::Absent));
-    found.destination_index = Some(Ok(Some(ExistingIndex { concrete: true, made_by: None })));
+    found.destination_index = Some(Ok(Some(ExistingIndex { concrete: true, made_by: None, durable: true })));
     see(&mut reindex, Observation::Validate(Box::new(found)), 0);
     assert_eq!(failed(&reindex), "VersionMismatch");
     let status = serde_json::to_value(reindex.status).unwrap();

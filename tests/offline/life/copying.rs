@@ -35,6 +35,51 @@ async fn a_range_that_is_lost_again_and_again_is_given_up() {
     assert!(message.contains("given up after 3 attempts"), "{message}");
 }
 
+/// A source with a document that alone is more than a batch may be; the copy begins with this batch size.
+async fn with_a_large_document(batch_size: i32) -> World {
+    let world =
+        World::with(|reindex| reindex["spec"]["execution"] = json!({"batchSize": batch_size, "backoffLimit": 0})).await;
+    {
+        let mut source = world.source.state();
+        let index = source.index("product_info");
+        index.put("D", json!({"padding": 100 * 1024 * 1024}));
+        index.refresh();
+    }
+    world
+}
+
+#[tokio::test]
+async fn a_document_that_is_larger_than_any_batch_may_be_is_named() {
+    for batch_size in [0, 1000] {
+        let mut world = with_a_large_document(batch_size).await;
+        world.title = format!("a large document and batches of {batch_size}");
+        let reindex = world.end().await;
+        let (reason, message) = failure(&world, &reindex);
+        assert_eq!(reason, "DocumentTooLarge", "{message}");
+        assert!(message.starts_with("document D is larger than"), "{message}");
+        assert!(!world.destination.state().index("dest").documents.contains_key("D"));
+        assert!(world.event_reasons().contains(&"CopyRetried".to_owned()) == (batch_size > 1));
+    }
+}
+
+#[tokio::test]
+async fn batches_that_are_too_large_get_smaller_until_they_fit() {
+    let mut world = World::with(|reindex| {
+        reindex["spec"]["execution"] = json!({"batchSize": 1000, "backoffLimit": 0});
+    })
+    .await;
+    let largest = {
+        let mut source = world.source.state();
+        let documents = &source.index("product_info").documents;
+        documents.values().map(|(_, source)| source.to_string().len()).max().unwrap()
+    };
+    world.destination.state().chunk_limit = 2 * largest;
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    let sizes: Vec<_> = world.destination.state().reindexes.iter().map(|body| body["source"]["size"].clone()).collect();
+    assert_eq!(sizes, [1000, 250, 62, 15, 3, 1], "{}", world.story("batches get smaller"));
+}
+
 #[tokio::test]
 async fn documents_that_the_destination_refuses_are_named() {
     let mut world = World::with(|reindex| {

@@ -27,6 +27,20 @@ async fn deleting_a_reindex_that_copies_ends_its_task() {
 }
 
 #[tokio::test]
+async fn deleting_one_that_is_verified_ends_a_task_whose_request_came_late() {
+    let mut world = World::new().await;
+    world.until_copying().await;
+    // What the task has read it writes; Verify then waits for the source.
+    world.source.stop();
+    let copied = |reindex: &Reindex| reindex.status.as_ref().unwrap().result.is_some();
+    let reindex = world.until_it("everything is copied", copied).await;
+    world.destination.state().start_stray(&format!("reindex/{}/0/1", reindex.metadata.uid.unwrap()));
+    world.api.delete::<Reindex>(NAMESPACE, NAME);
+    world.until_gone().await;
+    assert_eq!(world.destination.state().running(), 0, "{}", world.story("the late task is cancelled"));
+}
+
+#[tokio::test]
 async fn deleting_with_orphan_leaves_the_task_running() {
     let mut world = copying(|reindex| reindex["spec"]["deletionPolicy"] = json!("Orphan")).await;
     world.api.delete::<Reindex>(NAMESPACE, NAME);

@@ -1,13 +1,16 @@
 //! A destination index that exists: refused, written into, or replaced.
 
-use reindex_operator::api::conditions::COMPLETE;
+use reindex_operator::api::{
+    Reindex,
+    conditions::{COMPLETE, RECONCILING},
+};
 use serde_json::{Value, json};
 
 use super::{assert_copied, failure, three};
 use crate::support::{
     engine::Pace,
     faults::Fault,
-    world::{World, condition},
+    world::{NAME, NAMESPACE, World, condition, valid_reindex},
 };
 
 async fn with(policy: &str) -> World {
@@ -55,6 +58,63 @@ async fn append_and_replace_create_an_index_that_is_not_there() {
 }
 
 #[tokio::test]
+async fn append_waits_for_an_index_that_keeps_what_it_acknowledges() {
+    let mut world = with("Append").await;
+    existing(&world, None);
+    world.destination.state().index("dest").settings["translog"] = json!({"durability": "async"});
+    let (reason, message) = world.until_stalled().await;
+    assert_eq!(reason, "DestinationNotDurable");
+    assert!(message.contains("index.translog.durability"), "{message}");
+    world.destination.state().index("dest").settings["translog"] = json!({"durability": "request"});
+    let reindex = world.end().await;
+    assert!(condition(&reindex, COMPLETE).is_some(), "{}", world.story("it is Complete"));
+}
+
+/// Another Reindex that appends to the same index; it has ended, or not yet.
+fn other(world: &World, ended: bool) {
+    let mut other = valid_reindex();
+    other["metadata"] = json!({"name": "other", "namespace": NAMESPACE});
+    let (status, time) = (if ended { "True" } else { "False" }, "2026-01-01T00:00:00Z");
+    other["status"] = json!({
+        "conditions": [{"type": "Failed", "status": status, "reason": "R", "message": "", "lastTransitionTime": time}],
+        "steps": [{"name": "Validate", "state": "Succeeded"}],
+        "destination": {
+            "clusterUUID": world.destination.state().cluster_uuid, "version": "7.17.29", "created": false,
+            "indexUUID": world.destination.state().index("dest").uuid,
+        },
+    });
+    world.api.apply(other);
+}
+
+#[tokio::test]
+async fn of_two_that_append_to_one_index_only_one_starts_tasks() {
+    let mut world = World::new().await;
+    existing(&world, None);
+    // The other one is the older.
+    world.api.delete::<Reindex>(NAMESPACE, NAME);
+    other(&world, true);
+    let mut reindex = valid_reindex();
+    three(&mut reindex);
+    reindex["spec"]["destination"]["ifExists"] = json!("Append");
+    reindex["spec"]["execution"]["parallelism"] = json!(1);
+    world.api.apply(reindex);
+    world.until_copying().await;
+    // As if both had passed every earlier check in the same moment.
+    other(&world, false);
+    let busy =
+        |reindex: &Reindex| condition(reindex, RECONCILING).is_some_and(|(reason, _)| reason == "DestinationBusy");
+    world.until_it("it waits for the other one", busy).await;
+    let started = world.destination.state().reindexes.len();
+    for _ in 0..4 {
+        world.round().await;
+    }
+    assert_eq!(world.destination.state().reindexes.len(), started, "{}", world.story("nothing is started"));
+    other(&world, true);
+    let reindex = world.end().await;
+    assert!(condition(&reindex, COMPLETE).is_some(), "{}", world.story("it is Complete"));
+}
+
+#[tokio::test]
 async fn what_append_updates_is_not_called_created() {
     let mut world = with("Append").await;
     existing(&world, None);
@@ -98,9 +158,8 @@ async fn replace_waits_for_a_reindex_that_is_not_through_with_the_index() {
     existing(&world, Some("an-earlier-one"));
     // It has failed, and its task is still to be cancelled.
     let condition = |type_: &str| json!({"type": type_, "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
-    let mut earlier = crate::support::world::valid_reindex();
-    earlier["metadata"] =
-        json!({"name": "earlier", "namespace": crate::support::world::NAMESPACE, "uid": "an-earlier-one"});
+    let mut earlier = valid_reindex();
+    earlier["metadata"] = json!({"name": "earlier", "namespace": NAMESPACE, "uid": "an-earlier-one"});
     let uuid = world.destination.state().index("dest").uuid.clone();
     let cluster = world.destination.state().cluster_uuid.clone();
     earlier["status"] = json!({

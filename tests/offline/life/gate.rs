@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::assert_copied;
 use crate::support::world::{World, condition};
-use reindex_operator::api::conditions::RECONCILING;
+use kube::ResourceExt;
+use reindex_operator::api::{Reindex, conditions::RECONCILING};
 
 fn batch(phase: &str) -> Value {
     json!({"allowlist": {"batch": {
@@ -31,6 +32,39 @@ async fn no_copy_starts_while_a_cluster_is_about_to_restart() {
         let reindex = world.end().await;
         assert_copied(&world, &reindex);
     }
+}
+
+#[tokio::test]
+async fn a_copy_that_waits_for_a_restart_asks_no_cluster_and_writes_nothing_again_and_again() {
+    let mut world =
+        World::with(|reindex| reindex["spec"]["execution"] = json!({"partitions": 3, "parallelism": 1})).await;
+    world.change_cluster("es-1", json!({"status": batch("Restarting")}));
+    let waits =
+        |reindex: &Reindex| condition(reindex, RECONCILING).is_some_and(|(reason, _)| reason == "WaitingForRestart");
+    let before = world.until_it("it waits for the restart", waits).await;
+    assert!(before.status.as_ref().unwrap().plan.is_none(), "{}", world.story("nothing is planned yet"));
+    let searches =
+        |world: &World| world.faults.journal().iter().filter(|call| call.to_string().contains("_search")).count();
+    let asked = searches(&world);
+    for phase in ["Restarting", "RollingBack", "Draining"] {
+        world.change_cluster("es-1", json!({"status": batch(phase)}));
+        world.round().await;
+    }
+    let after = world.reindex().unwrap();
+    assert_eq!(after.resource_version(), before.resource_version(), "{}", world.story("nothing is written"));
+    assert_eq!(searches(&world), asked, "{}", world.story("the source is not searched"));
+    // The same for ranges that wait while others of the copy are done.
+    world.change_cluster("es-1", json!({"status": batch("Done")}));
+    world.until_it("a range is done", |reindex| reindex.status.as_ref().unwrap().result.is_some()).await;
+    world.change_cluster("es-1", json!({"status": batch("Draining")}));
+    let started = world.destination.state().reindexes.len();
+    let before = world.until_it("the rest waits", waits).await;
+    let message = condition(&before, RECONCILING).unwrap().1;
+    assert!(message.contains("es-1") && message.contains("copied"), "{message}");
+    assert_eq!(world.destination.state().reindexes.len(), started, "{}", world.story("no further range is started"));
+    world.change_cluster("es-1", json!({"status": batch("Done")}));
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
 }
 
 #[tokio::test]

@@ -160,6 +160,21 @@ async fn a_throttle_is_shared_and_follows_changes() {
 }
 
 #[tokio::test]
+async fn a_destination_that_refuses_a_throttle_is_told_of() {
+    let mut world = World::with(three).await;
+    world.destination.state().pace = Pace::PerPoll(0);
+    world.until_copying().await;
+    world.destination.state().refuses_rethrottle = true;
+    world.change_reindex(json!({"spec": {"execution": {"requestsPerSecond": 10}}}));
+    world.round().await;
+    assert!(world.event_reasons().contains(&"RequestRefused".to_owned()), "{}", world.story("it is told"));
+    world.destination.state().refuses_rethrottle = false;
+    world.destination.state().pace = Pace::PerPoll(2);
+    let reindex = world.end().await;
+    assert!(condition(&reindex, COMPLETE).is_some(), "{}", world.story("it is Complete"));
+}
+
+#[tokio::test]
 async fn parallelism_may_change_meanwhile() {
     let mut world = World::with(three).await;
     world.destination.state().pace = Pace::PerPoll(0);

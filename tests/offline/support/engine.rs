@@ -51,6 +51,8 @@ pub struct State {
     pub allowlist: Vec<String>,
     /// How fast its tasks are.
     pub pace: Pace,
+    /// Whether the operator's user may not change the throttle of a task.
+    pub refuses_rethrottle: bool,
     /// Processors of its node.
     pub processors: u64,
     /// The most tasks that ran at once.
@@ -65,6 +67,8 @@ pub struct State {
     pub overlaps: Vec<String>,
     /// Names of its ingest pipelines; they change nothing.
     pub pipelines: BTreeSet<String>,
+    /// Bytes that a batch from a remote may have.
+    pub chunk_limit: usize,
     /// Bodies of the copies that were started, without `source.remote`.
     pub reindexes: Vec<Value>,
     /// Passwords and API keys (as `id:key`) that were sent to it, in headers or bodies.
@@ -122,9 +126,11 @@ impl State {
             password: None,
             api_key: None,
             pipelines: BTreeSet::new(),
+            chunk_limit: 100 * 1024 * 1024,
             reindexes: vec![],
             allowlist: vec![],
             pace: Pace::PerPoll(2),
+            refuses_rethrottle: false,
             processors: 2,
             most_at_once: 0,
             indices: BTreeMap::new(),
@@ -151,6 +157,13 @@ impl State {
     /// Forgets every task, as a node does that is restarted. What was copied stays.
     pub fn lose_tasks(&mut self) {
         self.tasks.clear();
+    }
+
+    /// A task runs that was started with this id by a request that everybody had given up.
+    pub fn start_stray(&mut self, opaque_id: &str) {
+        let number = self.number();
+        self.tasks.insert(number, Task::stray(opaque_id));
+        self.pace = Pace::PerPoll(0);
     }
 
     /// Tasks that run now.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::faults::{Call, Faults},
-    Network, Refusal, State, no_such_index, refusal, tasks,
+    Network, Refusal, State, index, no_such_index, refusal, tasks,
 };
 
 /// One request.
@@ -65,9 +65,13 @@ fn decoded(path: &str) -> String {
     path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
+/// Documents whose field `padding` says that they are so much larger make the answer so much longer.
 fn respond(status: u16, body: &Value) -> Response {
     let status = StatusCode::from_u16(status).unwrap();
-    (status, [("content-type", "application/json; charset=UTF-8")], body.to_string()).into_response()
+    let hits = body["hits"]["hits"].as_array().into_iter().flatten();
+    let padding: usize = hits.map(|hit| index::padding(&hit["_source"])).sum();
+    let text = body.to_string() + &" ".repeat(padding);
+    (status, [("content-type", "application/json; charset=UTF-8")], text).into_response()
 }
 
 /// `Err` is an answer too: a refusal.
@@ -91,6 +95,11 @@ fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<
             Ok((200, json!({"nodes": {state.node_id(): {"indexing_pressure": memory}}})))
         }
         ("GET", ["_cluster", "settings"]) => Ok((200, json!({"persistent": {}, "transient": {}}))),
+        ("POST", ["_reindex", _, "_rethrottle"]) if state.refuses_rethrottle => Err(refusal(
+            403,
+            "security_exception",
+            "action [cluster:admin/reindex/rethrottle] is unauthorized for user",
+        )),
         ("POST", ["_reindex", id, "_rethrottle"]) => {
             let limit = request.parameters["requests_per_second"].parse().unwrap();
             Ok((200, tasks::rethrottle(&mut state, id, limit)))

@@ -200,7 +200,10 @@ impl Index {
         let hits: Vec<Value> = found
             .iter()
             .take(size)
-            .map(|(id, document, _)| json!({"_id": id, "_version": document.0, "_source": document.1}))
+            .map(|(id, (version, source), _)| match body["_source"] == false {
+                true => json!({"_id": id, "_version": version}),
+                false => json!({"_id": id, "_version": version, "_source": source}),
+            })
             .collect();
         let mut answer = json!({"_scroll_id": "all-was-read", "took": 1, "timed_out": false, "_shards": self.shards(), "hits": {"max_score": null, "hits": hits}});
         let aggregation = &body["aggs"]["ranges"]["range"];
@@ -247,6 +250,11 @@ impl Index {
         let count = self.seq_nos.len();
         json!({"total": count, "successful": count, "skipped": 0, "failed": 0})
     }
+}
+
+/// Bytes that a document has on paper only, so that a large one costs the tests nothing.
+pub fn padding(source: &Value) -> usize {
+    source["padding"].as_u64().unwrap_or_default() as usize
 }
 
 /// A document as a query sees it.

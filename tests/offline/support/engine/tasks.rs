@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Network, Refusal, State,
     http::Request,
-    index::{Document, Written},
+    index::{self, Document, Written},
     refusal,
     writing::{self, Writing},
 };
@@ -40,10 +40,35 @@ pub struct Task {
     cancelled: bool,
     failures: Vec<Value>,
     error: Option<Value>,
+    /// How many documents are written before a batch that is too large is read.
+    stops_after: Option<usize>,
     completed: bool,
 }
 
 impl Task {
+    /// One that was started some time ago with this id, and has read nothing yet.
+    pub fn stray(opaque_id: &str) -> Task {
+        Task {
+            opaque_id: Some(opaque_id.to_owned()),
+            description: "reindex from [a stray] to [dest][_doc]".into(),
+            destination: "dest".into(),
+            writing: Writing::of(&json!({"dest": {"version_type": "external_gte"}}), &Default::default()),
+            left: [("stray".to_owned(), (1, json!({})))].into(),
+            total: 1,
+            created: 0,
+            updated: 0,
+            conflicts: 0,
+            noops: 0,
+            batches: 0,
+            throttle: -1.0,
+            cancelled: false,
+            failures: vec![],
+            error: None,
+            stops_after: None,
+            completed: false,
+        }
+    }
+
     /// Whether it has not ended.
     pub fn is_running(&self) -> bool {
         !self.completed
@@ -124,6 +149,7 @@ pub fn reindex(state: &Mutex<State>, network: &Network, request: &Request) -> Re
             body["source"]["remote"]["host"].as_str().unwrap_or_default()
         ),
         destination: destination.clone(),
+        stops_after: too_large_chunk(&documents, size.max(1), state.chunk_limit),
         writing: Writing::of(body, &state.pipelines),
         total: documents.len(),
         left: documents.into(),
@@ -230,12 +256,30 @@ fn stored(error: &Value) -> Value {
     stored
 }
 
+/// How many documents stand before the first batch that is over the limit.
+fn too_large_chunk(documents: &[(String, Document)], size: usize, limit: usize) -> Option<usize> {
+    let of = |(_, (_, source)): &(String, Document)| source.to_string().len() + index::padding(source);
+    let bytes = |chunk: &[(String, Document)]| chunk.iter().map(of).sum::<usize>();
+    documents.chunks(size).position(|chunk| bytes(chunk) > limit).map(|chunks| chunks * size)
+}
+
 /// Copies up to `batch` documents, or ends the task.
 fn advance(state: &mut State, task: &mut Task, batch: usize) {
     if task.cancelled || task.left.is_empty() {
         task.completed = true;
         return;
     }
+    let written = task.total - task.left.len();
+    let batch = match task.stops_after {
+        Some(stop) if written >= stop => {
+            let reason = "Remote responded with a chunk that was too large. Use a smaller batch size.";
+            task.error = Some(json!({"type": "illegal_argument_exception", "reason": reason}));
+            task.completed = true;
+            return;
+        }
+        Some(stop) => batch.min(stop - written),
+        None => batch,
+    };
     task.batches += 1;
     if !state.indices.contains_key(&task.destination) {
         // The bulk creates what is not there, with a dynamic mapping.

@@ -62,7 +62,8 @@ pub struct ReindexSpec {
     /// destination's. Either way the rest is copied first.
     #[serde(default)]
     pub conflicts: Conflicts,
-    /// Which pairs of versions are accepted. `SameMajor`: the same distribution and major version on both sides.
+    /// Which pairs of versions are accepted. `SameMajor`: the same distribution and major version on both sides. `Any`: every pair but
+    /// OpenSearch into Elasticsearch; the mapping may mean something else there, or be refused.
     #[serde(default)]
     pub version_policy: VersionPolicy,
     /// How the copy runs.
@@ -247,6 +248,9 @@ pub enum VersionPolicy {
     /// The same distribution and the same major version.
     #[default]
     SameMajor,
+    /// Every pair but OpenSearch into Elasticsearch, which takes it for an old Elasticsearch and refuses. Whether the destination can
+    /// read from the source is seen when a reindex of no documents is tried; what a mapping means may differ between versions.
+    Any,
 }
 
 /// How the copy runs. What is left out the operator chooses from the documents and the clusters.

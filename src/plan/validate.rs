@@ -176,7 +176,10 @@ fn pinned(
 }
 
 fn check_versions(policy: VersionPolicy, source: &ClusterFacts, destination: &ClusterFacts) -> Option<Finding> {
-    let VersionPolicy::SameMajor = policy;
+    let refused = (source.distribution, destination.distribution) == (Distribution::OpenSearch, Distribution::Elasticsearch);
+    if policy == VersionPolicy::Any && !refused {
+        return None;
+    }
     if source.distribution != destination.distribution {
         return Some(terminal(
             "DistributionMismatch",
@@ -190,7 +193,7 @@ fn check_versions(policy: VersionPolicy, source: &ClusterFacts, destination: &Cl
         terminal(
             "VersionMismatch",
             format!(
-                "versionPolicy SameMajor wants the same major version on both sides: the source runs {}, the destination {}",
+                "versionPolicy SameMajor wants the same major version on both sides: the source runs {}, the destination {}. With versionPolicy Any it is tried all the same",
                 source.version, destination.version
             ),
         )

@@ -56,6 +56,18 @@ async fn the_destinations_node_killed_during_the_copy_ends_true() {
 }
 
 #[tokio::test]
+async fn every_node_of_the_destination_killed_at_once_only_delays_it() {
+    copying_in("nodes-killed", 8).await;
+    for pod in ["dst-0", "dst-1", "dst-2"] {
+        kill(NAMESPACE, pod);
+    }
+    complete("nodes-killed", DOCUMENTS as i64);
+    let settings = destination().client().unwrap().get("/nodes-killed/_settings?flat_settings=true").await.unwrap();
+    assert_eq!(settings["nodes-killed"]["settings"]["index.number_of_replicas"], "1", "{settings:#}");
+    destination().wait(LIMIT).expect("the nodes are back");
+}
+
+#[tokio::test]
 async fn a_destination_that_is_deleted_in_the_middle_is_no_success() {
     copying("index-deleted").await;
     let client = destination().client().unwrap();

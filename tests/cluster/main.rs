@@ -2,6 +2,7 @@
 //! which `make test` brings up.
 
 mod allowlist;
+mod credentials;
 mod interruptions;
 mod opensearch;
 mod ranges;

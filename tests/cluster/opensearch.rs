@@ -25,12 +25,30 @@ fn between(name: &str, source: &str, destination: &str) -> Value {
     object
 }
 
+/// OpenSearch 2 into 3, and 3 into 2, in ranges: the sequence numbers of both can be searched.
+async fn other_major(two: &SearchClient) {
+    let allow = format!("reindex.remote.allowlist=os-src-http.{NAMESPACE}.svc:9200");
+    let three = node("os-3", "3.8.0", &[allow]);
+    fill(two, "second", 1000).await;
+    fill(&three, "second", 1000).await;
+    for (name, source, destination) in [("two-to-three", "os-src", "os-3"), ("three-to-two", "os-3", "os-dst")] {
+        let mut object = between(name, source, destination);
+        object["spec"]["source"]["index"] = json!("second");
+        object["spec"]["versionPolicy"] = json!("Any");
+        object["spec"]["execution"] = json!({"partitions": 4, "batchSize": 100});
+        apply(&object);
+        complete(name, 1000);
+        let seen = get("reindex", name);
+        assert_eq!(seen["status"]["progress"]["partitionsTotal"], 4, "{:#}", seen["status"]);
+    }
+}
+
 /// One test, so that the nodes are started once.
 #[tokio::test]
 async fn opensearch_copies_to_its_like_and_is_told_apart_from_others() {
     allowed().await;
     let source = node("os-src", "2.19.6", &[]);
-    let allow = format!("reindex.remote.allowlist=os-src-http.{NAMESPACE}.svc:9200");
+    let allow = format!("reindex.remote.allowlist=os-src-http.{NAMESPACE}.svc:9200,os-3-http.{NAMESPACE}.svc:9200");
     let destination = node("os-dst", "2.19.6", &[allow]);
     let old = node("os-old", "1.3.20", &[]);
     fill(&source, "first", 10).await;
@@ -43,6 +61,8 @@ async fn opensearch_copies_to_its_like_and_is_told_apart_from_others() {
     assert_eq!(cluster["status"]["distribution"], "OpenSearch", "{cluster:#}");
     assert_eq!(cluster["status"]["allowlist"]["key"], "reindex.remote.allowlist", "{cluster:#}");
     assert_eq!(get("searchcluster", "os-old")["status"]["allowlist"]["key"], "reindex.remote.whitelist");
+
+    other_major(&source).await;
 
     for (name, source, to, destination, reason) in [
         ("older-major", "os-old", "os-dst", &destination, "VersionMismatch"),
@@ -66,7 +86,7 @@ async fn opensearch_copies_to_its_like_and_is_told_apart_from_others() {
         |seen| condition(seen, "Ready").2.contains(&line),
     );
     kubectl::run(&["delete", "reindex", "-n", NAMESPACE, "to-old", "--timeout=60s"]).unwrap();
-    for name in ["os-src", "os-dst", "os-old"] {
+    for name in ["os-src", "os-dst", "os-3", "os-old"] {
         kubectl::run(&["delete", "statefulset", "-n", NAMESPACE, name]).unwrap();
         kubectl::run(&["delete", "searchcluster", "-n", NAMESPACE, name]).unwrap();
     }

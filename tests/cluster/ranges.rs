@@ -2,12 +2,12 @@
 //! or is done meanwhile.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::Method;
@@ -40,7 +40,11 @@ async fn documents(client: &SearchClient, name: &str) -> BTreeMap<(String, Optio
 
 /// Both sides hold the same.
 async fn assert_same(read: &str, written: &str) {
-    let source = documents(&source().client().unwrap(), read).await;
+    assert_same_on(&source().client().unwrap(), read, written).await;
+}
+
+async fn assert_same_on(source: &SearchClient, read: &str, written: &str) {
+    let source = documents(source, read).await;
     let destination = documents(&destination().client().unwrap(), written).await;
     assert_eq!(source.len(), destination.len());
     for (key, document) in &source {
@@ -142,42 +146,94 @@ async fn an_alias_that_rolls_over_meanwhile_is_copied_with_its_new_index() {
     assert!(plan["round"].as_i64() >= Some(1), "{plan:#}");
 }
 
-/// Creates and updates documents until told to stop; how many writes came through.
-async fn write(client: SearchClient, stop: Arc<AtomicBool>) -> usize {
+/// Documents of the index that is written to meanwhile, before.
+const BUSY: usize = 10_000;
+
+/// Creates and updates documents until told to stop, and with `anew` deletes some and creates them again so much later that their versions
+/// begin with 1. How many writes came through.
+async fn write(client: SearchClient, index: &'static str, anew: bool, stop: Arc<AtomicBool>) -> usize {
     let mut written = 0;
+    let mut gone = VecDeque::new();
+    let put = async |n: usize, id: usize| {
+        let document = json!({"n": n, "text": "written meanwhile"});
+        let answer = client.request(Method::PUT, &format!("/{index}/_doc/{id}"), Some(&document)).await;
+        usize::from(answer.is_ok_and(|(status, _)| status < 300))
+    };
     for n in 0.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         // Across all ranges, so that documents move from one that is copied late to one that is copied early and back.
-        let id = if n % 2 == 0 { (n * 7919) % 10_000 } else { 100_000 + n };
-        let document = json!({"n": n, "text": "written meanwhile"});
-        let answer = client.request(Method::PUT, &format!("/busy/_doc/{id}"), Some(&document)).await;
-        written += usize::from(answer.is_ok_and(|(status, _)| status < 300));
+        let id = (n * 7919) % BUSY;
+        match n % 10 {
+            3 if anew => {
+                client.request(Method::DELETE, &format!("/{index}/_doc/{id}"), None).await.unwrap();
+                gone.push_back((id, Instant::now()));
+            }
+            even if even % 2 == 0 => written += put(n, id).await,
+            _ => written += put(n, 100_000 + n).await,
+        }
+        if gone.front().is_some_and(|(_, since)| since.elapsed() > FORGOTTEN) {
+            let (id, _) = gone.pop_front().unwrap();
+            written += put(n, id).await;
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    for (id, since) in gone {
+        tokio::time::sleep(FORGOTTEN.saturating_sub(since.elapsed())).await;
+        written += put(0, id).await;
+    }
     written
+}
+
+/// After so long a deleted document's version is forgotten, where `index.gc_deletes` is 0 and the index is refreshed every second.
+const FORGOTTEN: Duration = Duration::from_secs(3);
+
+/// Copies an index that is written to until the second round of catching up.
+async fn copied_while_busy(client: &SearchClient, object: &Value, index: &'static str, anew: bool) {
+    let name = object["metadata"]["name"].as_str().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn(write(client.clone(), index, anew, stop.clone()));
+    apply(object);
+    wait_for("a second round", || get("reindex", name), |seen| seen["status"]["plan"]["round"].as_i64() >= Some(1));
+    stop.store(true, Ordering::Relaxed);
+    let written = writer.await.unwrap();
+    assert!(written > 100, "the writer got {written} documents through");
+    let seen = ended(name);
+    assert_eq!(condition(&seen, "Complete").0, "True", "{:#}", seen["status"]);
+    assert_same_on(client, index, name).await;
+}
+
+fn slowly(mut object: Value) -> Value {
+    object["spec"]["execution"] = json!({"batchSize": 50, "partitions": 4, "parallelism": 2});
+    object["spec"]["catchUp"] = json!({"maxRounds": 20});
+    object
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_busy_writer_creates_and_changes_meanwhile_arrives() {
     allowed().await;
     let client = source().client().unwrap();
-    fill(&client, "busy", 10_000).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let writer = tokio::spawn(write(client.clone(), stop.clone()));
-    let mut object = reindex("busy", "busy");
-    object["spec"]["execution"] = json!({"batchSize": 50, "partitions": 4, "parallelism": 2});
-    object["spec"]["catchUp"] = json!({"maxRounds": 20});
-    apply(&object);
-    wait_for("a second round", || get("reindex", "busy"), |seen| seen["status"]["plan"]["round"].as_i64() >= Some(1));
-    stop.store(true, Ordering::Relaxed);
-    let written = writer.await.unwrap();
-    assert!(written > 100, "the writer got {written} documents through");
-    ended("busy");
-    let seen = get("reindex", "busy");
-    assert_eq!(condition(&seen, "Complete").0, "True", "{:#}", seen["status"]);
-    assert_same("busy", "busy").await;
+    fill(&client, "busy", BUSY).await;
+    copied_while_busy(&client, &slowly(reindex("busy", "busy")), "busy", false).await;
+}
+
+/// Within the cluster of three nodes, whose replicas lag behind its primaries; it may read from itself after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_busy_writer_does_to_a_source_with_replicas_arrives_even_what_is_created_anew() {
+    allowed().await;
+    let client = destination().client().unwrap();
+    let settings = json!({"number_of_shards": 2, "number_of_replicas": 1, "gc_deletes": "0s", "refresh_interval": "1s"});
+    client.put("/replicated", &json!({"settings": settings})).await.unwrap();
+    let all = (0..BUSY).map(|n| line("replicated", n, None, &json!({"n": n, "text": "before"})));
+    client.bulk(all.collect()).await.unwrap();
+    let mut first = reindex("itself", "replicated");
+    first["spec"]["source"]["clusterRef"]["name"] = json!("dst");
+    apply(&first);
+    complete("itself", BUSY as i64);
+    let mut object = slowly(reindex("replicated-busy", "replicated"));
+    object["spec"]["source"]["clusterRef"]["name"] = json!("dst");
+    copied_while_busy(&client, &object, "replicated", true).await;
 }
 
 #[tokio::test]

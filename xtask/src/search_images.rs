@@ -11,11 +11,33 @@ use crate::{cache, paths, progress};
 
 /// The Elasticsearch version.
 pub const ELASTICSEARCH: &str = "7.17.29";
-/// OpenSearch versions, each with the log4j that its server is built for.
-const OPENSEARCH: [(&str, &str); 2] = [("2.19.6", "2.25.4"), ("1.3.20", "2.17.1")];
 
-const SUITE: &str = "bookworm";
-const PACKAGES: &str = "openjdk-17-jre-headless";
+/// A version of OpenSearch.
+struct OpenSearch {
+    version: &'static str,
+    /// The log4j that its server is built for.
+    log4j: &'static str,
+    starter: &'static str,
+    base: Base,
+}
+
+/// The versions there are.
+const OPENSEARCH: [OpenSearch; 3] = [
+    OpenSearch { version: "3.8.0", log4j: "2.25.4", starter: "v3/SearchNode.java", base: JAVA_21 },
+    OpenSearch { version: "2.19.6", log4j: "2.25.4", starter: "SearchNode.java", base: JAVA_17 },
+    OpenSearch { version: "1.3.20", log4j: "2.17.1", starter: "SearchNode.java", base: JAVA_17 },
+];
+
+/// A Debian with a Java runtime.
+struct Base {
+    name: &'static str,
+    suite: &'static str,
+    package: &'static str,
+}
+
+const JAVA_17: Base = Base { name: "search-base", suite: "bookworm", package: "openjdk-17-jre-headless" };
+/// OpenSearch 3 wants Java 21.
+const JAVA_21: Base = Base { name: "search-base-21", suite: "trixie", package: "openjdk-21-jre-headless" };
 
 /// What the reindex module says of itself; Maven Central has its jars but not the module around them.
 const REINDEX_DESCRIPTOR: &str = "description=The Reindex module\nname=reindex\nclassname=org.elasticsearch.reindex.ReindexPlugin\n\
@@ -24,17 +46,16 @@ const REINDEX_POLICY: &str = "grant {\n  permission java.net.SocketPermission \"
 
 /// Every search engine's image.
 pub fn all() -> Result<Vec<Image>> {
-    let base = base()?;
     let mut images = vec![Image {
         reference: format!("docker.io/local/elasticsearch:{ELASTICSEARCH}"),
-        layers: vec![base.clone(), elasticsearch()?],
+        layers: vec![base(&JAVA_17)?, elasticsearch()?],
         entrypoint: vec!["/usr/local/bin/start-elasticsearch".to_owned()],
         user: String::new(),
     }];
-    for (version, log4j) in OPENSEARCH {
+    for engine in OPENSEARCH {
         images.push(Image {
-            reference: format!("docker.io/local/opensearch:{version}"),
-            layers: vec![base.clone(), opensearch(version, log4j)?],
+            reference: format!("docker.io/local/opensearch:{}", engine.version),
+            layers: vec![base(&engine.base)?, opensearch(&engine)?],
             entrypoint: vec!["/usr/local/bin/start-opensearch".to_owned()],
             user: String::new(),
         });
@@ -43,8 +64,8 @@ pub fn all() -> Result<Vec<Image>> {
 }
 
 /// A minimal Debian with Java, from the machine's own mirror.
-fn base() -> Result<PathBuf> {
-    layer("search-base", &cache::key(&[], &[SUITE, PACKAGES])?, |root| {
+fn base(Base { name, suite, package }: &Base) -> Result<PathBuf> {
+    layer(name, &cache::key(&[], &[suite, package])?, |root| {
         let mirror = progress::output(Command::new("apt-get").args([
             "indextargets",
             "--format",
@@ -55,9 +76,9 @@ fn base() -> Result<PathBuf> {
         let mirror =
             mirror.lines().next().context("failed to find a Debian mirror among the machine's package sources")?;
         let mut debootstrap = Command::new("debootstrap");
-        debootstrap.args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE]).arg(root).arg(mirror);
-        let log = cache::root().join("logs/search-base.log");
-        progress::run("bootstrap Debian with Java (once a machine)", &mut debootstrap, &log)?;
+        debootstrap.args(["--variant=minbase", &format!("--include={package}"), suite]).arg(root).arg(mirror);
+        let log = cache::root().join(format!("logs/{name}.log"));
+        progress::run(&format!("bootstrap Debian with {package} (once a machine)"), &mut debootstrap, &log)?;
         for folder in ["var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"] {
             cache::remove(&root.join(folder))?;
         }
@@ -91,9 +112,9 @@ fn elasticsearch() -> Result<PathBuf> {
 }
 
 /// The server's jars and our starter.
-fn opensearch(version: &str, log4j: &str) -> Result<PathBuf> {
+fn opensearch(OpenSearch { version, log4j, starter, .. }: &OpenSearch) -> Result<PathBuf> {
     let sources = paths::checkout()?.join("xtask/opensearch");
-    let files = ["pom.xml", "SearchNode.java", "start", "log4j2.properties"].map(|name| sources.join(name));
+    let files = ["pom.xml", starter, "start", "log4j2.properties"].map(|name| sources.join(name));
     let key = cache::key(&files, &[version, log4j])?;
     layer(&format!("opensearch-{version}-layer"), &key, |root| {
         let work = root.with_extension("maven");

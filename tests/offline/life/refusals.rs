@@ -66,6 +66,22 @@ async fn another_major_version_is_refused() {
 }
 
 #[tokio::test]
+async fn other_versions_are_copied_where_that_is_wanted() {
+    let mut world = World::with(|reindex| reindex["spec"]["versionPolicy"] = json!("Any")).await;
+    world.destination.state().version = "8.19.21".into();
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+}
+
+#[tokio::test]
+async fn an_opensearch_source_is_refused_even_then() {
+    let mut world = World::with(|reindex| reindex["spec"]["versionPolicy"] = json!("Any")).await;
+    world.source.state().opensearch = true;
+    let reindex = world.end().await;
+    assert_eq!(failure(&world, &reindex).0, "DistributionMismatch");
+}
+
+#[tokio::test]
 async fn a_source_that_keeps_no_documents_is_refused() {
     let mut world = World::new().await;
     world.source.state().index("product_info").mappings["_source"] = json!({"enabled": false});

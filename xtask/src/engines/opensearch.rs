@@ -16,7 +16,7 @@ pub struct OpenSearch {
     pub namespace: String,
     /// The cluster's name.
     pub name: String,
-    /// The version: 2.19.6 or 1.3.20.
+    /// The version: 3.8.0, 2.19.6 or 1.3.20.
     pub version: String,
     /// Further settings, as `key=value`.
     pub settings: Vec<String>,

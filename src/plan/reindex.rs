@@ -334,6 +334,10 @@ impl<'a> Plan<'a> {
                 self.report.running(StepName::Prepare, "CreatingIndex", "creating the destination index");
                 self.decision(None, Requeue::Now)
             }
+            Allowlist::Restarting(cluster) => {
+                self.report.running(StepName::Allowlist, "WaitingForRestart", &copying::restarting(&cluster));
+                self.decision(None, Requeue::After(copying::GATE))
+            }
             Allowlist::Missing { stalled: false, message } => {
                 self.report.running(StepName::Allowlist, "WaitingForAllowlist", &message);
                 self.decision(None, Requeue::After(Duration::from_secs(60)))

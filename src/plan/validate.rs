@@ -176,7 +176,8 @@ fn pinned(
 }
 
 fn check_versions(policy: VersionPolicy, source: &ClusterFacts, destination: &ClusterFacts) -> Option<Finding> {
-    let refused = (source.distribution, destination.distribution) == (Distribution::OpenSearch, Distribution::Elasticsearch);
+    let refused =
+        (source.distribution, destination.distribution) == (Distribution::OpenSearch, Distribution::Elasticsearch);
     if policy == VersionPolicy::Any && !refused {
         return None;
     }

@@ -174,7 +174,7 @@ impl SearchClient {
             "_source": { "includes": includes, "excludes": excludes },
         });
         let call = self.call(Method::POST, "size", &[one_index(name)?, "_search"]);
-        call.body(body).timeout(SLOW_TIMEOUT).is_larger_than(limit).await
+        call.body(body).timeout(SLOW_TIMEOUT).exceeds(limit).await
     }
 
     /// Deletes a document; one that is not there is fine (`DELETE /{index}/_doc/{id}`).

@@ -132,7 +132,7 @@ impl<'a> Call<'a> {
     }
 
     /// Whether a successful answer has more bytes than that; it is counted, not kept.
-    pub(super) async fn is_larger_than(self, limit: usize) -> Result<bool, SearchError> {
+    pub(super) async fn exceeds(self, limit: usize) -> Result<bool, SearchError> {
         let shown = self.client.credentials.as_ref();
         let mut response = self.send().await?;
         let status = response.status();

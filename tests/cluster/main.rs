@@ -2,7 +2,6 @@
 //! which `make test` brings up.
 
 mod allowlist;
-mod credentials;
 mod interruptions;
 mod opensearch;
 mod ranges;

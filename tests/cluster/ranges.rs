@@ -223,7 +223,8 @@ async fn what_a_busy_writer_creates_and_changes_meanwhile_arrives() {
 async fn what_a_busy_writer_does_to_a_source_with_replicas_arrives_even_what_is_created_anew() {
     allowed().await;
     let client = destination().client().unwrap();
-    let settings = json!({"number_of_shards": 2, "number_of_replicas": 1, "gc_deletes": "0s", "refresh_interval": "1s"});
+    let settings =
+        json!({"number_of_shards": 2, "number_of_replicas": 1, "gc_deletes": "0s", "refresh_interval": "1s"});
     client.put("/replicated", &json!({"settings": settings})).await.unwrap();
     let all = (0..BUSY).map(|n| line("replicated", n, None, &json!({"n": n, "text": "before"})));
     client.bulk(all.collect()).await.unwrap();

@@ -19,11 +19,12 @@ pub fn source() -> ElasticsearchCluster {
     ElasticsearchCluster::new(NAMESPACE, "src", 1)
 }
 
-/// The cluster that is written to: three nodes, which trust the source's authority. Nothing is on its allowlist.
+/// The cluster that is written to: three nodes, which trust the source's authority and their own. Nothing is on its allowlist.
 pub fn destination() -> ElasticsearchCluster {
-    let trusted_ca = Some(source().ca().expect("the source's authority"));
+    let cluster = ElasticsearchCluster::new(NAMESPACE, "dst", 3);
+    let authorities = [source().ca().expect("the source's authority"), cluster.ca().expect("its own authority")];
     let extra_config = "# kept: a comment\nindices.query.bool.max_clause_count: 2048\n".to_owned();
-    ElasticsearchCluster { trusted_ca, extra_config, ..ElasticsearchCluster::new(NAMESPACE, "dst", 3) }
+    ElasticsearchCluster { trusted_ca: Some(authorities.concat()), extra_config, ..cluster }
 }
 
 /// Brings both clusters up once for all tests, with a SearchCluster for each; `dst` is managed Automatic.
@@ -77,6 +78,12 @@ pub fn apply(object: &Value) {
 
 /// An object of the tests' namespace.
 pub fn get(kind: &str, name: &str) -> Value {
+    // Another group may have a kind of the same name.
+    let kind = match kind {
+        "reindex" => "reindexes.reindex.dev",
+        "searchcluster" => "searchclusters.reindex.dev",
+        other => other,
+    };
     kubectl::get(kind, NAMESPACE, name).expect("kubectl answers").unwrap_or(Value::Null)
 }
 

@@ -140,7 +140,7 @@ fn maven(what: &str, pom: &Path, work: &Path, properties: &[&str]) -> Result<()>
 
 fn compile(source: &Path, jars: &Path, classes: &Path) -> Result<()> {
     let mut javac = Command::new("javac");
-    javac.args(["--release", "17", "-nowarn", "-cp"]).arg(format!("{}/*", jars.display()));
+    javac.args(["--release", "17", "-proc:none", "-nowarn", "-cp"]).arg(format!("{}/*", jars.display()));
     progress::output(javac.arg("-d").arg(classes).arg(source)).map(drop)
 }
 

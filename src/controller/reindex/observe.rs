@@ -203,6 +203,10 @@ impl Eyes<'_> {
             let message = format!("the source {wanted} is not on the allowlist of SearchCluster {name}: {said}");
             return Ok(Observation::Allowlist(Allowlist::Missing { stalled, message }));
         }
+        // Nodes that restart would be taken for nodes that can't reach the source.
+        if let Some(cluster) = gate::seen_closed(self.ctx, &self.status) {
+            return Ok(Observation::Allowlist(Allowlist::Restarting(cluster)));
+        }
         let source = open(self.ctx, "the source", &self.sides.source).await.map_err(Observation::Trouble)?;
         let spec = &self.reindex.spec;
         let remote = RemoteSource {

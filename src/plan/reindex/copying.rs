@@ -27,7 +27,7 @@ use super::{
 };
 
 /// How long a copy that something else holds up waits before it looks again.
-const GATE: Duration = Duration::from_secs(10);
+pub(super) const GATE: Duration = Duration::from_secs(10);
 
 /// Why nothing more is started.
 pub(super) const LIMITED: &str = "spec.limits of the SearchClusters allows no more tasks at once";
@@ -518,7 +518,7 @@ impl Plan<'_> {
     }
 }
 
-fn restarting(cluster: &str) -> String {
+pub(super) fn restarting(cluster: &str) -> String {
     format!("waiting for the rolling restart of SearchCluster {cluster}")
 }
 

@@ -68,6 +68,8 @@ pub enum Allowlist {
         /// What the SearchCluster says.
         message: String,
     },
+    /// It is allowed; this SearchCluster is about to restart, or restarts.
+    Restarting(String),
     /// It is allowed, and a harmless reindex of nothing went through.
     Passed,
     /// It is allowed, but the reindex of nothing was refused.

@@ -100,6 +100,21 @@ async fn a_source_that_is_not_allowed_yet_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_destination_whose_nodes_restart_is_not_asked_whether_it_reaches_the_source() {
+    let mut world = World::new().await;
+    world.change_cluster("es-1", json!({"status": batch("Restarting")}));
+    for _ in 0..4 {
+        world.round().await;
+    }
+    let probes = world.faults.journal().into_iter().filter(|call| call.path == "/_reindex").count();
+    assert_eq!(probes, 0, "{}", world.story("it waits for the end of the restart"));
+    assert_eq!(condition(&world.reindex().unwrap(), RECONCILING).unwrap().0, "WaitingForRestart");
+    world.change_cluster("es-1", json!({"status": batch("Done")}));
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+}
+
+#[tokio::test]
 async fn a_node_that_refuses_although_the_allowlist_looks_right_is_told() {
     let mut world = World::new().await;
     world.destination.state().allowlist.clear();

@@ -175,13 +175,8 @@ impl Refusal {
             Fault::Throttled => ("it has too many calls to answer; tried again later", false),
             Fault::Unavailable => ("it is in trouble; tried again later", false),
             Fault::Busy => ("the instance is being changed, or not in a state to be; waited for", true),
-            Fault::WrongKeys => (
-                "it does not accept the AccessKey: correct accessKeyId, accessKeySecret and securityToken in the Secret",
-                false,
-            ),
-            Fault::TokenExpired => {
-                ("the security token is expired: put a new temporary AccessKey into the Secret", false)
-            }
+            Fault::WrongKeys => ("it does not accept the AccessKey: correct its id, secret or token", false),
+            Fault::TokenExpired => ("the security token of the AccessKey is expired: provide a new pair", false),
             Fault::ClockSkew => ("the clock of the operator's node is more than 15 minutes off: set it right", false),
             Fault::UnknownInstance => {
                 ("there is no such instance in that region for this account: correct instanceId or regionId", false)

@@ -4,6 +4,7 @@
 //! read in `status` leave with the decision. A test holds that this room imports no client, no runtime and no `async`.
 
 pub mod access;
+pub mod alibaba_cloud;
 pub mod allowlist;
 pub mod cleanup;
 pub mod copy;

@@ -309,11 +309,13 @@ fn trouble<T>(seen: &Option<Seen<T>>) -> Option<Finding> {
     seen.as_ref().and_then(|seen| seen.as_ref().err()).map(surrounding)
 }
 
-fn terminal(reason: &'static str, message: String) -> Finding {
+/// A finding that only a new object can mend.
+pub(super) fn terminal(reason: &'static str, message: String) -> Finding {
     Finding { reason, message, terminal: true }
 }
 
-fn surrounding(trouble: &Trouble) -> Finding {
+/// A finding that mends itself when its surroundings do.
+pub(super) fn surrounding(trouble: &Trouble) -> Finding {
     Finding { reason: trouble.reason, message: trouble.message.clone(), terminal: false }
 }
 

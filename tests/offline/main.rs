@@ -1,5 +1,6 @@
 //! Tests that need neither root nor a cluster: what can be seen in memory and on 127.0.0.1.
 
+mod cloud_client;
 mod crds;
 mod layering;
 mod life;

@@ -1,5 +1,6 @@
 //! Where the allowlist is kept and how it is changed, one file for each provider.
 //!
+//! - [`provider`]: the provider of a SearchCluster, which is one of the following
 //! - [`stateful_sets`]: a ConfigMap that StatefulSets mount; nodes restart by eviction
 //! - [`config_text`]: the edit of an `elasticsearch.yml`, which keeps every other byte
 //! - [`gitops`]: whether somebody else applies an object again and again
@@ -8,4 +9,5 @@
 
 pub mod config_text;
 pub mod gitops;
+pub mod provider;
 pub mod stateful_sets;

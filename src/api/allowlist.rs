@@ -67,7 +67,13 @@ pub struct Batch {
     /// What the operator changed on the cluster around the node that restarts, to be put back on every exit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub borrowed: Option<Borrowed>,
-    /// The nodes to restart, in order; the elected master last.
+    /// Nodes that have loaded the entries, where somebody else restarts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<i32>,
+    /// When that number last grew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded_at: Option<Time>,
+    /// The nodes that the operator restarts, in order; the elected master last. Empty where somebody else restarts them.
     #[serde(default)]
     #[schemars(length(max = 512))]
     pub nodes: Vec<BatchNode>,
@@ -94,11 +100,14 @@ pub enum BatchPhase {
     Editing,
     /// Nodes restart one by one.
     Restarting,
+    /// The configuration was changed; whoever runs the cluster brings it to the nodes.
+    RollingOut,
     /// It failed: what was changed is being put back.
     RollingBack,
     /// Every node has loaded it.
     Done,
-    /// Stopped; what was changed is put back.
+    /// Stopped. Where the operator restarts nodes, what was changed is put back; where somebody else does, the configuration is left
+    /// as it is: taking the entries out again would restart every node once more.
     Failed,
 }
 
@@ -106,7 +115,11 @@ impl BatchPhase {
     /// While a batch is in this phase no copy may start on the cluster.
     pub fn closes_the_gate(self) -> bool {
         match self {
-            BatchPhase::Draining | BatchPhase::Editing | BatchPhase::Restarting | BatchPhase::RollingBack => true,
+            BatchPhase::Draining
+            | BatchPhase::Editing
+            | BatchPhase::Restarting
+            | BatchPhase::RollingOut
+            | BatchPhase::RollingBack => true,
             BatchPhase::Done | BatchPhase::Failed => false,
         }
     }

@@ -222,6 +222,13 @@ pub struct Provider {
     pub none: Option<NoProvider>,
 }
 
+impl Provider {
+    /// Whether the operator can change the cluster's node settings.
+    pub fn can_change(&self) -> bool {
+        self.stateful_sets.is_some()
+    }
+}
+
 /// Nothing to configure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NoProvider {}
@@ -269,6 +276,10 @@ pub struct Allowlist {
     /// Restart although copies run into or out of this cluster; they are interrupted.
     #[serde(default)]
     pub interrupt_running: bool,
+    /// Edit the object that holds the configuration although Argo CD, Flux or Helm applies it. Whoever does so may take the entries
+    /// out again, which restarts the nodes once more. Default: no; the text to commit stands in `status.allowlist.instruction`.
+    #[serde(default, rename = "overrideGitOps")]
+    pub override_git_ops: bool,
 }
 
 /// Who changes the allowlist.

@@ -18,6 +18,7 @@ pub mod reindex;
 pub mod remote;
 pub mod report;
 pub mod restart;
+pub mod rollout;
 pub mod script;
 pub mod search_cluster;
 pub mod spec_hash;

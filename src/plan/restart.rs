@@ -10,12 +10,13 @@ use k8s_openapi::{
 
 use crate::api::{Batch, BatchNode, BatchPhase, NodeState, allowlist::Borrowed};
 
-use super::{allowlist::covers, spec_hash::short_hash};
+use super::{allowlist::covers, rollout, spec_hash::short_hash};
 
 mod check;
 mod model;
 
 use check::{check, lonely_message, without_replica};
+pub use check::{check_availability, check_owner, undrained};
 pub use model::{Blocked, Effect, Node, Permissions, Pod, Pool, Seen, Shard, Step, View};
 
 /// How long a node may take to come back with the new configuration.
@@ -62,6 +63,8 @@ pub fn freeze(
         message: None,
         unassigned_before: i32::try_from(view.unassigned).unwrap_or(i32::MAX),
         borrowed: None,
+        loaded: None,
+        loaded_at: None,
         nodes,
     })
 }
@@ -77,6 +80,8 @@ pub fn advance(batch: &Batch, seen: &Seen, allowed: Permissions, now: Timestamp)
         BatchPhase::Editing => run.edit(),
         BatchPhase::Restarting => run.restart(),
         BatchPhase::RollingBack => run.rolling_back(),
+        // The provider was changed in the middle: nobody else restarts these nodes.
+        BatchPhase::RollingOut => run.abandon(),
         BatchPhase::Done | BatchPhase::Failed => run.doing("Done", "the change has ended".into()),
     }
 }
@@ -99,12 +104,7 @@ impl Run<'_> {
 
     fn drain(mut self) -> Step {
         let Some(view) = &self.seen.view else { return self.doing("Draining", "the cluster can't be reached".into()) };
-        if !self.allowed.interrupt && (!self.seen.copies.is_empty() || view.tasks > 0) {
-            let names = self.seen.copies.join(", ");
-            let message = format!(
-                "waiting for {} running reindex tasks to end before the restart [{names}]",
-                view.tasks.max(self.seen.copies.len())
-            );
+        if let Some(message) = undrained(view, &self.seen.copies, self.allowed) {
             return self.doing("Draining", message);
         }
         self.batch.phase = BatchPhase::Editing;
@@ -266,6 +266,12 @@ impl Run<'_> {
                 self.doing("Restarting", message)
             }
         }
+    }
+
+    fn abandon(mut self) -> Step {
+        let why = "the provider of the SearchCluster was changed in the middle";
+        self.batch = rollout::failed(&self.batch, why, self.now);
+        self.doing("RolloutFailed", why.into())
     }
 
     fn roll_back(mut self, why: &str) -> Step {

@@ -1,26 +1,35 @@
 //! Does what was decided for an allowlist. Every effect may be repeated without harm.
 
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 
 use crate::{
+    allowlist::provider::{Provider, ProviderError},
     api::{Batch, SearchCluster, allowlist::Borrowed},
     controller::{connect::connect, context::Context, error::Error, status},
-    plan::restart::{self, Effect},
+    plan::{
+        restart::{self, Effect},
+        rollout,
+    },
     search::SearchClient,
 };
-
-use super::observe::provider;
 
 /// The value around a node's restart: its replicas wait for it instead of being made anew elsewhere.
 const PRIMARIES: &str = "primaries";
 
 /// Does it.
 pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Result<(), Error> {
-    let namespace = cluster.namespace().unwrap_or_default();
-    let provider = provider(ctx, cluster, &namespace);
+    let provider = Provider::of(&ctx.client, cluster);
     match effect {
-        Effect::Edit(entries) => provider.add(&entries).await.map_err(Error::Provider),
+        Effect::Edit(entries) => match provider.add(&entries).await {
+            // Written at once: a change that somebody takes back is not made again.
+            Ok(()) if provider.is_managed() => {
+                write_batch(ctx, cluster, |batch| rollout::applied(batch, Timestamp::now())).await
+            }
+            Err(error @ ProviderError::Refused { .. }) => {
+                write_batch(ctx, cluster, |batch| rollout::failed(batch, &error.to_string(), Timestamp::now())).await
+            }
+            result => result.map_err(Error::Provider),
+        },
         Effect::Restart(node, borrowed) => {
             let client = open(ctx, cluster).await?;
             client.set_allocation_enable(Some(PRIMARIES)).await.map_err(Error::search("hold shard allocation"))?;

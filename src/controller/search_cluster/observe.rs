@@ -3,7 +3,7 @@
 use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{
-    allowlist::stateful_sets::StatefulSets,
+    allowlist::provider::Provider,
     api::{
         Reindex, SearchCluster,
         reindex_status::{PartitionState, ReindexStatus},
@@ -37,13 +37,13 @@ pub async fn observe(ctx: &Context, cluster: &SearchCluster) -> Result<Observati
         Ok((reached, nodes)) => (Ok(reached), Some(nodes)),
         Err(trouble) => (Err(trouble), None),
     };
-    let pending = is_pending(reached.as_ref().ok(), &wanted);
-    let managed_by = match pending {
-        true => managed_by(ctx, cluster, &uuid).await?,
-        false => None,
+    let missing = missing(reached.as_ref().ok(), &wanted);
+    let managed_by = match missing.is_empty() {
+        false => managed_by(ctx, cluster, &uuid).await?,
+        true => None,
     };
-    let close = match is_open(cluster.status.as_ref()) || (pending && may_change(cluster)) {
-        true => Some(look_closely(ctx, cluster, client.as_ref().ok(), nodes, &uuid).await?),
+    let close = match is_open(cluster.status.as_ref()) || (!missing.is_empty() && is_worth_a_look(cluster)) {
+        true => Some(look_closely(ctx, cluster, client.as_ref().ok(), nodes, &uuid, &missing).await?),
         false => None,
     };
     Ok(Observation { reached, wanted, managed_by, close })
@@ -68,16 +68,18 @@ async fn look(client: &SearchClient) -> Result<(Reached, Vec<NodeInfo>), SearchE
     Ok((reached, nodes))
 }
 
-/// Whether a Reindex needs what not every node has loaded.
-fn is_pending(reached: Option<&Reached>, wanted: &[String]) -> bool {
-    reached.is_some_and(|reached| {
-        let effective = allowlist::effective(&reached.loaded);
-        wanted.iter().any(|entry| !covers(&effective, entry))
-    })
+/// What Reindexes need and not every node has loaded.
+fn missing(reached: Option<&Reached>, wanted: &[String]) -> Vec<String> {
+    let Some(reached) = reached else { return vec![] };
+    let effective = allowlist::effective(&reached.loaded);
+    wanted.iter().filter(|entry| !covers(&effective, entry)).cloned().collect()
 }
 
-fn may_change(cluster: &SearchCluster) -> bool {
-    cluster.spec.allowlist.management == Management::Automatic && cluster.spec.provider.stateful_sets.is_some()
+/// Where the operator may make the change, or has more to tell a person than a line of a file.
+fn is_worth_a_look(cluster: &SearchCluster) -> bool {
+    let provider = &cluster.spec.provider;
+    provider.can_change()
+        && (cluster.spec.allowlist.management == Management::Automatic || provider.stateful_sets.is_none())
 }
 
 /// Read from the apiserver: with a cache that is not filled yet, the younger of two would take itself for the only one.
@@ -93,11 +95,10 @@ async fn look_closely(
     client: Option<&SearchClient>,
     nodes: Option<Vec<NodeInfo>>,
     uuid: &str,
+    missing: &[String],
 ) -> Result<Result<Close, Trouble>, Error> {
-    let namespace = cluster.namespace().unwrap_or_default();
-    let provider = provider(ctx, cluster, &namespace);
-    let pools = match provider.look().await {
-        Ok(pools) => pools,
+    let configuration = match Provider::of(&ctx.client, cluster).look(missing).await {
+        Ok(configuration) => configuration,
         Err(error) => return Ok(Err(Trouble { reason: "KubernetesError", message: error.to_string() })),
     };
     // Not reached while its only node restarts: that is seen, not an error.
@@ -111,21 +112,7 @@ async fn look_closely(
         live.items.iter().filter(|reindex| reindex.status.as_ref().is_some_and(|status| touches(status, uuid)));
     let copies =
         copies.map(|reindex| format!("{}/{}", reindex.namespace().unwrap_or_default(), reindex.name_any())).collect();
-    Ok(Ok(Close { view, pools, copies }))
-}
-
-/// The provider of a cluster.
-pub fn provider<'a>(ctx: &'a Context, cluster: &'a SearchCluster, namespace: &'a str) -> StatefulSets<'a> {
-    StatefulSets {
-        client: &ctx.client,
-        namespace,
-        pools: cluster.spec.provider.stateful_sets.as_deref().unwrap_or_default(),
-        key: cluster
-            .status
-            .as_ref()
-            .and_then(|status| status.allowlist.as_ref())
-            .map_or(allowlist::WHITELIST, |allowlist| &allowlist.key),
-    }
+    Ok(Ok(Close { view, configuration, copies }))
 }
 
 /// Whether a copy into or out of the cluster runs, or is about to.

@@ -23,6 +23,8 @@ pub struct Instance {
     pub es_version: String,
     /// `exclusive` is basic control (v2), `public` is cloud-native control (v3).
     pub arch_type: String,
+    /// Its zones.
+    pub zone_infos: Vec<ZoneInfo>,
     /// Where it is.
     pub network_config: NetworkConfig,
     /// Its private domain.
@@ -41,6 +43,14 @@ pub struct Instance {
 pub struct NetworkConfig {
     /// Its zone, such as `cn-hangzhou-i`.
     pub vs_area: String,
+}
+
+/// One of `zoneInfos` of an instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ZoneInfo {
+    /// Such as `cn-hangzhou-i`.
+    pub zone_id: String,
 }
 
 /// One change of the instance, from `ListActionRecords`.

@@ -17,4 +17,4 @@ pub use access_key::AccessKey;
 pub use client::CloudClient;
 pub use error::{Class, CloudError, Fault, Refusal};
 pub use identity::Identity;
-pub use instance::{ActionRecord, Instance, NetworkConfig, VpcEndpoint};
+pub use instance::{ActionRecord, Instance, NetworkConfig, VpcEndpoint, ZoneInfo};

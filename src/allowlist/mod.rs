@@ -2,11 +2,13 @@
 //!
 //! - [`provider`]: the provider of a SearchCluster, which is one of the following
 //! - [`stateful_sets`]: a ConfigMap that StatefulSets mount; nodes restart by eviction
+//! - [`alibaba_cloud`]: a managed instance; the vendor restarts the nodes
 //! - [`config_text`]: the edit of an `elasticsearch.yml`, which keeps every other byte
 //! - [`gitops`]: whether somebody else applies an object again and again
 //!
 //! The provider `none` has no file: nothing can be changed, a person is told what to do.
 
+pub mod alibaba_cloud;
 pub mod config_text;
 pub mod gitops;
 pub mod provider;

@@ -6,11 +6,15 @@
 use kube::Client;
 
 use crate::{
-    api::{BatchNode, SearchCluster},
+    api::{BatchNode, SearchCluster, allowlist::CloudChange},
     plan::{allowlist::WHITELIST, search_cluster::Configuration},
 };
 
-use super::{config_text::ConfigTextError, stateful_sets::StatefulSets};
+use super::{
+    alibaba_cloud::{AlibabaCloud, CloudFault, OperatorIdentity},
+    config_text::ConfigTextError,
+    stateful_sets::StatefulSets,
+};
 
 /// Why a provider could not read or change something.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,9 @@ pub enum ProviderError {
         /// The cause.
         source: ConfigTextError,
     },
+    /// The cloud did not do it now.
+    #[error(transparent)]
+    Cloud(CloudFault),
     /// The change was understood and refused; to ask again would be answered alike.
     #[error("failed to change {object}: {message}")]
     Refused {
@@ -56,11 +63,16 @@ pub enum Provider<'a> {
     None,
     /// StatefulSets with ConfigMaps; we restart the nodes.
     StatefulSets(StatefulSets<'a>),
+    /// An instance of Alibaba Cloud; the vendor restarts the nodes.
+    AlibabaCloud(AlibabaCloud<'a>),
 }
 
 impl<'a> Provider<'a> {
     /// The provider of this SearchCluster.
-    pub fn of(client: &'a Client, cluster: &'a SearchCluster) -> Provider<'a> {
+    pub fn of(client: &'a Client, operator: &'a OperatorIdentity, cluster: &'a SearchCluster) -> Provider<'a> {
+        if let Some(instance) = AlibabaCloud::of(client, operator, cluster) {
+            return Provider::AlibabaCloud(instance);
+        }
         let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
         let allowlist = cluster.status.as_ref().and_then(|status| status.allowlist.as_ref());
         let key = allowlist.map_or(WHITELIST, |allowlist| &allowlist.key);
@@ -74,21 +86,23 @@ impl<'a> Provider<'a> {
     ///
     /// # Errors
     /// [`ProviderError::Kube`]
-    pub async fn look(&self, _missing: &[String]) -> Result<Configuration, ProviderError> {
+    pub async fn look(&self, missing: &[String]) -> Result<Configuration, ProviderError> {
         match self {
             Provider::None => Ok(Configuration::Pools(vec![])),
             Provider::StatefulSets(sets) => sets.look().await.map(Configuration::Pools),
+            Provider::AlibabaCloud(instance) => Ok(Configuration::Managed(instance.look(missing).await)),
         }
     }
 
-    /// Adds entries to the configuration of every node; the rest of it stays.
+    /// Adds entries to the configuration of every node; the rest of it stays. A cloud gives the change a name, under which it is found.
     ///
     /// # Errors
     /// [`ProviderError`]; a conflict means that somebody else wrote it meanwhile: look again.
-    pub async fn add(&self, entries: &[String]) -> Result<(), ProviderError> {
+    pub async fn add(&self, entries: &[String]) -> Result<Option<CloudChange>, ProviderError> {
         match self {
-            Provider::None => Ok(()),
-            Provider::StatefulSets(sets) => sets.add(entries).await,
+            Provider::None => Ok(None),
+            Provider::StatefulSets(sets) => sets.add(entries).await.map(|()| None),
+            Provider::AlibabaCloud(instance) => instance.add(entries).await.map(Some),
         }
     }
 
@@ -99,7 +113,7 @@ impl<'a> Provider<'a> {
     pub async fn remove(&self, entries: &[String]) -> Result<(), ProviderError> {
         match self {
             Provider::StatefulSets(sets) => sets.remove(entries).await,
-            Provider::None => Ok(()),
+            Provider::None | Provider::AlibabaCloud(_) => Ok(()),
         }
     }
 
@@ -110,7 +124,7 @@ impl<'a> Provider<'a> {
     pub async fn evict(&self, node: &BatchNode) -> Result<(), ProviderError> {
         match self {
             Provider::StatefulSets(sets) => sets.evict(node).await,
-            Provider::None => Ok(()),
+            Provider::None | Provider::AlibabaCloud(_) => Ok(()),
         }
     }
 
@@ -118,6 +132,7 @@ impl<'a> Provider<'a> {
     pub fn is_managed(&self) -> bool {
         match self {
             Provider::None | Provider::StatefulSets(_) => false,
+            Provider::AlibabaCloud(_) => true,
         }
     }
 }

@@ -73,10 +73,23 @@ pub struct Batch {
     /// When that number last grew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loaded_at: Option<Time>,
+    /// How the cloud that runs the cluster knows the change. Absent until it was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud_change: Option<CloudChange>,
     /// The nodes that the operator restarts, in order; the elected master last. Empty where somebody else restarts them.
     #[serde(default)]
     #[schemars(length(max = 512))]
     pub nodes: Vec<BatchNode>,
+}
+
+/// A change that a cloud accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CloudChange {
+    /// Id of the request, under which the change is recorded.
+    pub request_id: String,
+    /// When the instance had been changed last before, as the cloud tells it.
+    pub updated_at_before: String,
 }
 
 /// Cluster settings that were changed for the time of a node's restart.

@@ -210,13 +210,17 @@ fn ca_crt() -> String {
 /// Who runs the cluster. At most one; none set means `none`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.statefulSets) && has(self.none))").message("exactly one provider must be set"))]
+#[x_kube(validation = Rule::new("[has(self.statefulSets), has(self.alibabaCloud), has(self.none)].filter(given, given).size() <= 1").message("exactly one provider must be set"))]
 pub struct Provider {
     /// StatefulSets of this namespace whose `elasticsearch.yml` or `opensearch.yml` is kept in a ConfigMap; one entry for each node
     /// pool, together all nodes of the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     pub stateful_sets: Option<Vec<StatefulSetPool>>,
+    /// A managed instance of Alibaba Cloud Elasticsearch, whose settings are changed through the vendor's API. The vendor restarts its
+    /// nodes then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alibaba_cloud: Option<AlibabaCloudInstance>,
     /// The operator can't change this cluster's settings: it only checks them, and says what must be added by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub none: Option<NoProvider>,
@@ -225,8 +229,33 @@ pub struct Provider {
 impl Provider {
     /// Whether the operator can change the cluster's node settings.
     pub fn can_change(&self) -> bool {
-        self.stateful_sets.is_some()
+        self.stateful_sets.is_some() || self.alibaba_cloud.is_some()
     }
+}
+
+/// An instance of Alibaba Cloud Elasticsearch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AlibabaCloudInstance {
+    /// Id of the instance, such as `es-cn-n6w1ptcb30009xxxx`.
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9-]+$')").message("must be the id of an instance, such as es-cn-n6w1ptcb30009xxxx"))]
+    pub instance_id: String,
+    /// Id of its region, such as `cn-hangzhou`.
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9-]+$')").message("must be the id of a region, such as cn-hangzhou"))]
+    pub region_id: String,
+    /// A Secret of this namespace with the keys `accessKeyId` and `accessKeySecret`, and `securityToken` if they are temporary. Default:
+    /// the operator's own identity (RRSA, or its environment), which only SearchClusters of the namespaces that the operator was started
+    /// with may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretRef>,
+    /// URL of the API: https, with nothing after the port. Default: `https://elasticsearch.<regionId>.aliyuncs.com`. It is sent signed
+    /// requests and, if the AccessKey is temporary, its token; never the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 512))]
+    #[x_kube(validation = Rule::new("isURL(self) && (url(self).getScheme() == 'https' || url(self).getHostname() in ['127.0.0.1', 'localhost'])").message("must be a URL with scheme https"))]
+    pub endpoint: Option<String>,
 }
 
 /// Nothing to configure.

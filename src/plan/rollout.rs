@@ -99,6 +99,7 @@ pub fn freeze(
         borrowed: None,
         loaded: None,
         loaded_at: None,
+        cloud_change: None,
         nodes: vec![],
     })
 }

@@ -246,7 +246,15 @@ impl<'a> Plan<'a> {
         if owned {
             self.instruct(seen);
         }
-        let passes = matches!(blocked.reason, "RolloutInProgress" | "Deleting");
+        let passes = matches!(
+            blocked.reason,
+            "RolloutInProgress"
+                | "Deleting"
+                | "CloudThrottled"
+                | "CloudUnavailable"
+                | "CloudUnreachable"
+                | "InstanceBusy"
+        );
         self.hold(!owned && !passes, blocked.reason, &blocked.message);
     }
 

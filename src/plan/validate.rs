@@ -6,7 +6,12 @@ use crate::api::{
     reindex_status::{PinnedDestination, PinnedIndex, PinnedSource},
 };
 
-use super::{index_body, remote::RemoteAddress, script};
+use super::{
+    alibaba_cloud::pair::{self, Pair},
+    index_body,
+    remote::RemoteAddress,
+    script,
+};
 
 /// Which software a cluster runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
@@ -88,6 +93,8 @@ pub struct Facts {
     pub busy_with: Option<String>,
     /// How the destination reaches the source.
     pub remote: Option<RemoteAddress>,
+    /// What the vendor says, where both are instances of Alibaba Cloud.
+    pub alibaba_cloud: Option<Pair>,
 }
 
 /// What a check found.
@@ -129,6 +136,13 @@ pub fn validate(reindex: &Reindex, facts: &Facts) -> Result<Validated, Vec<Findi
     let (source, destination) = (reached(&facts.source), reached(&facts.destination));
     if let (Some(source), Some(destination)) = (source, destination) {
         findings.extend(check_versions(reindex.spec.version_policy, source, destination));
+    }
+    if let Some(instances) = &facts.alibaba_cloud {
+        findings.extend(pair::check(instances, facts.remote.as_ref()));
+        // Where both clusters were reached their own versions count.
+        if source.is_none() || destination.is_none() {
+            findings.extend(pair::check_versions(instances));
+        }
     }
     findings.extend(trouble(&facts.source_index));
     findings.extend(trouble(&facts.destination_index));

@@ -79,7 +79,7 @@ async fn refusals_of_the_api_have_their_class() {
         (400, "ConcurrencyUpdateInstanceConflict", "InstanceBusy", Class::Waiting),
         (403, "Forbidden.RAM", "CloudForbidden", Class::Terminal),
     ] {
-        cloud.state().refusals.push_back((status, code));
+        cloud.state().refusals.push_back(("DescribeInstance", status, code));
         assert_eq!(refusal(us.describe_instance().await), (reason, class));
     }
     us.update_instance_settings(&BTreeMap::new(), "one").await.unwrap();
@@ -157,7 +157,7 @@ async fn what_sts_gave_is_used_to_its_end_when_it_gives_nothing_new() {
     let file = token_file("token-of-the-service-account");
     let (identity, now) = (role(&cloud, &file), Timestamp::now());
     let first = identity.access_key(now).await.unwrap();
-    cloud.state().refusals.extend([(503, "ServiceUnavailable"), (503, "ServiceUnavailable")]);
+    cloud.state().refusals.extend([("AssumeRoleWithOIDC", 503, "ServiceUnavailable"); 2]);
     assert_eq!(identity.access_key(now + SignedDuration::from_mins(50)).await.unwrap().id, first.id);
     let late = identity.access_key(now + SignedDuration::from_mins(61)).await;
     assert_eq!(refusal(late), ("CloudUnavailable", Class::Transient));

@@ -18,17 +18,18 @@ const PRIMARIES: &str = "primaries";
 
 /// Does it.
 pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Result<(), Error> {
-    let provider = Provider::of(&ctx.client, cluster);
+    let provider = Provider::of(&ctx.client, &ctx.operator_identity, cluster);
     match effect {
         Effect::Edit(entries) => match provider.add(&entries).await {
             // Written at once: a change that somebody takes back is not made again.
-            Ok(()) if provider.is_managed() => {
-                write_batch(ctx, cluster, |batch| rollout::applied(batch, Timestamp::now())).await
+            Ok(cloud_change) if provider.is_managed() => {
+                let applied = |batch: &Batch| rollout::applied(batch, Timestamp::now());
+                write_batch(ctx, cluster, |batch| Batch { cloud_change: cloud_change.clone(), ..applied(batch) }).await
             }
             Err(error @ ProviderError::Refused { .. }) => {
                 write_batch(ctx, cluster, |batch| rollout::failed(batch, &error.to_string(), Timestamp::now())).await
             }
-            result => result.map_err(Error::Provider),
+            result => result.map(drop).map_err(Error::Provider),
         },
         Effect::Restart(node, borrowed) => {
             let client = open(ctx, cluster).await?;

@@ -97,7 +97,7 @@ async fn look_closely(
     uuid: &str,
     missing: &[String],
 ) -> Result<Result<Close, Trouble>, Error> {
-    let configuration = match Provider::of(&ctx.client, cluster).look(missing).await {
+    let configuration = match Provider::of(&ctx.client, &ctx.operator_identity, cluster).look(missing).await {
         Ok(configuration) => configuration,
         Err(error) => return Ok(Err(Trouble { reason: "KubernetesError", message: error.to_string() })),
     };

@@ -17,6 +17,17 @@ pub enum ControlMode {
     V3,
 }
 
+impl ControlMode {
+    /// From `archType`, which the vendor writes with a capital letter and without.
+    pub fn parse(arch_type: &str) -> Option<ControlMode> {
+        match arch_type.to_ascii_lowercase().as_str() {
+            "exclusive" => Some(ControlMode::V2),
+            "public" => Some(ControlMode::V3),
+            _ => None,
+        }
+    }
+}
+
 /// One instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
@@ -227,6 +238,12 @@ mod tests {
             assert_eq!(reasons(&pair(source, destination)), [], "{source:?} {destination:?}");
         }
         assert_eq!(reasons(&pair(V3, V2)), [("ControlModeMismatch", true)]);
+    }
+
+    #[test]
+    fn the_control_mode_is_read_in_either_case() {
+        let read = ["exclusive", "public", "Public", "new"].map(ControlMode::parse);
+        assert_eq!(read, [Some(ControlMode::V2), Some(ControlMode::V3), Some(ControlMode::V3), None]);
     }
 
     #[test]

@@ -65,8 +65,8 @@ pub struct State {
     pub records: Vec<Value>,
     /// How far the cloud's clock is ahead.
     pub clock_ahead: SignedDuration,
-    /// Codes with which the next calls are refused.
-    pub refusals: VecDeque<(u16, &'static str)>,
+    /// Which actions are refused next, with which status and code.
+    pub refusals: VecDeque<(&'static str, u16, &'static str)>,
     /// How many looks after a change still show the instance as it was: `active`, and with its old settings.
     pub seen_late: usize,
     /// A record of a change appears only when it is finished.
@@ -234,9 +234,7 @@ impl State {
             return self.assume_role(request);
         }
         self.authenticate(request)?;
-        if let Some((status, code)) = self.refusals.pop_front() {
-            return Err(refusal(status, code, "refused by the test"));
-        }
+        self.refuse(request.header("x-acs-action"))?;
         let call = Seen {
             action: request.header("x-acs-action").to_owned(),
             query: request.query(),
@@ -331,6 +329,17 @@ impl State {
         }
     }
 
+    fn refuse(&mut self, action: &str) -> Result<(), Refusal> {
+        match self.refusals.front() {
+            Some((refused, status, code)) if *refused == action => {
+                let answer = refusal(*status, code, "refused by the test");
+                self.refusals.pop_front();
+                Err(answer)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What a look shows, which may be behind.
     fn describe(&mut self, id: &str) -> Value {
         if self.hidden.is_some() {
@@ -391,9 +400,7 @@ impl State {
             let message = format!("the token {} is expired", form["OIDCToken"]);
             return Err(refusal(400, "AuthenticationFail.OIDCToken.Expired", &message));
         }
-        if let Some((status, code)) = self.refusals.pop_front() {
-            return Err(refusal(status, code, "refused by the test"));
-        }
+        self.refuse("AssumeRoleWithOIDC")?;
         self.assumed += 1;
         let (id, token) = (format!("STS.{}", self.assumed), format!("t0ken-{}", self.assumed));
         let key = Key { secret: KEY_SECRET.into(), token: Some(token.clone()), expired: false };

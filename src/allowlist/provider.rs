@@ -6,11 +6,16 @@
 use kube::Client;
 
 use crate::{
-    api::{BatchNode, SearchCluster},
+    api::{
+        BatchNode, SearchCluster,
+        search_cluster::{self, Connection},
+    },
     plan::{allowlist::WHITELIST, search_cluster::Configuration},
 };
 
-use super::{config_text::ConfigTextError, stateful_sets::StatefulSets};
+use super::{
+    config_text::ConfigTextError, eck::Eck, open_search_operator::OpenSearchOperator, stateful_sets::StatefulSets,
+};
 
 /// Why a provider could not read or change something.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +38,32 @@ pub enum ProviderError {
         /// The cause.
         source: ConfigTextError,
     },
+    /// It does not exist.
+    #[error("{kind} {name} (spec.provider) does not exist in the namespace of the SearchCluster")]
+    Missing {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// The operator has no right to do it.
+    #[error(
+        "the operator may not {verb} {resource} in namespace {namespace}: grant it, as the chart's values under `providers` do"
+    )]
+    Denied {
+        /// The verb.
+        verb: &'static str,
+        /// Plural and group.
+        resource: String,
+        /// Where.
+        namespace: String,
+    },
+    /// Somebody else wrote it meanwhile: look again.
+    #[error("failed to change {object}: somebody else wrote it meanwhile")]
+    Conflict {
+        /// What.
+        object: String,
+    },
     /// The change was understood and refused; to ask again would be answered alike.
     #[error("failed to change {object}: {message}")]
     Refused {
@@ -44,6 +75,17 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
+    /// The reason of a condition.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            ProviderError::Kube { .. } | ProviderError::Conflict { .. } => "KubernetesError",
+            ProviderError::Edit { .. } => "ConfigNotEditable",
+            ProviderError::Missing { .. } => "ProviderObjectNotFound",
+            ProviderError::Denied { .. } => "NotPermitted",
+            ProviderError::Refused { .. } => "ChangeRefused",
+        }
+    }
+
     /// For `map_err`.
     pub fn kube(action: &'static str, name: &str) -> impl FnOnce(kube::Error) -> ProviderError {
         move |source| ProviderError::Kube { action, name: name.to_owned(), source }
@@ -56,6 +98,10 @@ pub enum Provider<'a> {
     None,
     /// StatefulSets with ConfigMaps; we restart the nodes.
     StatefulSets(StatefulSets<'a>),
+    /// Elastic Cloud on Kubernetes.
+    Eck(Eck<'a>),
+    /// The OpenSearch Kubernetes operator.
+    OpenSearchOperator(OpenSearchOperator<'a>),
 }
 
 impl<'a> Provider<'a> {
@@ -64,9 +110,29 @@ impl<'a> Provider<'a> {
         let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
         let allowlist = cluster.status.as_ref().and_then(|status| status.allowlist.as_ref());
         let key = allowlist.map_or(WHITELIST, |allowlist| &allowlist.key);
-        match &cluster.spec.provider.stateful_sets {
-            Some(pools) => Provider::StatefulSets(StatefulSets { client, namespace, pools, key }),
-            None => Provider::None,
+        match &cluster.spec.provider {
+            search_cluster::Provider { stateful_sets: Some(pools), .. } => {
+                Provider::StatefulSets(StatefulSets { client, namespace, pools, key })
+            }
+            search_cluster::Provider { eck: Some(object), .. } => {
+                Provider::Eck(Eck { client, namespace, name: &object.name, key })
+            }
+            search_cluster::Provider { open_search_operator: Some(object), .. } => {
+                Provider::OpenSearchOperator(OpenSearchOperator { client, namespace, name: &object.name, key })
+            }
+            search_cluster::Provider { .. } => Provider::None,
+        }
+    }
+
+    /// How the cluster is reached, where the provider knows it.
+    ///
+    /// # Errors
+    /// [`ProviderError`]
+    pub async fn connection(&self) -> Result<Option<Connection>, ProviderError> {
+        match self {
+            Provider::None | Provider::StatefulSets(_) => Ok(None),
+            Provider::Eck(eck) => eck.connection().await.map(Some),
+            Provider::OpenSearchOperator(operator) => operator.connection().await.map(Some),
         }
     }
 
@@ -74,10 +140,12 @@ impl<'a> Provider<'a> {
     ///
     /// # Errors
     /// [`ProviderError::Kube`]
-    pub async fn look(&self, _missing: &[String]) -> Result<Configuration, ProviderError> {
+    pub async fn look(&self, missing: &[String]) -> Result<Configuration, ProviderError> {
         match self {
             Provider::None => Ok(Configuration::Pools(vec![])),
             Provider::StatefulSets(sets) => sets.look().await.map(Configuration::Pools),
+            Provider::Eck(eck) => eck.look(missing).await.map(Configuration::Managed),
+            Provider::OpenSearchOperator(operator) => operator.look(missing).await.map(Configuration::Managed),
         }
     }
 
@@ -89,6 +157,8 @@ impl<'a> Provider<'a> {
         match self {
             Provider::None => Ok(()),
             Provider::StatefulSets(sets) => sets.add(entries).await,
+            Provider::Eck(eck) => eck.add(entries).await,
+            Provider::OpenSearchOperator(operator) => operator.add(entries).await,
         }
     }
 
@@ -99,7 +169,7 @@ impl<'a> Provider<'a> {
     pub async fn remove(&self, entries: &[String]) -> Result<(), ProviderError> {
         match self {
             Provider::StatefulSets(sets) => sets.remove(entries).await,
-            Provider::None => Ok(()),
+            Provider::None | Provider::Eck(_) | Provider::OpenSearchOperator(_) => Ok(()),
         }
     }
 
@@ -110,7 +180,7 @@ impl<'a> Provider<'a> {
     pub async fn evict(&self, node: &BatchNode) -> Result<(), ProviderError> {
         match self {
             Provider::StatefulSets(sets) => sets.evict(node).await,
-            Provider::None => Ok(()),
+            Provider::None | Provider::Eck(_) | Provider::OpenSearchOperator(_) => Ok(()),
         }
     }
 
@@ -118,6 +188,7 @@ impl<'a> Provider<'a> {
     pub fn is_managed(&self) -> bool {
         match self {
             Provider::None | Provider::StatefulSets(_) => false,
+            Provider::Eck(_) | Provider::OpenSearchOperator(_) => true,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     api::{
         Batch, SearchCluster,
         allowlist::CloudChange,
-        search_cluster::{AlibabaCloudInstance, SecretRef},
+        search_cluster::{AlibabaCloudInstance, Connection, SecretRef},
     },
     plan::{
         alibaba_cloud::{
@@ -76,6 +76,16 @@ pub enum CloudFault {
     /// The instance's configuration can't be edited.
     #[error(transparent)]
     Config(#[from] EsConfigError),
+    /// The instance has no address, as one has that is not usable.
+    #[error(
+        "Alibaba Cloud tells no address of instance {instance}, which is {status:?}: look into the console, or set spec.endpoint"
+    )]
+    NoAddress {
+        /// The instance.
+        instance: String,
+        /// Its status.
+        status: String,
+    },
     /// The API.
     #[error(transparent)]
     Cloud(#[from] CloudError),
@@ -90,6 +100,7 @@ impl CloudFault {
             CloudFault::KeyMissing { .. } => "KeyNotFound",
             CloudFault::NotAdmitted { .. } => "IdentityNotAdmitted",
             CloudFault::Config(_) => "ConfigNotEditable",
+            CloudFault::NoAddress { .. } => "EndpointUnknown",
             CloudFault::Cloud(error) => error.reason(),
         }
     }
@@ -101,7 +112,8 @@ impl CloudFault {
             CloudFault::SecretMissing { .. }
             | CloudFault::KeyMissing { .. }
             | CloudFault::NotAdmitted { .. }
-            | CloudFault::Config(_) => Class::Terminal,
+            | CloudFault::Config(_)
+            | CloudFault::NoAddress { .. } => Class::Terminal,
             CloudFault::Cloud(error) => error.class(),
         }
     }
@@ -119,6 +131,8 @@ pub struct AlibabaCloud<'a> {
     pub spec: &'a AlibabaCloudInstance,
     /// The change that is on its way.
     pub batch: Option<&'a Batch>,
+    /// How it was reached before.
+    pub known: Option<&'a Connection>,
 }
 
 impl<'a> AlibabaCloud<'a> {
@@ -130,9 +144,10 @@ impl<'a> AlibabaCloud<'a> {
     ) -> Option<AlibabaCloud<'a>> {
         let spec = cluster.spec.provider.alibaba_cloud.as_ref()?;
         let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
-        let allowlist = cluster.status.as_ref().and_then(|status| status.allowlist.as_ref());
-        let batch = allowlist.and_then(|allowlist| allowlist.batch.as_ref());
-        Some(AlibabaCloud { client, operator, namespace, spec, batch })
+        let status = cluster.status.as_ref();
+        let batch = status.and_then(|status| status.allowlist.as_ref()?.batch.as_ref());
+        let known = status.and_then(|status| status.connection.as_ref());
+        Some(AlibabaCloud { client, operator, namespace, spec, batch, known })
     }
 
     /// A client of the instance. The AccessKey is fetched each time, and kept nowhere.
@@ -168,11 +183,46 @@ impl<'a> AlibabaCloud<'a> {
         })
     }
 
+    /// As `Provider::object` of the API has it.
+    fn object(&self) -> String {
+        format!("instance {}", self.spec.instance_id)
+    }
+
+    /// How the instance is reached: at its private address. While a change is on its way, or the API has no time, as before.
+    ///
+    /// # Errors
+    /// [`CloudFault`]
+    pub async fn connection(&self) -> Result<Connection, CloudFault> {
+        let known = self.known.filter(|known| known.object == self.object());
+        let changing = self.batch.is_some_and(|batch| batch.phase.closes_the_gate());
+        match (known, changing) {
+            (Some(known), true) => Ok(known.clone()),
+            (known, _) => match (self.ask_connection().await, known) {
+                (Err(fault), Some(known)) if fault.class() != Class::Terminal => Ok(known.clone()),
+                (asked, _) => asked,
+            },
+        }
+    }
+
+    async fn ask_connection(&self) -> Result<Connection, CloudFault> {
+        let instance = self.connect().await?.describe_instance().await?;
+        let (Some(domain), Some(port)) = (instance.domain.filter(|domain| !domain.is_empty()), instance.port) else {
+            let (instance, status) = (self.spec.instance_id.clone(), instance.status);
+            return Err(CloudFault::NoAddress { instance, status });
+        };
+        let scheme = match instance.protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case("https")) {
+            true => "https",
+            false => "http",
+        };
+        let endpoint = format!("{scheme}://{domain}:{port}");
+        Ok(Connection { object: self.object(), endpoint, ..Connection::default() })
+    }
+
     /// What is configured, and how far the instance is. What goes wrong with the API is part of that: a change that is under way
     /// goes on without us.
     pub async fn look(&self, missing: &[String]) -> Managed {
         let change = self.batch.and_then(|batch| batch.cloud_change.as_ref());
-        let object = format!("instance {}", self.spec.instance_id);
+        let object = self.object();
         let (configured, progress) = match self.observe(change).await {
             Ok(look) => {
                 let entries = self.batch.map(|batch| batch.entries.as_slice()).unwrap_or_default();
@@ -225,10 +275,7 @@ impl<'a> AlibabaCloud<'a> {
     /// [`ProviderError`]; one that passes by itself means: look again.
     pub async fn add(&self, entries: &[String]) -> Result<CloudChange, ProviderError> {
         self.change(entries).await.map_err(|fault| match fault.class() {
-            Class::Terminal => ProviderError::Refused {
-                object: format!("instance {}", self.spec.instance_id),
-                message: fault.to_string(),
-            },
+            Class::Terminal => ProviderError::Refused { object: self.object(), message: fault.to_string() },
             Class::Transient | Class::Waiting => ProviderError::Cloud(fault),
         })
     }

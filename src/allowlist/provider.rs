@@ -6,13 +6,19 @@
 use kube::Client;
 
 use crate::{
-    api::{BatchNode, SearchCluster, allowlist::CloudChange},
+    api::{
+        BatchNode, SearchCluster,
+        allowlist::CloudChange,
+        search_cluster::{self, Connection},
+    },
     plan::{allowlist::WHITELIST, search_cluster::Configuration},
 };
 
 use super::{
     alibaba_cloud::{AlibabaCloud, CloudFault, OperatorIdentity},
     config_text::ConfigTextError,
+    eck::Eck,
+    open_search_operator::OpenSearchOperator,
     stateful_sets::StatefulSets,
 };
 
@@ -40,6 +46,32 @@ pub enum ProviderError {
     /// The cloud did not do it now.
     #[error(transparent)]
     Cloud(CloudFault),
+    /// It does not exist.
+    #[error("{kind} {name} (spec.provider) does not exist in the namespace of the SearchCluster")]
+    Missing {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// The operator has no right to do it.
+    #[error(
+        "the operator may not {verb} {resource} in namespace {namespace}: grant it, as the chart's values under `providers` do"
+    )]
+    Denied {
+        /// The verb.
+        verb: &'static str,
+        /// Plural and group.
+        resource: String,
+        /// Where.
+        namespace: String,
+    },
+    /// Somebody else wrote it meanwhile: look again.
+    #[error("failed to change {object}: somebody else wrote it meanwhile")]
+    Conflict {
+        /// What.
+        object: String,
+    },
     /// The change was understood and refused; to ask again would be answered alike.
     #[error("failed to change {object}: {message}")]
     Refused {
@@ -51,6 +83,18 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
+    /// The reason of a condition.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            ProviderError::Kube { .. } | ProviderError::Conflict { .. } => "KubernetesError",
+            ProviderError::Edit { .. } => "ConfigNotEditable",
+            ProviderError::Missing { .. } => "ProviderObjectNotFound",
+            ProviderError::Denied { .. } => "NotPermitted",
+            ProviderError::Cloud(fault) => fault.reason(),
+            ProviderError::Refused { .. } => "ChangeRefused",
+        }
+    }
+
     /// For `map_err`.
     pub fn kube(action: &'static str, name: &str) -> impl FnOnce(kube::Error) -> ProviderError {
         move |source| ProviderError::Kube { action, name: name.to_owned(), source }
@@ -63,6 +107,10 @@ pub enum Provider<'a> {
     None,
     /// StatefulSets with ConfigMaps; we restart the nodes.
     StatefulSets(StatefulSets<'a>),
+    /// Elastic Cloud on Kubernetes.
+    Eck(Eck<'a>),
+    /// The OpenSearch Kubernetes operator.
+    OpenSearchOperator(OpenSearchOperator<'a>),
     /// An instance of Alibaba Cloud; the vendor restarts the nodes.
     AlibabaCloud(AlibabaCloud<'a>),
 }
@@ -76,9 +124,30 @@ impl<'a> Provider<'a> {
         let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
         let allowlist = cluster.status.as_ref().and_then(|status| status.allowlist.as_ref());
         let key = allowlist.map_or(WHITELIST, |allowlist| &allowlist.key);
-        match &cluster.spec.provider.stateful_sets {
-            Some(pools) => Provider::StatefulSets(StatefulSets { client, namespace, pools, key }),
-            None => Provider::None,
+        match &cluster.spec.provider {
+            search_cluster::Provider { stateful_sets: Some(pools), .. } => {
+                Provider::StatefulSets(StatefulSets { client, namespace, pools, key })
+            }
+            search_cluster::Provider { eck: Some(object), .. } => {
+                Provider::Eck(Eck { client, namespace, name: &object.name, key })
+            }
+            search_cluster::Provider { open_search_operator: Some(object), .. } => {
+                Provider::OpenSearchOperator(OpenSearchOperator { client, namespace, name: &object.name, key })
+            }
+            search_cluster::Provider { .. } => Provider::None,
+        }
+    }
+
+    /// How the cluster is reached, where the provider knows it.
+    ///
+    /// # Errors
+    /// [`ProviderError`]
+    pub async fn connection(&self) -> Result<Option<Connection>, ProviderError> {
+        match self {
+            Provider::None | Provider::StatefulSets(_) => Ok(None),
+            Provider::Eck(eck) => eck.connection().await.map(Some),
+            Provider::OpenSearchOperator(operator) => operator.connection().await.map(Some),
+            Provider::AlibabaCloud(instance) => instance.connection().await.map(Some).map_err(ProviderError::Cloud),
         }
     }
 
@@ -90,6 +159,8 @@ impl<'a> Provider<'a> {
         match self {
             Provider::None => Ok(Configuration::Pools(vec![])),
             Provider::StatefulSets(sets) => sets.look().await.map(Configuration::Pools),
+            Provider::Eck(eck) => eck.look(missing).await.map(Configuration::Managed),
+            Provider::OpenSearchOperator(operator) => operator.look(missing).await.map(Configuration::Managed),
             Provider::AlibabaCloud(instance) => Ok(Configuration::Managed(instance.look(missing).await)),
         }
     }
@@ -102,6 +173,8 @@ impl<'a> Provider<'a> {
         match self {
             Provider::None => Ok(None),
             Provider::StatefulSets(sets) => sets.add(entries).await.map(|()| None),
+            Provider::Eck(eck) => eck.add(entries).await.map(|()| None),
+            Provider::OpenSearchOperator(operator) => operator.add(entries).await.map(|()| None),
             Provider::AlibabaCloud(instance) => instance.add(entries).await.map(Some),
         }
     }
@@ -113,7 +186,7 @@ impl<'a> Provider<'a> {
     pub async fn remove(&self, entries: &[String]) -> Result<(), ProviderError> {
         match self {
             Provider::StatefulSets(sets) => sets.remove(entries).await,
-            Provider::None | Provider::AlibabaCloud(_) => Ok(()),
+            Provider::None | Provider::Eck(_) | Provider::OpenSearchOperator(_) | Provider::AlibabaCloud(_) => Ok(()),
         }
     }
 
@@ -124,7 +197,7 @@ impl<'a> Provider<'a> {
     pub async fn evict(&self, node: &BatchNode) -> Result<(), ProviderError> {
         match self {
             Provider::StatefulSets(sets) => sets.evict(node).await,
-            Provider::None | Provider::AlibabaCloud(_) => Ok(()),
+            Provider::None | Provider::Eck(_) | Provider::OpenSearchOperator(_) | Provider::AlibabaCloud(_) => Ok(()),
         }
     }
 
@@ -132,7 +205,7 @@ impl<'a> Provider<'a> {
     pub fn is_managed(&self) -> bool {
         match self {
             Provider::None | Provider::StatefulSets(_) => false,
-            Provider::AlibabaCloud(_) => true,
+            Provider::Eck(_) | Provider::OpenSearchOperator(_) | Provider::AlibabaCloud(_) => true,
         }
     }
 }

@@ -73,7 +73,9 @@ impl StatefulSets<'_> {
             replicas: set.as_ref().map(|set| set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)),
             rolling_out: set.as_ref().is_some_and(is_rolling_out),
             config: format!("{}/{}", reference.name, reference.key),
-            owner: map.as_ref().and_then(|map| gitops::owner(&map.metadata, &reference.key)),
+            owner: map
+                .as_ref()
+                .and_then(|map| gitops::owner(&map.metadata, &[&["f:data", &format!("f:{}", reference.key)]])),
             entries,
             pods: match &set {
                 Some(set) => self.pods(set).await?,

@@ -41,13 +41,16 @@ use super::{ClusterRef, allowlist::AllowlistStatus, schema};
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.endpoint) || (has(self.provider) && (has(self.provider.eck) || has(self.provider.openSearchOperator) || has(self.provider.alibabaCloud)))").message("endpoint may be left out only with a provider that knows it: eck, openSearchOperator or alibabaCloud"))]
 pub struct SearchClusterSpec {
     /// URL at which the operator reaches the cluster, with scheme and port, such as `https://es-1-http.search.svc:9200`. No user
-    /// name, no query; a path prefix is kept.
+    /// name, no query; a path prefix is kept. May be left out with the providers `eck` and `openSearchOperator`, where the Service that
+    /// they make is used then, and `alibabaCloud`, where the instance's private address is: see `status.connection`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 512))]
     #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getPort() != ''").message("must be a URL with scheme http or https and a port, such as https://es-1-http.search.svc:9200"))]
     #[x_kube(validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#')").message("must hold no user name, query or fragment; credentials belong in spec.auth"))]
-    pub endpoint: String,
+    pub endpoint: Option<String>,
 
     /// URL at which other clusters reach this one as the source of a reindex. Default: `endpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,11 +65,13 @@ pub struct SearchClusterSpec {
     #[schemars(length(max = 32))]
     pub remotes: Vec<Remote>,
 
-    /// How the operator, and a destination that reads from this cluster, authenticates. Default: not at all.
+    /// How the operator, and a destination that reads from this cluster, authenticates. Default: with the password that the provider
+    /// `eck` or `openSearchOperator` keeps in a Secret; with other providers not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
 
-    /// TLS towards `endpoint`. Default: the operator image's trusted authorities.
+    /// TLS towards `endpoint`. Default: the operator image's trusted authorities; where `endpoint` is left out, the authority that the
+    /// provider keeps in a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 
@@ -191,7 +196,7 @@ pub struct CaRef {
 }
 
 /// One key of a Secret or ConfigMap of the same namespace.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyRef {
     /// Name of the Secret or ConfigMap.
@@ -210,13 +215,21 @@ fn ca_crt() -> String {
 /// Who runs the cluster. At most one; none set means `none`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.statefulSets), has(self.alibabaCloud), has(self.none)].filter(given, given).size() <= 1").message("exactly one provider must be set"))]
+#[x_kube(validation = Rule::new("[has(self.statefulSets), has(self.eck), has(self.openSearchOperator), has(self.alibabaCloud), has(self.none)].filter(set, set).size() <= 1").message("exactly one provider must be set"))]
 pub struct Provider {
     /// StatefulSets of this namespace whose `elasticsearch.yml` or `opensearch.yml` is kept in a ConfigMap; one entry for each node
     /// pool, together all nodes of the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     pub stateful_sets: Option<Vec<StatefulSetPool>>,
+    /// An Elasticsearch object of this namespace, run by Elastic Cloud on Kubernetes: its node sets are edited, ECK restarts the
+    /// nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eck: Option<ObjectName>,
+    /// An OpenSearchCluster object of this namespace, run by the OpenSearch Kubernetes operator (API group `opensearch.org`, or the
+    /// older `opensearch.opster.io`): its additionalConfig is edited, that operator restarts the nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_search_operator: Option<ObjectName>,
     /// A managed instance of Alibaba Cloud Elasticsearch, whose settings are changed through the vendor's API. The vendor restarts its
     /// nodes then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -229,8 +242,26 @@ pub struct Provider {
 impl Provider {
     /// Whether the operator can change the cluster's node settings.
     pub fn can_change(&self) -> bool {
-        self.stateful_sets.is_some() || self.alibaba_cloud.is_some()
+        self.stateful_sets.is_some() || self.object().is_some()
     }
+
+    /// What runs the cluster, for people, where it is one object: `Elasticsearch es-1`.
+    pub fn object(&self) -> Option<String> {
+        match self {
+            Provider { eck: Some(object), .. } => Some(format!("Elasticsearch {}", object.name)),
+            Provider { open_search_operator: Some(object), .. } => Some(format!("OpenSearchCluster {}", object.name)),
+            Provider { alibaba_cloud: Some(instance), .. } => Some(format!("instance {}", instance.instance_id)),
+            Provider { .. } => None,
+        }
+    }
+}
+
+/// Names an object of the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ObjectName {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
 }
 
 /// An instance of Alibaba Cloud Elasticsearch.
@@ -391,6 +422,9 @@ pub struct SearchClusterStatus {
     /// `green`, `yellow` or `red`, as the cluster says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
+    /// How the provider says that the cluster is reached; used where `spec` leaves it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Connection>,
     /// The allowlist of reindex sources, and what becomes of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowlist: Option<AllowlistStatus>,
@@ -398,6 +432,38 @@ pub struct SearchClusterStatus {
     #[serde(default)]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// How a provider says that its cluster is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    /// What says so, such as `Elasticsearch es-1`.
+    pub object: String,
+    /// URL.
+    pub endpoint: String,
+    /// The Secret with user name and password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordRef>,
+    /// The key of a Secret with the certificate authority. If the Secret lacks the key, the operator image's authorities are trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<KeyRef>,
+    /// The name that the endpoint's certificate carries, where it is another than the endpoint's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+}
+
+/// User name and password in a Secret of somebody else's form.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordRef {
+    /// Name of the Secret.
+    pub secret: String,
+    /// The user's name. Default: what the Secret has under `username`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The key of the password.
+    pub key: String,
 }
 
 /// Labels of a namespace, as a selector sees them.

@@ -32,6 +32,9 @@ pub enum Error {
 impl Error {
     /// Somebody else wrote the object meanwhile: read it again at once, it is no failure.
     pub fn is_conflict(&self) -> bool {
+        if matches!(self, Error::Provider(ProviderError::Conflict { .. })) {
+            return true;
+        }
         let (Error::Kube { source, .. } | Error::Provider(ProviderError::Kube { source, .. })) = self else {
             return false;
         };

@@ -7,6 +7,7 @@ pub mod access;
 pub mod alibaba_cloud;
 pub mod allowlist;
 pub mod cleanup;
+pub mod connection;
 pub mod copy;
 pub mod index_body;
 pub mod limits;

@@ -4,6 +4,8 @@ use url::Url;
 
 use crate::api::SearchCluster;
 
+use super::connection;
+
 /// A source's address as the destination is told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteAddress {
@@ -14,7 +16,7 @@ pub struct RemoteAddress {
 }
 
 /// The address of `source` for `destination`: the destination's own `remotes` entry, else the source's `remoteEndpoint`, else its
-/// `endpoint`. None if the text is not a URL with host and port; admission refuses that.
+/// endpoint. None if the text is not a URL with host and port, which admission refuses, or if its provider has not told it yet.
 pub fn address(destination: &SearchCluster, source: &SearchCluster) -> Option<RemoteAddress> {
     let namespace = |cluster: &SearchCluster| cluster.metadata.namespace.clone().unwrap_or_default();
     let own = namespace(destination);
@@ -26,9 +28,9 @@ pub fn address(destination: &SearchCluster, source: &SearchCluster) -> Option<Re
             Some(&remote.cluster.name) == source.metadata.name.as_ref()
                 && remote.cluster.namespace_or(&own) == namespace(source)
         })
-        .map(|remote| &remote.endpoint)
-        .or(source.spec.remote_endpoint.as_ref())
-        .unwrap_or(&source.spec.endpoint);
+        .map(|remote| remote.endpoint.as_str())
+        .or(source.spec.remote_endpoint.as_deref())
+        .or(connection::endpoint(source))?;
     let url = written.trim_end_matches('/');
     let url = match Url::parse(url).ok()?.host_str() {
         Some(host) if is_private_link(host) => url.replacen(host, &without_zone(host), 1),

@@ -8,7 +8,7 @@ use crate::api::{
     AllowlistStatus, BatchPhase, SearchCluster, SearchClusterStatus,
     allowlist::MAX_ENTRIES,
     conditions::{self, ALLOWLIST_READY, READY, RECONCILING, STALLED, State},
-    search_cluster::Management,
+    search_cluster::{Connection, Management},
 };
 
 use super::{
@@ -41,6 +41,8 @@ pub struct Reached {
 pub struct Observation {
     /// The cluster, or why it can't be seen.
     pub reached: Result<Reached, Trouble>,
+    /// How its provider says that it is reached, as far as is known.
+    pub connection: Option<Connection>,
     /// Entries that Reindexes need.
     pub wanted: Vec<String>,
     /// An older SearchCluster for the same cluster, which manages it.
@@ -135,10 +137,11 @@ impl<'a> Plan<'a> {
 
     fn report_reached(&mut self, seen: &Observation) {
         let restarting = is_open(Some(&self.status));
+        self.status.connection.clone_from(&seen.connection);
         match &seen.reached {
             Ok(reached) => {
                 if self.status.cluster_uuid.as_ref().is_some_and(|before| *before != reached.uuid) {
-                    let message = format!("another cluster answers at spec.endpoint now: UUID {}", reached.uuid);
+                    let message = format!("another cluster answers at the endpoint now: UUID {}", reached.uuid);
                     self.note(true, "ClusterChanged", &message);
                 }
                 self.status.cluster_uuid = Some(reached.uuid.clone());
@@ -279,7 +282,11 @@ impl<'a> Plan<'a> {
         let Some(batch) = self.allowlist().batch.clone() else { return };
         let close = match &seen.close {
             Some(Ok(close)) => close,
-            Some(Err(trouble)) => return self.hold(false, "Restarting", &trouble.message),
+            // The apiserver comes back by itself; what is gone or forbidden does not.
+            Some(Err(trouble)) if trouble.reason == "KubernetesError" => {
+                return self.hold(false, "Restarting", &trouble.message);
+            }
+            Some(Err(trouble)) => return self.hold(true, trouble.reason, &trouble.message),
             None => return,
         };
         let deleting = self.cluster.metadata.deletion_timestamp.is_some();

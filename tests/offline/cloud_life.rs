@@ -359,6 +359,33 @@ async fn under_verify_the_whole_line_is_told_and_nothing_is_changed() {
     assert_eq!(life.cloud.count("UpdateInstanceSettings"), 0);
 }
 
+#[tokio::test]
+async fn the_address_is_the_instances_own_where_none_is_written() {
+    let mut life = Life::new().await;
+    let address: url::Url = life.engine.url().parse().unwrap();
+    {
+        let mut state = life.cloud.state();
+        let instance = state.instances.get_mut(INSTANCE).unwrap();
+        instance["domain"] = json!(address.host_str().unwrap());
+        instance["port"] = json!(address.port().unwrap());
+    }
+    life.change(&json!({"spec": {"endpoint": null}}));
+    life.until(BatchPhase::RollingOut).await;
+    let connection = life.cluster().status.unwrap().connection.unwrap();
+    assert_eq!((connection.endpoint, connection.object), (life.engine.url(), format!("instance {INSTANCE}")));
+    life.cloud.finish();
+    life.load();
+    life.until(BatchPhase::Done).await;
+    // What was told before counts while the API has no time, and no longer when it says no.
+    life.cloud.state().refusals.push_back(("DescribeInstance", 400, "Throttling.User"));
+    life.round().await.unwrap();
+    assert!(life.condition(conditions::READY, "True").is_some());
+    life.cloud.state().refusals.push_back(("DescribeInstance", 403, "Forbidden.RAM"));
+    life.assert_stalled("CloudForbidden").await;
+    life.cloud.state().instances.get_mut(INSTANCE).unwrap()["domain"] = json!(null);
+    life.assert_stalled("EndpointUnknown").await;
+}
+
 /// A Reindex between two instances.
 async fn between_instances(change: impl FnOnce(&Cloud)) -> (World, Cloud) {
     let (world, cloud) = (World::new().await, Cloud::start().await);

@@ -3,7 +3,7 @@
 use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{
-    allowlist::provider::Provider,
+    allowlist::provider::{Provider, ProviderError},
     api::{
         Reindex, SearchCluster,
         reindex_status::{PartitionState, ReindexStatus},
@@ -12,6 +12,7 @@ use crate::{
     controller::{connect::connect, context::Context, error::Error},
     plan::{
         allowlist::{self, covers, managed_by_another, wanted},
+        connection::asks_provider,
         restart::{Node, Shard, View},
         search_cluster::{Close, Observation, Reached, is_open},
         validate::Trouble,
@@ -21,10 +22,21 @@ use crate::{
 
 /// Looks.
 pub async fn observe(ctx: &Context, cluster: &SearchCluster) -> Result<Observation, Error> {
-    let client = connect(&ctx.client, cluster).await;
-    let client = client
-        .map(|connected| connected.client)
-        .map_err(|fault| Trouble { reason: fault.reason(), message: fault.to_string() });
+    let told = match asks_provider(cluster) {
+        true => Provider::of(&ctx.client, &ctx.operator_identity, cluster).connection().await,
+        false => Ok(None),
+    };
+    let mut known = cluster.clone();
+    let client = match told {
+        Ok(connection) => {
+            known.status.get_or_insert_default().connection = connection;
+            let client = connect(&ctx.client, &known).await.map(|connected| connected.client);
+            client.map_err(|fault| Trouble { reason: fault.reason(), message: fault.to_string() })
+        }
+        // What it told before still stands, for copies that run.
+        Err(error) => Err(provider_trouble(&error)),
+    };
+    let connection = known.status.and_then(|status| status.connection);
     let looked = match &client {
         Ok(client) => look(client).await.map_err(|error| trouble(&error)),
         Err(trouble) => Err(trouble.clone()),
@@ -46,7 +58,11 @@ pub async fn observe(ctx: &Context, cluster: &SearchCluster) -> Result<Observati
         true => Some(look_closely(ctx, cluster, client.as_ref().ok(), nodes, &uuid, &missing).await?),
         false => None,
     };
-    Ok(Observation { reached, wanted, managed_by, close })
+    Ok(Observation { reached, connection, wanted, managed_by, close })
+}
+
+fn provider_trouble(error: &ProviderError) -> Trouble {
+    Trouble { reason: error.reason(), message: error.to_string() }
 }
 
 fn trouble(error: &SearchError) -> Trouble {
@@ -99,7 +115,7 @@ async fn look_closely(
 ) -> Result<Result<Close, Trouble>, Error> {
     let configuration = match Provider::of(&ctx.client, &ctx.operator_identity, cluster).look(missing).await {
         Ok(configuration) => configuration,
-        Err(error) => return Ok(Err(Trouble { reason: "KubernetesError", message: error.to_string() })),
+        Err(error) => return Ok(Err(provider_trouble(&error))),
     };
     // Not reached while its only node restarts: that is seen, not an error.
     let view = match (client, nodes) {

@@ -3,5 +3,6 @@
 mod crds;
 mod layering;
 mod life;
+mod providers;
 mod search_client;
 mod support;

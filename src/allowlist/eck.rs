@@ -84,7 +84,8 @@ impl Eck<'_> {
         object.get().await?.ok_or_else(|| object.missing())
     }
 
-    fn object(&self) -> Object<'_> {
+    /// The object.
+    pub fn object(&self) -> Object<'_> {
         let kind = GroupVersionKind::gvk("elasticsearch.k8s.elastic.co", "v1", "Elasticsearch");
         let resource = ApiResource::from_gvk_with_plural(&kind, "elasticsearches");
         Object { client: self.client, resource, namespace: self.namespace, name: self.name }

@@ -5,5 +5,6 @@ mod cloud_life;
 mod crds;
 mod layering;
 mod life;
+mod providers;
 mod search_client;
 mod support;

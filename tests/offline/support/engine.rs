@@ -47,8 +47,10 @@ pub struct State {
     pub password: Option<String>,
     /// The API key that it lets in, as `id:key`.
     pub api_key: Option<String>,
-    /// `host:port` of sources that every node allows.
+    /// `host:port` of sources that its node allows.
     pub allowlist: Vec<String>,
+    /// What its further nodes allow, one list a node.
+    pub further_nodes: Vec<Vec<String>>,
     /// How fast its tasks are.
     pub pace: Pace,
     /// Processors of its node.
@@ -124,6 +126,7 @@ impl State {
             pipelines: BTreeSet::new(),
             reindexes: vec![],
             allowlist: vec![],
+            further_nodes: vec![],
             pace: Pace::PerPoll(2),
             processors: 2,
             most_at_once: 0,

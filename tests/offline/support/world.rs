@@ -21,7 +21,7 @@ use reindex_operator::{
         conditions::{self, COMPLETE, FAILED, STALLED},
         reindex_status::PartitionState,
     },
-    controller::{context::Context, error::Error, reindex::reconcile},
+    controller::{context::Context, error::Error, reindex::reconcile, search_cluster},
     telemetry::metrics::Metrics,
 };
 use serde_json::{Value, json};
@@ -161,6 +161,30 @@ impl World {
             Round::Done(_) | Round::Gone => {}
         }
         round
+    }
+
+    /// Reconciles a SearchCluster once, as it is now; then a minute passes for it.
+    pub async fn round_of_cluster(&mut self, name: &str) -> Round {
+        self.operator.look(&self.api);
+        let Some(cluster) = self.cluster(name) else { return Round::Gone };
+        let round = tokio::select! {
+            biased;
+            () = self.faults.died() => Round::Died,
+            ended = search_cluster::reconcile(Arc::new(cluster), self.operator.ctx.clone()) => match ended {
+                Ok(action) => Round::Done(action),
+                Err(error) => Round::Erred(error),
+            },
+        };
+        self.api.age("searchclusters.reindex.dev", ROUND);
+        if let Round::Died = &round {
+            self.restart();
+        }
+        round
+    }
+
+    /// The SearchCluster, if it is still there.
+    pub fn cluster(&self, name: &str) -> Option<SearchCluster> {
+        self.api.get(NAMESPACE, name)
     }
 
     /// Reconciles once, after a change that the operator's caches don't show yet.

@@ -181,6 +181,21 @@ async fn an_entry_is_merged_into_the_whole_configuration_and_waited_for() {
 }
 
 #[tokio::test]
+async fn a_change_that_is_over_is_not_done_until_every_node_has_loaded_it() {
+    let mut life = Life::new().await;
+    life.engine.state().further_nodes = vec![vec![], vec![]];
+    life.until(BatchPhase::RollingOut).await;
+    life.cloud.finish();
+    life.load();
+    life.engine.state().further_nodes = vec![vec![ENTRY.to_owned()], vec![]];
+    life.round().await.unwrap();
+    let (_, message) = life.condition(RECONCILING, "True").unwrap();
+    assert!(message.contains("2 of 3 nodes have loaded the entries"), "{message}");
+    life.engine.state().further_nodes = vec![vec![ENTRY.to_owned()]; 2];
+    life.until(BatchPhase::Done).await;
+}
+
+#[tokio::test]
 async fn active_that_is_seen_too_long_is_not_taken_for_the_end() {
     let mut life = Life::new().await;
     life.cloud.state().seen_late = 4;

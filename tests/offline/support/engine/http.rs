@@ -91,8 +91,6 @@ fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<
             let memory = json!({"memory": {"limit_in_bytes": 51_200_000}});
             Ok((200, json!({"nodes": {state.node_id(): {"indexing_pressure": memory}}})))
         }
-        // Every shard is where it should be, and none stands alone.
-        ("GET", ["_cat", "shards"]) => Ok((200, json!([]))),
         ("GET", ["_cluster", "settings"]) => Ok((200, json!({"persistent": {}, "transient": {}}))),
         ("POST", ["_reindex", id, "_rethrottle"]) => {
             let limit = request.parameters["requests_per_second"].parse().unwrap();

@@ -139,6 +139,10 @@ async fn a_search_cluster_with_a_mistake_is_refused_and_told_which() {
             json!({"provider": {"none": {}, "statefulSets": [{"name": "a", "configMap": {"name": "b"}}]}}),
             "exactly one provider",
         ),
+        (json!({"provider": {"eck": {"name": "a"}, "openSearchOperator": {"name": "a"}}}), "exactly one provider"),
+        (json!({"endpoint": null}), "endpoint may be left out only with"),
+        (json!({"endpoint": null, "provider": {"none": {}}}), "endpoint may be left out only with"),
+        (json!({"provider": {"eck": {"name": ""}}}), "spec.provider.eck.name"),
         (json!({"allowlist": {"management": "Sometimes"}}), "spec.allowlist.management"),
         (json!({"access": [{"namespaces": {}}]}), "names or selector must be set"),
         (json!({"access": [{"roles": []}]}), "roles"),
@@ -173,6 +177,8 @@ async fn what_is_right_is_accepted() {
     }
     for change in [
         json!({}),
+        json!({"endpoint": null, "provider": {"eck": {"name": "es-1"}}}),
+        json!({"endpoint": null, "provider": {"openSearchOperator": {"name": "os-1"}}, "allowlist": {"overrideGitOps": true}}),
         json!({"auth": {"basic": {"secretRef": {"name": "a"}}}}),
         json!({"auth": {"apiKey": {"secretRef": {"name": "a"}}}}),
         json!({"endpoint": "http://10.0.0.7:9200/es", "tls": {"serverName": "es.example.org"}}),

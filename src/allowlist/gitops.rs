@@ -26,7 +26,7 @@ pub fn owner(meta: &ObjectMeta, fields: &[&[&str]]) -> Option<String> {
         let (_, tool) = MANAGERS.iter().find(|(name, _)| *name == manager)?;
         let held = &entry.fields_v1.as_ref()?.0;
         let holds = |path: &&[&str]| path.iter().try_fold(held, |below, name| below.get(name)).is_some();
-        fields.iter().any(|path| holds(path)).then(|| format!("{tool} (field manager {manager})"))
+        fields.iter().any(holds).then(|| format!("{tool} (field manager {manager})"))
     });
     marked.chain(managed).next()
 }

@@ -325,8 +325,8 @@ fn elasticsearch_yml() -> String {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Allowlist {
-    /// `Verify`: only check, and say what is missing. `Automatic`: edit the configuration and restart the nodes one by one, with the
-    /// cluster's health looked after.
+    /// `Verify`: only check, and say what is missing. `Automatic`: edit the configuration; with provider `statefulSets` restart the
+    /// nodes one by one, with the cluster's health looked after, with `eck` and `openSearchOperator` wait until their operator has.
     #[serde(default)]
     pub management: Management,
     /// Restart although that makes something unavailable for a while: an index has no replica, or there are fewer than three
@@ -348,7 +348,7 @@ pub enum Management {
     /// A person does; the operator checks, and says which line to add.
     #[default]
     Verify,
-    /// The operator does, with a rolling restart.
+    /// The operator does; the nodes restart one after the other.
     Automatic,
 }
 

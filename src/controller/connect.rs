@@ -180,9 +180,13 @@ impl Objects<'_> {
     async fn password(&self, from: &PasswordRef) -> Result<Credentials, ConnectFault> {
         const FIELD: &str = "auth";
         let data = self.secret(&from.secret, FIELD).await?;
-        let value = |key: &str| text(&data, key).ok_or_else(|| self.key_missing("Secret", &from.secret, key, FIELD));
-        let username = from.username.clone().map_or_else(|| value("username"), Ok)?;
-        Ok(Credentials::Basic { username, password: value(&from.key)?.into() })
+        let lacks = |key: &str| self.key_missing("Secret", &from.secret, key, FIELD);
+        let username = match &from.username {
+            Some(username) => username.clone(),
+            None => text(&data, "username").ok_or_else(|| lacks("username"))?,
+        };
+        let password = text(&data, &from.key).ok_or_else(|| lacks(&from.key))?;
+        Ok(Credentials::Basic { username, password: password.into() })
     }
 
     async fn api_key(&self, name: &str) -> Result<Credentials, ConnectFault> {

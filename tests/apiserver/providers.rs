@@ -1,7 +1,7 @@
 //! What the operator does to the objects of ECK and of the OpenSearch operator, on a real apiserver with their published definitions.
 //! Neither operator runs here: nobody acts on the objects.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use k8s_openapi::{
     api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -69,12 +69,12 @@ impl Installed {
         Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
     }
 
-    async fn remove(self) {
+    async fn remove(&self) {
         let params = DeleteParams::default();
         let _ = Api::<Namespace>::all(self.client.clone()).delete(&self.namespace, &params).await;
         let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        for name in self.definitions {
-            api.delete(&name, &params).await.expect("the definition is removed");
+        for name in &self.definitions {
+            api.delete(name, &params).await.expect("the definition is removed");
         }
     }
 }
@@ -88,10 +88,17 @@ async fn create(api: &Api<DynamicObject>, object: Value) {
 #[tokio::test]
 async fn the_objects_of_eck_and_of_the_opensearch_operator_can_be_edited_as_published() {
     let Some(installed) = Installed::new().await else { return };
-    eck(&installed).await;
-    opensearch(&installed).await;
-    denied(&installed).await;
+    let installed = Arc::new(installed);
+    let tried = installed.clone();
+    let ended = tokio::spawn(async move {
+        eck(&tried).await;
+        opensearch(&tried).await;
+        denied(&tried).await;
+    });
+    // What was installed goes, however it ended.
+    let ended = ended.await;
     installed.remove().await;
+    ended.expect("it passes");
 }
 
 async fn eck(installed: &Installed) {

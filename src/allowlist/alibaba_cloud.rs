@@ -76,6 +76,14 @@ pub enum CloudFault {
     /// The instance's configuration can't be edited.
     #[error(transparent)]
     Config(#[from] EsConfigError),
+    /// Somebody else began a change since the last look.
+    #[error("instance {instance} is {status:?} now: its change is waited for")]
+    Changing {
+        /// The instance.
+        instance: String,
+        /// Its status.
+        status: String,
+    },
     /// The instance has no address, as one has that is not usable.
     #[error(
         "Alibaba Cloud tells no address of instance {instance}, which is {status:?}: look into the console, or set spec.endpoint"
@@ -100,6 +108,7 @@ impl CloudFault {
             CloudFault::KeyMissing { .. } => "KeyNotFound",
             CloudFault::NotAdmitted { .. } => "IdentityNotAdmitted",
             CloudFault::Config(_) => "ConfigNotEditable",
+            CloudFault::Changing { .. } => "InstanceBusy",
             CloudFault::NoAddress { .. } => "EndpointUnknown",
             CloudFault::Cloud(error) => error.reason(),
         }
@@ -109,6 +118,7 @@ impl CloudFault {
     pub fn class(&self) -> Class {
         match self {
             CloudFault::ReadSecret { .. } => Class::Transient,
+            CloudFault::Changing { .. } => Class::Waiting,
             CloudFault::SecretMissing { .. }
             | CloudFault::KeyMissing { .. }
             | CloudFault::NotAdmitted { .. }
@@ -321,6 +331,10 @@ impl<'a> AlibabaCloud<'a> {
     async fn change(&self, entries: &[String]) -> Result<CloudChange, CloudFault> {
         let client = self.connect().await?;
         let instance = client.describe_instance().await?;
+        // What is shown of an instance that is being changed may be what it was before.
+        if instance.status != "active" {
+            return Err(CloudFault::Changing { instance: self.spec.instance_id.clone(), status: instance.status });
+        }
         let config = es_config::with(instance.es_config.as_ref(), WHITELIST, entries)?;
         let token = client_token(self.batch, &config);
         let request_id = client.update_instance_settings(&config, &token).await?;

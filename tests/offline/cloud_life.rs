@@ -238,6 +238,32 @@ async fn somebody_elses_change_is_waited_for() {
     life.assert_goes_on().await;
 }
 
+/// Three looks come before the change: before it is begun, while it waits for copies, and before it is made.
+const BEFORE_THE_CHANGE: usize = 3;
+
+#[tokio::test]
+async fn what_somebody_else_sets_in_the_last_moment_is_not_lost() {
+    let mut life = Life::new().await;
+    life.cloud.state().interference = Some((BEFORE_THE_CHANGE, json!({"esConfig": {"theirs": "1", KEY: "a:1"}})));
+    life.until(BatchPhase::RollingOut).await;
+    assert!(life.cloud.state().interference.is_none());
+    let config = life.es_config();
+    assert_eq!((&config["theirs"], &config[KEY]), (&json!("1"), &json!(format!("a:1,{ENTRY}"))));
+}
+
+#[tokio::test]
+async fn a_change_that_somebody_else_begins_in_the_last_moment_is_waited_for() {
+    let mut life = Life::new().await;
+    life.cloud.state().interference = Some((BEFORE_THE_CHANGE, json!({"status": "activating"})));
+    for _ in 0..5 {
+        let _ = life.round().await;
+    }
+    assert_eq!(life.condition(RECONCILING, "True").unwrap().0, "RolloutInProgress");
+    assert_eq!(life.cloud.count("UpdateInstanceSettings"), 0);
+    life.cloud.finish();
+    life.assert_goes_on().await;
+}
+
 #[tokio::test]
 async fn a_conflict_and_throttling_pass_by_themselves() {
     let mut life = Life::new().await;

@@ -17,6 +17,8 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::patch;
+
 /// The AccessKey that is let in from the start.
 pub const KEY_ID: &str = "LTAI-of-the-test";
 /// Its secret.
@@ -71,6 +73,8 @@ pub struct State {
     pub seen_late: usize,
     /// A record of a change appears only when it is finished.
     pub records_late: bool,
+    /// After so many more looks somebody else changes the instance so.
+    pub interference: Option<(usize, Value)>,
     /// Calls that were let in.
     pub calls: Vec<Seen>,
     /// The token that STS accepts, and how long what it gives lasts.
@@ -98,6 +102,7 @@ impl Cloud {
             refusals: VecDeque::new(),
             seen_late: 0,
             records_late: false,
+            interference: None,
             calls: vec![],
             oidc: ("token-of-the-service-account".into(), SignedDuration::from_hours(1)),
             assumed: 0,
@@ -348,7 +353,13 @@ impl State {
                 _ => self.seen_late -= 1,
             }
         }
-        self.instances[id].clone()
+        let shown = self.instances[id].clone();
+        match self.interference.take() {
+            Some((1, change)) => patch::merge(self.instances.get_mut(id).unwrap(), &change),
+            Some((more, change)) => self.interference = Some((more - 1, change)),
+            None => {}
+        }
+        shown
     }
 
     fn show(&mut self) {

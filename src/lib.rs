@@ -14,7 +14,7 @@
 //! | [`plan`] | decisions: `(object, observation, now) -> decision` | `api` |
 //! | [`search`] | the HTTP client of the search engines | nobody |
 //! | [`alibaba_cloud`] | the client of Alibaba Cloud's API | nobody |
-//! | [`allowlist`] | where the allowlist is kept, one file a provider | `api`, `plan` |
+//! | [`allowlist`] | where the allowlist is kept, one file a provider | `api`, `plan`, `alibaba_cloud` |
 //! | [`controller`] | observe → decide → write → act, one folder a kind | all |
 //! | [`telemetry`] | logs, metrics, probes | nobody |
 

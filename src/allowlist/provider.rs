@@ -95,6 +95,11 @@ impl ProviderError {
         }
     }
 
+    /// The apiserver forbids it: its message names verb and resource, and it would be answered alike again.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, ProviderError::Kube { source: kube::Error::Api(status), .. } if status.code == 403)
+    }
+
     /// For `map_err`.
     pub fn kube(action: &'static str, name: &str) -> impl FnOnce(kube::Error) -> ProviderError {
         move |source| ProviderError::Kube { action, name: name.to_owned(), source }

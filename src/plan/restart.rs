@@ -293,6 +293,11 @@ pub fn given_back(batch: &Batch) -> Batch {
     Batch { borrowed: None, ..batch.clone() }
 }
 
+/// The batch whose next step the apiserver forbids: it is put back, and says why.
+pub fn forbidden(batch: &Batch, why: &str) -> Batch {
+    Batch { phase: BatchPhase::RollingBack, message: Some(why.to_owned()), ..batch.clone() }
+}
+
 /// The batch after everything was put back.
 pub fn rolled_back(batch: &Batch, now: Timestamp) -> Batch {
     Batch { phase: BatchPhase::Failed, borrowed: None, finished_at: Some(Time(now)), ..batch.clone() }

@@ -229,11 +229,12 @@ impl Run<'_> {
             return self.fail(&why);
         }
         let (loaded, nodes) = self.loaded();
-        if self.seen.view.is_some() && i32::try_from(loaded).is_ok_and(|loaded| self.batch.loaded != Some(loaded)) {
-            if self.batch.loaded.is_none_or(|before| i32::try_from(loaded).is_ok_and(|loaded| loaded > before)) {
+        if self.seen.view.is_some() {
+            let now = i32::try_from(loaded).unwrap_or(i32::MAX);
+            if self.batch.loaded.is_none_or(|before| now > before) {
                 self.batch.loaded_at = Some(Time(self.now));
             }
-            self.batch.loaded = i32::try_from(loaded).ok();
+            self.batch.loaded = Some(now);
         }
         if loaded == nodes && nodes > 0 && self.seen.managed.progress == Progress::Steady {
             self.batch.phase = BatchPhase::Done;

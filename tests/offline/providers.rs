@@ -2,13 +2,13 @@
 
 use reindex_operator::api::{
     Batch, BatchPhase, SearchCluster,
-    conditions::{self, ALLOWLIST_READY, READY, RECONCILING, STALLED},
+    conditions::{self, ALLOWLIST_READY, COMPLETE, READY, RECONCILING, STALLED},
 };
 use serde_json::{Value, json};
 
 use crate::support::{
     faults::Fault,
-    world::{DESTINATION_PASSWORD, NAMESPACE, Round, World, secrets, valid_reindex},
+    world::{DESTINATION_PASSWORD, NAMESPACE, Round, SOURCE_PASSWORD, World, condition, secrets, valid_reindex},
 };
 
 const ECK: &str = "elasticsearches.elasticsearch.k8s.elastic.co";
@@ -477,4 +477,72 @@ async fn the_opensearch_operator_is_told_in_its_newest_group() {
         world.round_of_cluster("es-1").await;
         assert_eq!(phase(&world), Some(BatchPhase::Done));
     }
+}
+
+#[tokio::test]
+async fn a_source_is_reached_as_its_provider_says() {
+    let mut world = World::new().await;
+    let spec = json!({"endpoint": null, "auth": null, "provider": {"eck": {"name": "es-2"}}});
+    world.change_cluster("es-2", json!({"spec": spec}));
+    assert_eq!(world.until_stalled().await.0, "EndpointUnknown");
+    world.api.apply(json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "es-2-es-elastic-user", "namespace": NAMESPACE},
+        "data": {"elastic": k8s_openapi::ByteString(SOURCE_PASSWORD.into())},
+    }));
+    let connection = json!({
+        "object": "Elasticsearch es-2", "endpoint": world.source.url(),
+        "password": {"secret": "es-2-es-elastic-user", "username": "elastic", "key": "elastic"},
+    });
+    world.change_cluster("es-2", json!({"status": {"connection": connection}}));
+    let reindex = world.end().await;
+    assert!(condition(&reindex, COMPLETE).is_some(), "{}", world.story("it is Complete"));
+    assert!(world.destination.state().passwords_seen.contains(SOURCE_PASSWORD), "the destination reads with it");
+}
+
+#[tokio::test]
+async fn a_config_map_that_may_not_be_written_ends_the_batch_and_says_which_right_is_missing() {
+    let labels = json!({"app": "es-1"});
+    let mut objects = vec![
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "es-1-config", "namespace": NAMESPACE},
+            "data": {"elasticsearch.yml": "cluster.name: es-1\n"},
+        }),
+        json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "es-1", "namespace": NAMESPACE},
+            "spec": {"replicas": 3, "serviceName": "es-1", "selector": {"matchLabels": labels}, "template": {}},
+            "status": {"replicas": 3, "observedGeneration": 1},
+        }),
+    ];
+    for n in 1..=3 {
+        objects.push(json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": format!("es-1-{n}"), "namespace": NAMESPACE, "labels": labels, "ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "es-1", "uid": "set"},
+            ]},
+            "spec": {
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": format!("data-{n}")}}],
+                "containers": [{"name": "es", "volumeMounts": [{"name": "data", "mountPath": "/srv"}]}],
+            },
+            "status": {"podIP": format!("127.0.0.{n}"), "conditions": [{"type": "Ready", "status": "True"}]},
+        }));
+    }
+    let mut world =
+        world(json!({"statefulSets": [{"name": "es-1", "configMap": {"name": "es-1-config"}}]}), &objects).await;
+    let uid = world.api.find("statefulsets.apps", NAMESPACE, "es-1").unwrap()["metadata"]["uid"].clone();
+    for n in 1..=3 {
+        let mut pod = world.api.find("pods", NAMESPACE, &format!("es-1-{n}")).unwrap();
+        pod["metadata"]["ownerReferences"][0]["uid"] = uid.clone();
+        world.api.apply(pod);
+    }
+    let auth = json!({"basic": {"secretRef": {"name": "es-1-elastic"}}});
+    world.change_cluster("es-1", json!({"spec": {"auth": auth}}));
+    for _ in 0..3 {
+        world.round().await;
+    }
+    world.api.deny("put", "configmaps");
+    until(&mut world, BatchPhase::Failed).await;
+    world.round_of_cluster("es-1").await;
+    let (reason, message) = told(&world, STALLED);
+    assert_eq!(reason, "RestartFailed");
+    assert!(message.contains("failed to write ConfigMap es-1-config") && message.contains("PUT"), "{message}");
 }

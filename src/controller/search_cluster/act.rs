@@ -29,7 +29,7 @@ pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Resu
             Err(error @ ProviderError::Refused { .. }) => {
                 write_batch(ctx, cluster, |batch| rollout::failed(batch, &error.to_string(), Timestamp::now())).await
             }
-            result => result.map(drop).map_err(Error::Provider),
+            result => put_back_if_forbidden(ctx, cluster, result.map(drop)).await,
         },
         Effect::Restart(node, borrowed) => {
             let client = open(ctx, cluster).await?;
@@ -38,7 +38,7 @@ pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Resu
             if borrowed.voting_exclusion {
                 client.add_voting_exclusion(&node.name).await.map_err(Error::search("take a node out of the vote"))?;
             }
-            provider.evict(&node).await.map_err(Error::Provider)
+            put_back_if_forbidden(ctx, cluster, provider.evict(&node).await).await
         }
         Effect::GiveBack(borrowed) => {
             give_back(&open(ctx, cluster).await?, &borrowed).await?;
@@ -52,6 +52,20 @@ pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Resu
             }
             write_batch(ctx, cluster, |batch| restart::rolled_back(batch, Timestamp::now())).await
         }
+    }
+}
+
+/// What the apiserver forbids is not tried for ever: everything is put back, and the condition says what is missing.
+async fn put_back_if_forbidden(
+    ctx: &Context,
+    cluster: &SearchCluster,
+    result: Result<(), ProviderError>,
+) -> Result<(), Error> {
+    match result {
+        Err(error) if error.is_forbidden() => {
+            write_batch(ctx, cluster, |batch| restart::forbidden(batch, &error.to_string())).await
+        }
+        result => result.map_err(Error::Provider),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     allowlist::provider::{Provider, ProviderError},
     api::{
         Reindex, SearchCluster,
+        allowlist::MAX_ENTRIES,
         reindex_status::{PartitionState, ReindexStatus},
         search_cluster::Management,
     },
@@ -84,11 +85,11 @@ async fn look(client: &SearchClient) -> Result<(Reached, Vec<NodeInfo>), SearchE
     Ok((reached, nodes))
 }
 
-/// What Reindexes need and not every node has loaded.
+/// What Reindexes need and not every node has loaded, as much as one batch takes.
 fn missing(reached: Option<&Reached>, wanted: &[String]) -> Vec<String> {
     let Some(reached) = reached else { return vec![] };
     let effective = allowlist::effective(&reached.loaded);
-    wanted.iter().filter(|entry| !covers(&effective, entry)).cloned().collect()
+    wanted.iter().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect()
 }
 
 /// Where the operator may make the change, or has more to tell a person than a line of a file.

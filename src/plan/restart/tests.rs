@@ -311,3 +311,22 @@ fn deleting_the_search_cluster_puts_everything_back() {
     assert_eq!(world.batch.phase, BatchPhase::Failed);
     assert_eq!(world.seen.pools[0].entries, Ok(vec![]));
 }
+
+#[test]
+fn a_step_that_is_forbidden_is_put_back_and_told() {
+    let mut world = World::new();
+    world.until_restarting();
+    world.batch = forbidden(&world.batch, "failed to evict pod n-1: pods is forbidden");
+    world.run(5);
+    assert_eq!(world.batch.phase, BatchPhase::Failed);
+    assert!(world.batch.message.unwrap().contains("pods is forbidden"));
+    assert_eq!(world.seen.pools[0].entries, Ok(vec![]));
+}
+
+#[test]
+fn a_config_map_from_git_is_edited_where_a_person_says_so() {
+    let mut pools = pools();
+    pools[0].owner = Some("Argo CD".into());
+    let allowed = Permissions { override_git_ops: true, ..Permissions::default() };
+    assert!(freeze(&strings(&[ENTRY]), &view(), &pools, allowed, 1, at(0)).is_ok());
+}

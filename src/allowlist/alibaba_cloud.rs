@@ -7,7 +7,7 @@ use kube::{Api, Client};
 use secrecy::SecretString;
 
 use crate::{
-    alibaba_cloud::{AccessKey, Class, CloudClient, CloudError, Identity, Instance},
+    alibaba_cloud::{AccessKey, Class, CloudClient, CloudError, Fault, Identity, Instance},
     api::{
         Batch, SearchCluster,
         allowlist::CloudChange,
@@ -284,9 +284,14 @@ impl<'a> AlibabaCloud<'a> {
     /// # Errors
     /// [`ProviderError`]; one that passes by itself means: look again.
     pub async fn add(&self, entries: &[String]) -> Result<CloudChange, ProviderError> {
-        self.change(entries).await.map_err(|fault| match fault.class() {
-            Class::Terminal => ProviderError::Refused { object: self.object(), message: fault.to_string() },
-            Class::Transient | Class::Waiting => ProviderError::Cloud(fault),
+        self.change(entries).await.map_err(|fault| match &fault {
+            // Only the change meets it. What a look meets too is told by the next one, and mended without an edit of the spec.
+            CloudFault::Cloud(CloudError::Refused(refusal))
+                if matches!(refusal.fault(), Fault::Forbidden | Fault::Other) =>
+            {
+                ProviderError::Refused { object: self.object(), message: fault.to_string() }
+            }
+            _ => ProviderError::Cloud(fault),
         })
     }
 

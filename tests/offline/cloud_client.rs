@@ -175,47 +175,6 @@ async fn a_refused_token_of_the_service_account_is_not_quoted() {
     assert_eq!(refusal(missing), ("NoCloudIdentity", Class::Terminal));
 }
 
-/// Collects what is logged.
-#[derive(Clone, Default)]
-struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn the_log_holds_request_ids_and_nothing_secret() {
-    let (cloud, log, file) = (Cloud::start().await, Log::default(), token_file("token-of-the-service-account"));
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
-    let temporary = role(&cloud, &file).access_key(Timestamp::now()).await.unwrap();
-    let wrong = AccessKey { secret: "s3cret-of-another".into(), ..temporary.clone() };
-    // Refused with the server's own canonical request, in which the token stands.
-    client(&cloud, wrong).describe_instance().await.unwrap_err();
-    client(&cloud, temporary).update_instance_settings(&BTreeMap::new(), "one").await.unwrap();
-    drop(guard);
-    std::fs::remove_file(file).unwrap();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    for told in ["SignatureDoesNotMatch", "request_id=\"change-1\""] {
-        assert!(text.contains(told), "{told}: {text}");
-    }
-    for secret in [KEY_SECRET, "s3cret-of-another", "t0ken-1", "token-of-the-service-account"] {
-        assert!(!text.contains(secret), "{secret}: {text}");
-    }
-}
-
 #[tokio::test]
 async fn requests_are_the_ones_that_are_documented() {
     let cloud = Cloud::start().await;

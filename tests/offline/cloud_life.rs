@@ -271,6 +271,7 @@ async fn a_conflict_and_throttling_pass_by_themselves() {
         ("DescribeInstance", 400, "Throttling.User"),
         ("UpdateInstanceSettings", 400, "ConcurrencyUpdateInstanceConflict"),
         ("UpdateInstanceSettings", 503, "ServiceUnavailable"),
+        ("UpdateInstanceSettings", 400, "InvalidSecurityToken.Expired"),
     ]);
     life.round().await.unwrap();
     let (reason, message) = life.condition(RECONCILING, "True").unwrap();

@@ -13,10 +13,12 @@
 //! | [`api`] | the custom resources | nobody |
 //! | [`plan`] | decisions: `(object, observation, now) -> decision` | `api` |
 //! | [`search`] | the HTTP client of the search engines | nobody |
-//! | [`allowlist`] | where the allowlist is kept, one file a provider | `api`, `plan` |
+//! | [`alibaba_cloud`] | the client of Alibaba Cloud's API | nobody |
+//! | [`allowlist`] | where the allowlist is kept, one file a provider | `api`, `plan`, `alibaba_cloud` |
 //! | [`controller`] | observe → decide → write → act, one folder a kind | all |
 //! | [`telemetry`] | logs, metrics, probes | nobody |
 
+pub mod alibaba_cloud;
 pub mod allowlist;
 pub mod api;
 pub mod controller;

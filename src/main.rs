@@ -1,12 +1,14 @@
 //! The operator's binary.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use futures::FutureExt;
 use kube::{Client, Config};
 use kube_lease_manager::LeaseManagerBuilder;
 use reindex_operator::{
+    alibaba_cloud::Identity,
+    allowlist::alibaba_cloud::OperatorIdentity,
     api::crd,
     controller,
     telemetry::{self, metrics::Metrics, probes},
@@ -46,6 +48,22 @@ struct Run {
     /// Namespace of the lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "reindex-system")]
     pod_namespace: String,
+    /// Namespaces whose SearchClusters may use the operator's own identity at Alibaba Cloud (RRSA, or an AccessKey in its
+    /// environment), separated by commas. Whoever may write SearchClusters there acts with it. Default: --pod-namespace.
+    #[arg(long, env = "ALIBABA_CLOUD_IDENTITY_NAMESPACES", value_delimiter = ',')]
+    alibaba_cloud_identity_namespaces: Vec<String>,
+}
+
+impl Run {
+    /// The operator's own identity, and who may use it.
+    fn operator_identity(&self) -> OperatorIdentity {
+        let named = self.alibaba_cloud_identity_namespaces.iter().filter(|name| !name.is_empty());
+        let mut namespaces: BTreeSet<_> = named.cloned().collect();
+        if namespaces.is_empty() {
+            namespaces.insert(self.pod_namespace.clone());
+        }
+        OperatorIdentity { identity: Identity::from_environment(|name| std::env::var(name).ok()), namespaces }
+    }
 }
 
 /// What ends the operator.
@@ -142,7 +160,7 @@ async fn lead(
         let _ = leading.wait_for(|held| !*held).await;
     };
     let lost = tokio::select! {
-        () = controller::run(client, metrics, run.pod_name.clone(), shutdown) => false,
+        () = controller::run(client, metrics, run.pod_name.clone(), run.operator_identity(), shutdown) => false,
         () = lost => true,
     };
     drop(leading);

@@ -15,8 +15,8 @@ const MARKS: [(&str, &str); 4] = [
 const MANAGERS: [(&str, &str); 4] =
     [("argocd-controller", "Argo CD"), ("kustomize-controller", "Flux"), ("helm-controller", "Flux"), ("helm", "Helm")];
 
-/// Who applies this ConfigMap, or its key, again and again.
-pub fn owner(meta: &ObjectMeta, key: &str) -> Option<String> {
+/// Who applies this object, or a field of it, again and again; fields as `managedFields` name them, from the top.
+pub fn owner(meta: &ObjectMeta, fields: &[&[&str]]) -> Option<String> {
     let marks = meta.annotations.iter().chain(meta.labels.iter()).flatten();
     let marked = marks.filter_map(|(name, value)| {
         MARKS.iter().find(|(mark, _)| mark == name).map(|(_, tool)| format!("{tool} ({name}: {value})"))
@@ -24,9 +24,9 @@ pub fn owner(meta: &ObjectMeta, key: &str) -> Option<String> {
     let managed = meta.managed_fields.iter().flatten().filter_map(|entry| {
         let manager = entry.manager.as_deref()?;
         let (_, tool) = MANAGERS.iter().find(|(name, _)| *name == manager)?;
-        let fields = &entry.fields_v1.as_ref()?.0;
-        fields.get("f:data")?.get(format!("f:{key}"))?;
-        Some(format!("{tool} (field manager {manager})"))
+        let held = &entry.fields_v1.as_ref()?.0;
+        let holds = |path: &&[&str]| path.iter().try_fold(held, |below, name| below.get(name)).is_some();
+        fields.iter().any(holds).then(|| format!("{tool} (field manager {manager})"))
     });
     marked.chain(managed).next()
 }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     fn owner_of(meta: Value) -> Option<String> {
-        owner(&serde_json::from_value(meta).unwrap(), "elasticsearch.yml")
+        owner(&serde_json::from_value(meta).unwrap(), &[&["f:data", "f:elasticsearch.yml"]])
     }
 
     fn managed(manager: &str, key: &str) -> Value {

@@ -21,30 +21,8 @@ use crate::{
 use super::{
     config_text::{self, ConfigTextError},
     gitops,
+    provider::ProviderError,
 };
-
-/// Why the provider could not read or change something.
-#[derive(Debug, thiserror::Error)]
-pub enum ProviderError {
-    /// The apiserver did not answer, or refused.
-    #[error("failed to {action} {name}: {source}")]
-    Kube {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        name: String,
-        /// The cause.
-        source: kube::Error,
-    },
-    /// The configuration can't be edited.
-    #[error("failed to edit ConfigMap {name}: {source}")]
-    Edit {
-        /// Which.
-        name: String,
-        /// The cause.
-        source: ConfigTextError,
-    },
-}
 
 /// The node pools of one SearchCluster.
 pub struct StatefulSets<'a> {
@@ -73,9 +51,13 @@ impl StatefulSets<'_> {
 
     async fn look_at(&self, pool: &StatefulSetPool) -> Result<restart::Pool, ProviderError> {
         let sets: Api<StatefulSet> = Api::namespaced(self.client.clone(), self.namespace);
-        let set = sets.get_opt(&pool.name).await.map_err(failed("read StatefulSet", &pool.name))?;
+        let set = sets.get_opt(&pool.name).await.map_err(ProviderError::kube("read StatefulSet", &pool.name))?;
         let reference = &pool.config_map;
-        let map = self.maps().get_opt(&reference.name).await.map_err(failed("read ConfigMap", &reference.name))?;
+        let map = self
+            .maps()
+            .get_opt(&reference.name)
+            .await
+            .map_err(ProviderError::kube("read ConfigMap", &reference.name))?;
         let text = map.as_ref().and_then(|map| map.data.as_ref()?.get(&reference.key));
         let entries = match text {
             Some(text) => config_text::entries(text, self.key).map_err(|error| error.to_string()),
@@ -91,7 +73,9 @@ impl StatefulSets<'_> {
             replicas: set.as_ref().map(|set| set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)),
             rolling_out: set.as_ref().is_some_and(is_rolling_out),
             config: format!("{}/{}", reference.name, reference.key),
-            owner: map.as_ref().and_then(|map| gitops::owner(&map.metadata, &reference.key)),
+            owner: map
+                .as_ref()
+                .and_then(|map| gitops::owner(&map.metadata, &[&["f:data", &format!("f:{}", reference.key)]])),
             entries,
             pods: match &set {
                 Some(set) => self.pods(set).await?,
@@ -104,8 +88,11 @@ impl StatefulSets<'_> {
         let labels = set.spec.as_ref().and_then(|spec| spec.selector.match_labels.clone()).unwrap_or_default();
         let selector: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let params = ListParams::default().labels(&selector.join(","));
-        let pods =
-            self.pod_api().list(&params).await.map_err(failed("list the pods of StatefulSet", &set.name_any()))?;
+        let pods = self
+            .pod_api()
+            .list(&params)
+            .await
+            .map_err(ProviderError::kube("list the pods of StatefulSet", &set.name_any()))?;
         let owned = |pod: &&Pod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == set.meta().uid.as_ref());
         Ok(pods.items.iter().filter(owned).map(facts).collect())
     }
@@ -129,7 +116,8 @@ impl StatefulSets<'_> {
     async fn edit(&self, change: impl Fn(&str) -> Result<String, ConfigTextError>) -> Result<(), ProviderError> {
         for reference in self.pools.iter().map(|pool| &pool.config_map) {
             let name = &reference.name;
-            let Some(mut map) = self.maps().get_opt(name).await.map_err(failed("read ConfigMap", name))? else {
+            let Some(mut map) = self.maps().get_opt(name).await.map_err(ProviderError::kube("read ConfigMap", name))?
+            else {
                 continue;
             };
             let Some(text) = map.data.as_mut().and_then(|data| data.get_mut(&reference.key)) else { continue };
@@ -138,7 +126,7 @@ impl StatefulSets<'_> {
                 *text = edited;
                 // Its resourceVersion goes with it: who wrote it meanwhile wins, and we look again.
                 let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-                self.maps().replace(name, &params, &map).await.map_err(failed("write ConfigMap", name))?;
+                self.maps().replace(name, &params, &map).await.map_err(ProviderError::kube("write ConfigMap", name))?;
             }
         }
         Ok(())
@@ -163,7 +151,7 @@ impl StatefulSets<'_> {
                 tracing::info!(pod = node.pod, code = status.code, "the eviction has to wait: {}", status.message);
                 Ok(())
             }
-            Err(source) => Err(failed("evict pod", &node.pod)(source)),
+            Err(source) => Err(ProviderError::kube("evict pod", &node.pod)(source)),
         }
     }
 
@@ -174,10 +162,6 @@ impl StatefulSets<'_> {
     fn pod_api(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), self.namespace)
     }
-}
-
-fn failed(action: &'static str, name: &str) -> impl FnOnce(kube::Error) -> ProviderError {
-    move |source| ProviderError::Kube { action, name: name.to_owned(), source }
 }
 
 fn is_rolling_out(set: &StatefulSet) -> bool {

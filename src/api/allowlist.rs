@@ -67,10 +67,29 @@ pub struct Batch {
     /// What the operator changed on the cluster around the node that restarts, to be put back on every exit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub borrowed: Option<Borrowed>,
-    /// The nodes to restart, in order; the elected master last.
+    /// Nodes that have loaded the entries, where somebody else restarts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<i32>,
+    /// When that number last grew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded_at: Option<Time>,
+    /// How the cloud that runs the cluster knows the change. Absent until it was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud_change: Option<CloudChange>,
+    /// The nodes that the operator restarts, in order; the elected master last. Empty where somebody else restarts them.
     #[serde(default)]
     #[schemars(length(max = 512))]
     pub nodes: Vec<BatchNode>,
+}
+
+/// A change that a cloud accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CloudChange {
+    /// Id of the request, under which the change is recorded.
+    pub request_id: String,
+    /// When the instance had been changed last before, as the cloud tells it.
+    pub updated_at_before: String,
 }
 
 /// Cluster settings that were changed for the time of a node's restart.
@@ -94,11 +113,14 @@ pub enum BatchPhase {
     Editing,
     /// Nodes restart one by one.
     Restarting,
+    /// The configuration was changed; whoever runs the cluster brings it to the nodes.
+    RollingOut,
     /// It failed: what was changed is being put back.
     RollingBack,
     /// Every node has loaded it.
     Done,
-    /// Stopped; what was changed is put back.
+    /// Stopped. Where the operator restarts nodes, what was changed is put back; where somebody else does, the configuration is left
+    /// as it is: taking the entries out again would restart every node once more.
     Failed,
 }
 
@@ -106,7 +128,11 @@ impl BatchPhase {
     /// While a batch is in this phase no copy may start on the cluster.
     pub fn closes_the_gate(self) -> bool {
         match self {
-            BatchPhase::Draining | BatchPhase::Editing | BatchPhase::Restarting | BatchPhase::RollingBack => true,
+            BatchPhase::Draining
+            | BatchPhase::Editing
+            | BatchPhase::Restarting
+            | BatchPhase::RollingOut
+            | BatchPhase::RollingBack => true,
             BatchPhase::Done | BatchPhase::Failed => false,
         }
     }

@@ -41,13 +41,16 @@ use super::{ClusterRef, allowlist::AllowlistStatus, schema};
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.endpoint) || (has(self.provider) && (has(self.provider.eck) || has(self.provider.openSearchOperator) || has(self.provider.alibabaCloud)))").message("endpoint may be left out only with a provider that knows it: eck, openSearchOperator or alibabaCloud"))]
 pub struct SearchClusterSpec {
     /// URL at which the operator reaches the cluster, with scheme and port, such as `https://es-1-http.search.svc:9200`. No user
-    /// name, no query; a path prefix is kept.
+    /// name, no query; a path prefix is kept. May be left out with the providers `eck` and `openSearchOperator`, where the Service that
+    /// they make is used then, and `alibabaCloud`, where the instance's private address is: see `status.connection`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 512))]
     #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getPort() != ''").message("must be a URL with scheme http or https and a port, such as https://es-1-http.search.svc:9200"))]
     #[x_kube(validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#')").message("must hold no user name, query or fragment; credentials belong in spec.auth"))]
-    pub endpoint: String,
+    pub endpoint: Option<String>,
 
     /// URL at which other clusters reach this one as the source of a reindex. Default: `endpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,11 +65,13 @@ pub struct SearchClusterSpec {
     #[schemars(length(max = 32))]
     pub remotes: Vec<Remote>,
 
-    /// How the operator, and a destination that reads from this cluster, authenticates. Default: not at all.
+    /// How the operator, and a destination that reads from this cluster, authenticates. Default: with the password that the provider
+    /// `eck` or `openSearchOperator` keeps in a Secret; with other providers not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
 
-    /// TLS towards `endpoint`. Default: the operator image's trusted authorities.
+    /// TLS towards `endpoint`. Default: the operator image's trusted authorities; where `endpoint` is left out, the authority that the
+    /// provider keeps in a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 
@@ -191,7 +196,7 @@ pub struct CaRef {
 }
 
 /// One key of a Secret or ConfigMap of the same namespace.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyRef {
     /// Name of the Secret or ConfigMap.
@@ -210,16 +215,78 @@ fn ca_crt() -> String {
 /// Who runs the cluster. At most one; none set means `none`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.statefulSets) && has(self.none))").message("exactly one provider must be set"))]
+#[x_kube(validation = Rule::new("[has(self.statefulSets), has(self.eck), has(self.openSearchOperator), has(self.alibabaCloud), has(self.none)].filter(set, set).size() <= 1").message("exactly one provider must be set"))]
 pub struct Provider {
     /// StatefulSets of this namespace whose `elasticsearch.yml` or `opensearch.yml` is kept in a ConfigMap; one entry for each node
     /// pool, together all nodes of the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     pub stateful_sets: Option<Vec<StatefulSetPool>>,
+    /// An Elasticsearch object of this namespace, run by Elastic Cloud on Kubernetes: its node sets are edited, ECK restarts the
+    /// nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eck: Option<ObjectName>,
+    /// An OpenSearchCluster object of this namespace, run by the OpenSearch Kubernetes operator (API group `opensearch.org`, or the
+    /// older `opensearch.opster.io`): its additionalConfig is edited, that operator restarts the nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_search_operator: Option<ObjectName>,
+    /// A managed instance of Alibaba Cloud Elasticsearch, whose settings are changed through the vendor's API. The vendor restarts its
+    /// nodes then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alibaba_cloud: Option<AlibabaCloudInstance>,
     /// The operator can't change this cluster's settings: it only checks them, and says what must be added by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub none: Option<NoProvider>,
+}
+
+impl Provider {
+    /// Whether the operator can change the cluster's node settings.
+    pub fn can_change(&self) -> bool {
+        self.stateful_sets.is_some() || self.object().is_some()
+    }
+
+    /// What runs the cluster, for people, where it is one object: `Elasticsearch es-1`.
+    pub fn object(&self) -> Option<String> {
+        match self {
+            Provider { eck: Some(object), .. } => Some(format!("Elasticsearch {}", object.name)),
+            Provider { open_search_operator: Some(object), .. } => Some(format!("OpenSearchCluster {}", object.name)),
+            Provider { alibaba_cloud: Some(instance), .. } => Some(format!("instance {}", instance.instance_id)),
+            Provider { .. } => None,
+        }
+    }
+}
+
+/// Names an object of the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ObjectName {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// An instance of Alibaba Cloud Elasticsearch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AlibabaCloudInstance {
+    /// Id of the instance, such as `es-cn-n6w1ptcb30009xxxx`.
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9-]+$')").message("must be the id of an instance, such as es-cn-n6w1ptcb30009xxxx"))]
+    pub instance_id: String,
+    /// Id of its region, such as `cn-hangzhou`.
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9-]+$')").message("must be the id of a region, such as cn-hangzhou"))]
+    pub region_id: String,
+    /// A Secret of this namespace with the keys `accessKeyId` and `accessKeySecret`, and `securityToken` if they are temporary. Default:
+    /// the operator's own identity (RRSA, or its environment), which only SearchClusters of the namespaces that the operator was started
+    /// with may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretRef>,
+    /// URL of the API: https, with nothing after the port. Default: `https://elasticsearch.<regionId>.aliyuncs.com`. It is sent signed
+    /// requests and, if the AccessKey is temporary, its token; never the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 512))]
+    #[x_kube(validation = Rule::new("isURL(self) && (url(self).getScheme() == 'https' || url(self).getHostname() in ['127.0.0.1', 'localhost'])").message("must be a URL with scheme https"))]
+    pub endpoint: Option<String>,
 }
 
 /// Nothing to configure.
@@ -258,8 +325,8 @@ fn elasticsearch_yml() -> String {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Allowlist {
-    /// `Verify`: only check, and say what is missing. `Automatic`: edit the configuration and restart the nodes one by one, with the
-    /// cluster's health looked after.
+    /// `Verify`: only check, and say what is missing. `Automatic`: edit the configuration; with provider `statefulSets` restart the
+    /// nodes one by one, with the cluster's health looked after, with `eck` and `openSearchOperator` wait until their operator has.
     #[serde(default)]
     pub management: Management,
     /// Restart although that makes something unavailable for a while: an index has no replica, or there are fewer than three
@@ -269,6 +336,10 @@ pub struct Allowlist {
     /// Restart although copies run into or out of this cluster; they are interrupted.
     #[serde(default)]
     pub interrupt_running: bool,
+    /// Edit the object that holds the configuration although Argo CD, Flux or Helm applies it. Whoever does so may take the entries
+    /// out again, which restarts the nodes once more. Default: no; the text to commit stands in `status.allowlist.instruction`.
+    #[serde(default, rename = "overrideGitOps")]
+    pub override_git_ops: bool,
 }
 
 /// Who changes the allowlist.
@@ -277,7 +348,7 @@ pub enum Management {
     /// A person does; the operator checks, and says which line to add.
     #[default]
     Verify,
-    /// The operator does, with a rolling restart.
+    /// The operator does; the nodes restart one after the other.
     Automatic,
 }
 
@@ -351,6 +422,9 @@ pub struct SearchClusterStatus {
     /// `green`, `yellow` or `red`, as the cluster says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
+    /// How the provider says that the cluster is reached; used where `spec` leaves it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Connection>,
     /// The allowlist of reindex sources, and what becomes of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowlist: Option<AllowlistStatus>,
@@ -358,6 +432,38 @@ pub struct SearchClusterStatus {
     #[serde(default)]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// How a provider says that its cluster is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    /// What says so, such as `Elasticsearch es-1`.
+    pub object: String,
+    /// URL.
+    pub endpoint: String,
+    /// The Secret with user name and password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordRef>,
+    /// The key of a Secret with the certificate authority. If the Secret lacks the key, the operator image's authorities are trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<KeyRef>,
+    /// The name that the endpoint's certificate carries, where it is another than the endpoint's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+}
+
+/// User name and password in a Secret of somebody else's form.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordRef {
+    /// Name of the Secret.
+    pub secret: String,
+    /// The user's name. Default: what the Secret has under `username`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The key of the password.
+    pub key: String,
 }
 
 /// Labels of a namespace, as a selector sees them.

@@ -12,8 +12,9 @@ use url::Url;
 use crate::{
     api::{
         SearchCluster,
-        search_cluster::{ApiKeyAuth, Auth, BasicAuth, CaRef, KeyRef},
+        search_cluster::{ApiKeyAuth, Auth, BasicAuth, CaRef, KeyRef, PasswordRef},
     },
+    plan::connection::{self, Authority, Login},
     search::{ApiKey, Connection, Credentials, SearchClient, SearchError, Tls},
 };
 
@@ -85,8 +86,14 @@ pub enum ConnectFault {
         key: &'static str,
     },
     /// The endpoint is no URL; admission lets few of those pass.
-    #[error("spec.endpoint of the SearchCluster is not a URL")]
+    #[error("the endpoint of the SearchCluster is not a URL")]
     Endpoint,
+    /// The provider has not told yet what the spec leaves out.
+    #[error("{object} has not told yet how it is reached; status.conditions of the SearchCluster say why")]
+    Untold {
+        /// What knows it.
+        object: String,
+    },
     /// What was found makes no client.
     #[error("{}", .0.public_message())]
     Client(SearchError),
@@ -102,6 +109,7 @@ impl ConnectFault {
             ConnectFault::KeyMissing { .. } => "KeyNotFound",
             ConnectFault::ApiKeyInvalid { .. } => "InvalidApiKey",
             ConnectFault::Endpoint => "InvalidEndpoint",
+            ConnectFault::Untold { .. } => "EndpointUnknown",
             ConnectFault::Client(error) => error.reason(),
         }
     }
@@ -111,20 +119,25 @@ impl ConnectFault {
 pub async fn connect(client: &Client, cluster: &SearchCluster) -> Result<Connected, ConnectFault> {
     let namespace = cluster.namespace().unwrap_or_default();
     let objects = Objects { client, namespace: &namespace };
-    let credentials = match &cluster.spec.auth {
-        Some(auth) => objects.credentials(auth).await?,
-        None => None,
+    let reached = connection::effective(cluster)
+        .ok_or_else(|| ConnectFault::Untold { object: cluster.spec.provider.object().unwrap_or_default() })?;
+    let credentials = match reached.login {
+        Login::Spec(auth) => objects.credentials(auth).await?,
+        Login::Provider(password) => Some(objects.password(password).await?),
+        Login::Nobody => None,
     };
-    let spec = cluster.spec.tls.clone().unwrap_or_default();
     let tls = Tls {
-        ca_pem: match &spec.ca_ref {
-            Some(ca) => Some(objects.certificate(ca).await?),
-            None => None,
+        ca_pem: match reached.ca {
+            Authority::Spec(ca) => Some(objects.certificate(ca).await?),
+            Authority::Provider(ca) => {
+                objects.secret(&ca.name, "tls.caRef").await?.remove(&ca.key).map(|value| value.0)
+            }
+            Authority::Image => None,
         },
-        server_name: spec.server_name,
-        insecure_skip_verify: spec.insecure_skip_verify,
+        server_name: reached.server_name.map(str::to_owned),
+        insecure_skip_verify: reached.insecure_skip_verify,
     };
-    let endpoint = Url::parse(&cluster.spec.endpoint).map_err(|_| ConnectFault::Endpoint)?;
+    let endpoint = Url::parse(reached.endpoint).map_err(|_| ConnectFault::Endpoint)?;
     let connection = Connection { endpoint, credentials: credentials.clone(), tls };
     let client = SearchClient::connect(&connection).map_err(ConnectFault::Client)?;
     Ok(Connected { client, credentials })
@@ -161,6 +174,19 @@ impl Objects<'_> {
                 .map_or_else(|| DEFAULT_USERNAME.to_owned(), |name| name.trim_end().to_owned()),
             password: password.into(),
         })
+    }
+
+    /// User name and password, where the provider keeps them.
+    async fn password(&self, from: &PasswordRef) -> Result<Credentials, ConnectFault> {
+        const FIELD: &str = "auth";
+        let data = self.secret(&from.secret, FIELD).await?;
+        let lacks = |key: &str| self.key_missing("Secret", &from.secret, key, FIELD);
+        let username = match &from.username {
+            Some(username) => username.clone(),
+            None => text(&data, "username").ok_or_else(|| lacks("username"))?,
+        };
+        let password = text(&data, &from.key).ok_or_else(|| lacks(&from.key))?;
+        Ok(Credentials::Basic { username, password: password.into() })
     }
 
     async fn api_key(&self, name: &str) -> Result<Credentials, ConnectFault> {

@@ -6,6 +6,7 @@ use kube::{
 };
 
 use crate::{
+    allowlist::alibaba_cloud::OperatorIdentity,
     api::{Reindex, SearchCluster},
     telemetry::metrics::Metrics,
 };
@@ -20,6 +21,8 @@ pub struct Context {
     pub reindexes: Store<Reindex>,
     /// Every SearchCluster, as the watch last told.
     pub clusters: Store<SearchCluster>,
+    /// The operator's own identity at Alibaba Cloud.
+    pub operator_identity: OperatorIdentity,
     /// Counters.
     pub metrics: Metrics,
 }

@@ -1,5 +1,7 @@
 //! What can end a reconcile early. All of it passes by itself: what a person must mend is a decision with a condition, not an error.
 
+use crate::allowlist::provider::ProviderError;
+
 /// Why a reconcile ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -24,13 +26,19 @@ pub enum Error {
     Connect(crate::controller::connect::ConnectFault),
     /// What runs the cluster could not be changed.
     #[error(transparent)]
-    Provider(crate::allowlist::stateful_sets::ProviderError),
+    Provider(ProviderError),
 }
 
 impl Error {
     /// Somebody else wrote the object meanwhile: read it again at once, it is no failure.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Error::Kube { source: kube::Error::Api(status), .. } if status.code == 409)
+        if matches!(self, Error::Provider(ProviderError::Conflict { .. })) {
+            return true;
+        }
+        let (Error::Kube { source, .. } | Error::Provider(ProviderError::Kube { source, .. })) = self else {
+            return false;
+        };
+        matches!(source, kube::Error::Api(status) if status.code == 409)
     }
 
     /// For `map_err`.

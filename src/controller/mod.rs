@@ -23,6 +23,7 @@ use kube::{
 };
 
 use crate::{
+    allowlist::alibaba_cloud::OperatorIdentity,
     api::{FIELD_MANAGER, Reindex, SearchCluster},
     plan::reindex::{Stage, stage},
     telemetry::metrics::Metrics,
@@ -39,6 +40,7 @@ pub async fn run(
     client: Client,
     metrics: Metrics,
     instance: String,
+    operator_identity: OperatorIdentity,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let shutdown = shutdown.shared();
@@ -54,6 +56,7 @@ pub async fn run(
         reindexes: reindex_store.clone(),
         clusters: cluster_store.clone(),
         client: client.clone(),
+        operator_identity,
         metrics,
     });
     let copies = reindex_controller

@@ -4,8 +4,10 @@
 //! read in `status` leave with the decision. A test holds that this room imports no client, no runtime and no `async`.
 
 pub mod access;
+pub mod alibaba_cloud;
 pub mod allowlist;
 pub mod cleanup;
+pub mod connection;
 pub mod copy;
 pub mod index_body;
 pub mod limits;
@@ -17,6 +19,7 @@ pub mod reindex;
 pub mod remote;
 pub mod report;
 pub mod restart;
+pub mod rollout;
 pub mod script;
 pub mod search_cluster;
 pub mod spec_hash;

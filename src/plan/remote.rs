@@ -4,6 +4,8 @@ use url::Url;
 
 use crate::api::SearchCluster;
 
+use super::connection;
+
 /// A source's address as the destination is told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteAddress {
@@ -14,7 +16,7 @@ pub struct RemoteAddress {
 }
 
 /// The address of `source` for `destination`: the destination's own `remotes` entry, else the source's `remoteEndpoint`, else its
-/// `endpoint`. None if the text is not a URL with host and port; admission refuses that.
+/// endpoint. None if the text is not a URL with host and port, which admission refuses, or if its provider has not told it yet.
 pub fn address(destination: &SearchCluster, source: &SearchCluster) -> Option<RemoteAddress> {
     let namespace = |cluster: &SearchCluster| cluster.metadata.namespace.clone().unwrap_or_default();
     let own = namespace(destination);
@@ -26,10 +28,34 @@ pub fn address(destination: &SearchCluster, source: &SearchCluster) -> Option<Re
             Some(&remote.cluster.name) == source.metadata.name.as_ref()
                 && remote.cluster.namespace_or(&own) == namespace(source)
         })
-        .map(|remote| &remote.endpoint)
-        .or(source.spec.remote_endpoint.as_ref())
-        .unwrap_or(&source.spec.endpoint);
-    Some(RemoteAddress { url: written.trim_end_matches('/').to_owned(), host_port: host_port(written)? })
+        .map(|remote| remote.endpoint.as_str())
+        .or(source.spec.remote_endpoint.as_deref())
+        .or(connection::endpoint(source))?;
+    let url = written.trim_end_matches('/');
+    let url = match Url::parse(url).ok()?.host_str() {
+        Some(host) if is_private_link(host) => url.replacen(host, &without_zone(host), 1),
+        _ => url.to_owned(),
+    };
+    Some(RemoteAddress { host_port: host_port(&url)?, url })
+}
+
+/// Whether it is the name of a PrivateLink endpoint of Alibaba Cloud: `ep-….epsrv-….<region>.privatelink.aliyuncs.com`.
+pub fn is_private_link(host: &str) -> bool {
+    host.starts_with("ep-") && host.ends_with(".privatelink.aliyuncs.com")
+}
+
+/// The name of a PrivateLink endpoint without its zone: the console shows `ep-x-cn-hangzhou-i.epsrv-y.cn-hangzhou.…`, one of the names
+/// that `ep-x.epsrv-y.cn-hangzhou.…` stands for. Any other name is as it was.
+pub fn without_zone(host: &str) -> String {
+    let regional = || {
+        let (endpoint, rest) = host.split_once('.').filter(|_| is_private_link(host))?;
+        let (_service, rest) = rest.split_once('.')?;
+        let region = rest.strip_suffix(".privatelink.aliyuncs.com")?;
+        let (id, zone) = endpoint.rsplit_once(&format!("-{region}-"))?;
+        let is_zone = !zone.is_empty() && zone.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        is_zone.then(|| format!("{id}{}", &host[endpoint.len()..]))
+    };
+    regional().unwrap_or_else(|| host.to_owned())
 }
 
 /// `host:port` of a URL, as it stands on an allowlist. The port must be written: `remote.host` is refused without one.
@@ -66,6 +92,21 @@ mod tests {
         assert_eq!(
             address(&private, &source).unwrap(),
             RemoteAddress { url: "http://ep-1:80".into(), host_port: "ep-1:80".into() }
+        );
+    }
+
+    #[test]
+    fn a_zonal_name_of_a_private_link_is_used_without_its_zone() {
+        let regional = "ep-bp1x.epsrv-bp1y.cn-hangzhou.privatelink.aliyuncs.com";
+        let zonal = "ep-bp1x-cn-hangzhou-i.epsrv-bp1y.cn-hangzhou.privatelink.aliyuncs.com";
+        assert_eq!(without_zone(zonal), regional);
+        for other in [regional, "ep-a-cn-hangzhou-i.example.com", "es-cn-1.elasticsearch.aliyuncs.com", "ep-"] {
+            assert_eq!(without_zone(other), other);
+        }
+        let source = cluster("es-2", json!({"endpoint": format!("http://{zonal}:9200/")}));
+        assert_eq!(
+            address(&cluster("es-1", json!({"endpoint": "https://d:9200"})), &source).unwrap(),
+            RemoteAddress { url: format!("http://{regional}:9200"), host_port: format!("{regional}:9200") }
         );
     }
 

@@ -10,12 +10,13 @@ use k8s_openapi::{
 
 use crate::api::{Batch, BatchNode, BatchPhase, NodeState, allowlist::Borrowed};
 
-use super::{allowlist::covers, spec_hash::short_hash};
+use super::{allowlist::covers, rollout, spec_hash::short_hash};
 
 mod check;
 mod model;
 
 use check::{check, lonely_message, without_replica};
+pub use check::{check_availability, check_owner, undrained};
 pub use model::{Blocked, Effect, Node, Permissions, Pod, Pool, Seen, Shard, Step, View};
 
 /// How long a node may take to come back with the new configuration.
@@ -62,6 +63,9 @@ pub fn freeze(
         message: None,
         unassigned_before: i32::try_from(view.unassigned).unwrap_or(i32::MAX),
         borrowed: None,
+        loaded: None,
+        loaded_at: None,
+        cloud_change: None,
         nodes,
     })
 }
@@ -77,6 +81,8 @@ pub fn advance(batch: &Batch, seen: &Seen, allowed: Permissions, now: Timestamp)
         BatchPhase::Editing => run.edit(),
         BatchPhase::Restarting => run.restart(),
         BatchPhase::RollingBack => run.rolling_back(),
+        // The provider was changed in the middle: nobody else restarts these nodes.
+        BatchPhase::RollingOut => run.abandon(),
         BatchPhase::Done | BatchPhase::Failed => run.doing("Done", "the change has ended".into()),
     }
 }
@@ -99,12 +105,7 @@ impl Run<'_> {
 
     fn drain(mut self) -> Step {
         let Some(view) = &self.seen.view else { return self.doing("Draining", "the cluster can't be reached".into()) };
-        if !self.allowed.interrupt && (!self.seen.copies.is_empty() || view.tasks > 0) {
-            let names = self.seen.copies.join(", ");
-            let message = format!(
-                "waiting for {} running reindex tasks to end before the restart [{names}]",
-                view.tasks.max(self.seen.copies.len())
-            );
+        if let Some(message) = undrained(view, &self.seen.copies, self.allowed) {
             return self.doing("Draining", message);
         }
         self.batch.phase = BatchPhase::Editing;
@@ -268,6 +269,12 @@ impl Run<'_> {
         }
     }
 
+    fn abandon(mut self) -> Step {
+        let why = "the provider of the SearchCluster was changed in the middle";
+        self.batch = rollout::failed(&self.batch, why, self.now);
+        self.doing("RolloutFailed", why.into())
+    }
+
     fn roll_back(mut self, why: &str) -> Step {
         self.batch.phase = BatchPhase::RollingBack;
         self.batch.message = Some(why.to_owned());
@@ -284,6 +291,11 @@ impl Run<'_> {
 /// The batch after its settings were given back.
 pub fn given_back(batch: &Batch) -> Batch {
     Batch { borrowed: None, ..batch.clone() }
+}
+
+/// The batch whose next step the apiserver forbids: it is put back, and says why.
+pub fn forbidden(batch: &Batch, why: &str) -> Batch {
+    Batch { phase: BatchPhase::RollingBack, message: Some(why.to_owned()), ..batch.clone() }
 }
 
 /// The batch after everything was put back.

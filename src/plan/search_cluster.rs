@@ -8,13 +8,14 @@ use crate::api::{
     AllowlistStatus, BatchPhase, SearchCluster, SearchClusterStatus,
     allowlist::MAX_ENTRIES,
     conditions::{self, ALLOWLIST_READY, READY, RECONCILING, STALLED, State},
-    search_cluster::Management,
+    search_cluster::{Connection, Management},
 };
 
 use super::{
     allowlist::{self, covers},
     report::Note,
-    restart::{self, Blocked, Effect, Permissions, Pool, Seen, View},
+    restart::{self, Blocked, Effect, Permissions, Pool, View},
+    rollout::{self, Managed},
     validate::Trouble,
 };
 
@@ -40,12 +41,13 @@ pub struct Reached {
 pub struct Observation {
     /// The cluster, or why it can't be seen.
     pub reached: Result<Reached, Trouble>,
+    /// How its provider says that it is reached, as far as is known.
+    pub connection: Option<Connection>,
     /// Entries that Reindexes need.
     pub wanted: Vec<String>,
     /// An older SearchCluster for the same cluster, which manages it.
     pub managed_by: Option<String>,
-    /// A close look, where a change may be made: the provider is `statefulSets`, management is Automatic, and entries are pending or
-    /// a batch is open.
+    /// A close look, where the provider can be changed: entries are pending or a batch is open.
     pub close: Option<Result<Close, Trouble>>,
 }
 
@@ -54,10 +56,19 @@ pub struct Observation {
 pub struct Close {
     /// The search cluster; None while it can't be reached.
     pub view: Option<View>,
-    /// Its node pools.
-    pub pools: Vec<Pool>,
+    /// How its nodes are configured.
+    pub configuration: Configuration,
     /// Copies into or out of it that run.
     pub copies: Vec<String>,
+}
+
+/// How the nodes of a cluster are configured, and who restarts them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Configuration {
+    /// By ConfigMaps; we do.
+    Pools(Vec<Pool>),
+    /// By an object of somebody who restarts them.
+    Managed(Managed),
 }
 
 /// What follows.
@@ -117,15 +128,20 @@ impl<'a> Plan<'a> {
 
     fn permissions(&self) -> Permissions {
         let spec = &self.cluster.spec.allowlist;
-        Permissions { unavailable: spec.allow_unavailable, interrupt: spec.interrupt_running }
+        Permissions {
+            unavailable: spec.allow_unavailable,
+            interrupt: spec.interrupt_running,
+            override_git_ops: spec.override_git_ops,
+        }
     }
 
     fn report_reached(&mut self, seen: &Observation) {
         let restarting = is_open(Some(&self.status));
+        self.status.connection.clone_from(&seen.connection);
         match &seen.reached {
             Ok(reached) => {
                 if self.status.cluster_uuid.as_ref().is_some_and(|before| *before != reached.uuid) {
-                    let message = format!("another cluster answers at spec.endpoint now: UUID {}", reached.uuid);
+                    let message = format!("another cluster answers at the endpoint now: UUID {}", reached.uuid);
                     self.note(true, "ClusterChanged", &message);
                 }
                 self.status.cluster_uuid = Some(reached.uuid.clone());
@@ -187,33 +203,40 @@ impl<'a> Plan<'a> {
             .filter(|batch| batch.phase == BatchPhase::Failed && batch.generation == self.generation);
         if let Some(batch) = failed {
             let why = batch.message.unwrap_or_default();
-            let message = format!(
-                "the restart was stopped and put back: {why}. It is tried again after the next edit of this SearchCluster's spec"
-            );
-            return self.hold(true, "RestartFailed", &message);
+            let (reason, what) = match self.cluster.spec.provider.stateful_sets {
+                Some(_) => ("RestartFailed", "the restart was stopped and put back"),
+                None => ("RolloutFailed", "the rollout was not finished"),
+            };
+            let message = format!("{what}: {why}. It is tried again after the next edit of this SearchCluster's spec");
+            return self.hold(true, reason, &message);
         }
-        if self.cluster.spec.allowlist.management == Management::Verify
-            || self.cluster.spec.provider.stateful_sets.is_none()
-        {
-            self.instruct();
+        if self.cluster.spec.allowlist.management == Management::Verify || !self.cluster.spec.provider.can_change() {
+            self.instruct(seen);
             let message =
                 "a person must add the missing entries to the configuration of every node and restart them one by one";
             return self.hold(false, "VerifyOnly", message);
         }
         match &seen.close {
-            Some(Ok(Close { view: Some(view), pools, .. })) => {
-                match restart::freeze(&pending, view, pools, self.permissions(), self.generation, self.now) {
+            Some(Ok(Close { view: Some(view), configuration, .. })) => {
+                let (allowed, generation, now) = (self.permissions(), self.generation, self.now);
+                let (frozen, how) = match configuration {
+                    Configuration::Pools(pools) => {
+                        let how = format!("restarting {} nodes one by one", view.nodes.len());
+                        (restart::freeze(&pending, view, pools, allowed, generation, now), how)
+                    }
+                    Configuration::Managed(managed) => {
+                        let how = format!("changing {}, whose operator restarts the nodes", managed.object);
+                        (rollout::freeze(&pending, view, managed, allowed, generation, now), how)
+                    }
+                };
+                match frozen {
                     Ok(batch) => {
-                        let message = format!(
-                            "adding {} and restarting {} nodes one by one",
-                            batch.entries.join(", "),
-                            batch.nodes.len()
-                        );
+                        let message = format!("adding {} and {how}", batch.entries.join(", "));
                         self.note(false, "AllowlistChangeBegun", &message);
                         self.allowlist().batch = Some(batch);
                         self.hold(false, "Draining", &message);
                     }
-                    Err(blocked) => self.refuse(&blocked),
+                    Err(blocked) => self.refuse(&blocked, seen),
                 }
             }
             Some(Err(trouble)) => self.hold(true, trouble.reason, &trouble.message),
@@ -221,16 +244,29 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn refuse(&mut self, blocked: &Blocked) {
+    fn refuse(&mut self, blocked: &Blocked, seen: &Observation) {
         let owned = blocked.reason == "ConfigOwned";
         if owned {
-            self.instruct();
+            self.instruct(seen);
         }
-        self.hold(!owned, blocked.reason, &blocked.message);
+        let passes = matches!(
+            blocked.reason,
+            "RolloutInProgress"
+                | "Deleting"
+                | "CloudThrottled"
+                | "CloudUnavailable"
+                | "CloudUnreachable"
+                | "InstanceBusy"
+        );
+        self.hold(!owned && !passes, blocked.reason, &blocked.message);
     }
 
     /// The exact text for a person.
-    fn instruct(&mut self) {
+    fn instruct(&mut self, seen: &Observation) {
+        if let Some(Ok(Close { configuration: Configuration::Managed(managed), .. })) = &seen.close {
+            self.allowlist().instruction = Some(managed.instruction.clone());
+            return;
+        }
         let sets = self.cluster.spec.provider.stateful_sets.iter().flatten();
         let places: Vec<_> =
             sets.map(|pool| format!("key {} of ConfigMap {}", pool.config_map.key, pool.config_map.name)).collect();
@@ -246,13 +282,25 @@ impl<'a> Plan<'a> {
         let Some(batch) = self.allowlist().batch.clone() else { return };
         let close = match &seen.close {
             Some(Ok(close)) => close,
-            Some(Err(trouble)) => return self.hold(false, "Restarting", &trouble.message),
+            // The apiserver comes back by itself; what is gone or forbidden does not.
+            Some(Err(trouble)) if trouble.reason == "KubernetesError" => {
+                return self.hold(false, "Restarting", &trouble.message);
+            }
+            Some(Err(trouble)) => return self.hold(true, trouble.reason, &trouble.message),
             None => return,
         };
         let deleting = self.cluster.metadata.deletion_timestamp.is_some();
-        let look =
-            Seen { view: close.view.clone(), pools: close.pools.clone(), copies: close.copies.clone(), deleting };
-        let step = restart::advance(&batch, &look, self.permissions(), self.now);
+        let Close { view, configuration, copies } = close;
+        let step = match configuration {
+            Configuration::Pools(pools) => {
+                let look = restart::Seen { view: view.clone(), pools: pools.clone(), copies: copies.clone(), deleting };
+                restart::advance(&batch, &look, self.permissions(), self.now)
+            }
+            Configuration::Managed(managed) => {
+                let look = rollout::Seen { view: view.as_ref(), managed, copies, deleting };
+                rollout::advance(&batch, &look, self.permissions(), self.now)
+            }
+        };
         self.tell(&batch, step.batch.as_ref(), &step.doing);
         if let Some(done) = step.batch.as_ref().filter(|batch| batch.phase == BatchPhase::Done) {
             let allowlist = self.allowlist();
@@ -262,11 +310,12 @@ impl<'a> Plan<'a> {
             allowlist.managed.truncate(MAX_ENTRIES);
         }
         self.effect = step.effect;
-        let given_up = step.batch.is_none();
+        let phase = step.batch.as_ref().map(|batch| batch.phase);
         self.allowlist().batch = step.batch;
-        match given_up {
-            true => self.refuse(&step.doing),
-            false => self.hold(step.doing.reason == "IndexWithoutReplica", step.doing.reason, &step.doing.message),
+        let stalled = phase == Some(BatchPhase::Failed) || step.doing.reason == "IndexWithoutReplica";
+        match phase {
+            None => self.refuse(&step.doing, seen),
+            Some(_) => self.hold(stalled, step.doing.reason, &step.doing.message),
         }
     }
 
@@ -278,7 +327,8 @@ impl<'a> Plan<'a> {
             .zip(&before.nodes)
             .any(|(now, then)| now.state != then.state && now.started_at != then.started_at);
         if after.phase != before.phase || begun {
-            self.note(after.phase == BatchPhase::RollingBack, doing.reason, &doing.message);
+            let warning = matches!(after.phase, BatchPhase::RollingBack | BatchPhase::Failed);
+            self.note(warning, doing.reason, &doing.message);
         }
     }
 

@@ -6,7 +6,13 @@ use crate::api::{
     reindex_status::{PinnedDestination, PinnedIndex, PinnedSource},
 };
 
-use super::{index_body, reindex::DESTINATION_BUSY, remote::RemoteAddress, script};
+use super::{
+    alibaba_cloud::pair::{self, Pair},
+    index_body,
+    reindex::DESTINATION_BUSY,
+    remote::RemoteAddress,
+    script,
+};
 
 /// Which software a cluster runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
@@ -90,6 +96,8 @@ pub struct Facts {
     pub busy_with: Option<String>,
     /// How the destination reaches the source.
     pub remote: Option<RemoteAddress>,
+    /// What the vendor says, where both are instances of Alibaba Cloud.
+    pub alibaba_cloud: Option<Pair>,
 }
 
 /// What a check found.
@@ -131,6 +139,13 @@ pub fn validate(reindex: &Reindex, facts: &Facts) -> Result<Validated, Vec<Findi
     let (source, destination) = (reached(&facts.source), reached(&facts.destination));
     if let (Some(source), Some(destination)) = (source, destination) {
         findings.extend(check_versions(reindex.spec.version_policy, source, destination));
+    }
+    if let Some(instances) = &facts.alibaba_cloud {
+        findings.extend(pair::check(instances, facts.remote.as_ref()));
+        // Where both clusters were reached their own versions count.
+        if source.is_none() || destination.is_none() {
+            findings.extend(pair::check_versions(instances));
+        }
     }
     findings.extend(trouble(&facts.source_index));
     findings.extend(trouble(&facts.destination_index));
@@ -321,11 +336,13 @@ fn trouble<T>(seen: &Option<Seen<T>>) -> Option<Finding> {
     seen.as_ref().and_then(|seen| seen.as_ref().err()).map(surrounding)
 }
 
-fn terminal(reason: &'static str, message: String) -> Finding {
+/// A finding that only a new object can mend.
+pub(super) fn terminal(reason: &'static str, message: String) -> Finding {
     Finding { reason, message, terminal: true }
 }
 
-fn surrounding(trouble: &Trouble) -> Finding {
+/// A finding that mends itself when its surroundings do.
+pub(super) fn surrounding(trouble: &Trouble) -> Finding {
     Finding { reason: trouble.reason, message: trouble.message.clone(), terminal: false }
 }
 

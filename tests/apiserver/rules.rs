@@ -124,6 +124,10 @@ async fn a_reindex_with_a_mistake_is_refused_and_told_which() {
     }
 }
 
+fn alibaba_cloud(change: Value) -> Value {
+    merged(json!({"instanceId": "es-cn-1", "regionId": "cn-hangzhou"}), &change)
+}
+
 #[tokio::test]
 async fn a_search_cluster_with_a_mistake_is_refused_and_told_which() {
     let client = client().await;
@@ -139,6 +143,17 @@ async fn a_search_cluster_with_a_mistake_is_refused_and_told_which() {
             json!({"provider": {"none": {}, "statefulSets": [{"name": "a", "configMap": {"name": "b"}}]}}),
             "exactly one provider",
         ),
+        (json!({"provider": {"none": {}, "alibabaCloud": alibaba_cloud(json!({}))}}), "exactly one provider"),
+        (
+            json!({"provider": {"alibabaCloud": alibaba_cloud(json!({"endpoint": "http://es.aliyuncs.com"}))}}),
+            "must be a URL with scheme https",
+        ),
+        (json!({"provider": {"alibabaCloud": alibaba_cloud(json!({"instanceId": "a/b"}))}}), "id of an instance"),
+        (json!({"provider": {"alibabaCloud": alibaba_cloud(json!({"regionId": "a.b"}))}}), "id of a region"),
+        (json!({"provider": {"eck": {"name": "a"}, "openSearchOperator": {"name": "a"}}}), "exactly one provider"),
+        (json!({"endpoint": null}), "endpoint may be left out only with"),
+        (json!({"endpoint": null, "provider": {"none": {}}}), "endpoint may be left out only with"),
+        (json!({"provider": {"eck": {"name": ""}}}), "spec.provider.eck.name"),
         (json!({"allowlist": {"management": "Sometimes"}}), "spec.allowlist.management"),
         (json!({"access": [{"namespaces": {}}]}), "names or selector must be set"),
         (json!({"access": [{"roles": []}]}), "roles"),
@@ -173,12 +188,16 @@ async fn what_is_right_is_accepted() {
     }
     for change in [
         json!({}),
+        json!({"endpoint": null, "provider": {"eck": {"name": "es-1"}}}),
+        json!({"endpoint": null, "provider": {"openSearchOperator": {"name": "os-1"}}, "allowlist": {"overrideGitOps": true}}),
         json!({"auth": {"basic": {"secretRef": {"name": "a"}}}}),
         json!({"auth": {"apiKey": {"secretRef": {"name": "a"}}}}),
         json!({"endpoint": "http://10.0.0.7:9200/es", "tls": {"serverName": "es.example.org"}}),
         json!({"remotes": [{"cluster": {"name": "es-2", "namespace": "other"}, "endpoint": "http://ep-bp1:9200"}]}),
         json!({"access": [{"namespaces": {"selector": {}}, "roles": ["Source"], "indexes": ["a*"]}, {}]}),
         json!({"provider": {"statefulSets": [{"name": "es", "configMap": {"name": "es-config"}}]}, "allowlist": {"management": "Automatic"}}),
+        json!({"endpoint": null, "provider": {"alibabaCloud": alibaba_cloud(json!({}))}}),
+        json!({"provider": {"alibabaCloud": alibaba_cloud(json!({"endpoint": "http://127.0.0.1:8080", "credentialsSecretRef": {"name": "a"}}))}}),
     ] {
         assert_eq!(refusal::<SearchCluster>(&client, cluster(change.clone())).await, None, "{change}");
     }

@@ -74,6 +74,7 @@ fn the_planner_decides_and_cannot_do() {
             ".await",
             "crate::controller",
             "crate::search",
+            "crate::alibaba_cloud",
             "crate::telemetry",
             "controller::",
             "search::",
@@ -100,8 +101,13 @@ fn the_client_of_the_search_engine_knows_nothing_of_kubernetes() {
 }
 
 #[test]
+fn the_client_of_alibaba_cloud_knows_nothing_of_kubernetes() {
+    assert_mentions_none("alibaba_cloud", &["kube", "crate::controller", "crate::plan", "crate::api", "crate::search"]);
+}
+
+#[test]
 fn nothing_that_runs_for_ever_may_panic() {
-    for room in ["plan", "controller", "search", "allowlist"] {
+    for room in ["plan", "controller", "search", "allowlist", "alibaba_cloud"] {
         assert_mentions_none(room, &[".unwrap", ".expect", "panic!", "todo!", "unimplemented!", "unreachable!"]);
     }
 }

@@ -32,7 +32,7 @@ fn three(reindex: &mut serde_json::Value) {
 }
 
 /// Everything that a life which ended well must show, however it went.
-fn assert_copied(world: &World, reindex: &Reindex) {
+pub fn assert_copied(world: &World, reindex: &Reindex) {
     assert!(condition(reindex, COMPLETE).is_some(), "{}", world.story("it is Complete"));
     let status = reindex.status.as_ref().unwrap();
     let read = world.source.state().index("product_info").documents.clone();

@@ -1,7 +1,10 @@
 //! Tests that need neither root nor a cluster: what can be seen in memory and on 127.0.0.1.
 
+mod cloud_client;
+mod cloud_life;
 mod crds;
 mod layering;
 mod life;
+mod providers;
 mod search_client;
 mod support;

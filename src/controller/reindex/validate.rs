@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use serde_json::Value;
 
 use crate::{
+    allowlist::alibaba_cloud::AlibabaCloud,
     api::{
         Reindex, SearchClusterStatus,
         conditions::{self, ALLOWLIST_READY, STALLED},
@@ -13,6 +14,7 @@ use crate::{
     },
     controller::context::Context,
     plan::{
+        alibaba_cloud::pair::Pair,
         index_body,
         reindex::owes_cleanup,
         report::{is_finished, step_state},
@@ -34,6 +36,7 @@ pub fn no_access(access: Vec<Trouble>) -> Facts {
         pipeline_exists: None,
         busy_with: None,
         remote: None,
+        alibaba_cloud: None,
     }
 }
 
@@ -57,7 +60,7 @@ pub async fn facts(ctx: &Context, reindex: &Reindex, sides: &Sides) -> Facts {
         };
         Ok::<_, Trouble>((cluster, (existing, pipeline_exists)))
     };
-    let (source, destination) = futures::join!(source, destination);
+    let (source, destination, alibaba_cloud) = futures::join!(source, destination, instances(ctx, sides));
     let (source, source_index) = apart(source);
     let (destination, there) = apart(destination);
     let (destination_index, pipeline_exists) = there.unzip();
@@ -71,7 +74,22 @@ pub async fn facts(ctx: &Context, reindex: &Reindex, sides: &Sides) -> Facts {
         pipeline_exists: pipeline_exists.flatten(),
         busy_with,
         remote: sides.remote.clone(),
+        alibaba_cloud,
     }
+}
+
+/// What the vendor says, where both are instances of Alibaba Cloud.
+async fn instances(ctx: &Context, sides: &Sides) -> Option<Pair> {
+    let source = AlibabaCloud::of(&ctx.client, &ctx.operator_identity, &sides.source)?;
+    let destination = AlibabaCloud::of(&ctx.client, &ctx.operator_identity, &sides.destination)?;
+    let (source, destination, endpoints) = futures::join!(
+        source.instance("the source"),
+        destination.instance("the destination"),
+        destination.endpoints("the destination")
+    );
+    // Where not even the instance can be seen, the same would be told twice.
+    let endpoints = destination.is_ok().then_some(endpoints);
+    Some(Pair { source, destination, endpoints })
 }
 
 fn apart<A, B>(seen: Result<(A, B), Trouble>) -> (Seen<A>, Option<B>) {

@@ -1,26 +1,36 @@
 //! Does what was decided for an allowlist. Every effect may be repeated without harm.
 
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 
 use crate::{
+    allowlist::provider::{Provider, ProviderError},
     api::{Batch, SearchCluster, allowlist::Borrowed},
     controller::{connect::connect, context::Context, error::Error, status},
-    plan::restart::{self, Effect},
+    plan::{
+        restart::{self, Effect},
+        rollout,
+    },
     search::SearchClient,
 };
-
-use super::observe::provider;
 
 /// The value around a node's restart: its replicas wait for it instead of being made anew elsewhere.
 const PRIMARIES: &str = "primaries";
 
 /// Does it.
 pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Result<(), Error> {
-    let namespace = cluster.namespace().unwrap_or_default();
-    let provider = provider(ctx, cluster, &namespace);
+    let provider = Provider::of(&ctx.client, &ctx.operator_identity, cluster);
     match effect {
-        Effect::Edit(entries) => provider.add(&entries).await.map_err(Error::Provider),
+        Effect::Edit(entries) => match provider.add(&entries).await {
+            // Written at once: a change that somebody takes back is not made again.
+            Ok(cloud_change) if provider.is_managed() => {
+                let applied = |batch: &Batch| rollout::applied(batch, Timestamp::now());
+                write_batch(ctx, cluster, |batch| Batch { cloud_change: cloud_change.clone(), ..applied(batch) }).await
+            }
+            Err(error @ ProviderError::Refused { .. }) => {
+                write_batch(ctx, cluster, |batch| rollout::failed(batch, &error.to_string(), Timestamp::now())).await
+            }
+            result => put_back_if_forbidden(ctx, cluster, result.map(drop)).await,
+        },
         Effect::Restart(node, borrowed) => {
             let client = open(ctx, cluster).await?;
             client.set_allocation_enable(Some(PRIMARIES)).await.map_err(Error::search("hold shard allocation"))?;
@@ -28,7 +38,7 @@ pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Resu
             if borrowed.voting_exclusion {
                 client.add_voting_exclusion(&node.name).await.map_err(Error::search("take a node out of the vote"))?;
             }
-            provider.evict(&node).await.map_err(Error::Provider)
+            put_back_if_forbidden(ctx, cluster, provider.evict(&node).await).await
         }
         Effect::GiveBack(borrowed) => {
             give_back(&open(ctx, cluster).await?, &borrowed).await?;
@@ -42,6 +52,20 @@ pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Resu
             }
             write_batch(ctx, cluster, |batch| restart::rolled_back(batch, Timestamp::now())).await
         }
+    }
+}
+
+/// What the apiserver forbids is not tried for ever: everything is put back, and the condition says what is missing.
+async fn put_back_if_forbidden(
+    ctx: &Context,
+    cluster: &SearchCluster,
+    result: Result<(), ProviderError>,
+) -> Result<(), Error> {
+    match result {
+        Err(error) if error.is_forbidden() => {
+            write_batch(ctx, cluster, |batch| restart::forbidden(batch, &error.to_string())).await
+        }
+        result => result.map_err(Error::Provider),
     }
 }
 

@@ -3,15 +3,17 @@
 use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{
-    allowlist::stateful_sets::StatefulSets,
+    allowlist::provider::{Provider, ProviderError},
     api::{
         Reindex, SearchCluster,
+        allowlist::MAX_ENTRIES,
         reindex_status::{PartitionState, ReindexStatus},
         search_cluster::Management,
     },
     controller::{connect::connect, context::Context, error::Error},
     plan::{
         allowlist::{self, covers, managed_by_another, wanted},
+        connection::asks_provider,
         restart::{Node, Shard, View},
         search_cluster::{Close, Observation, Reached, is_open},
         validate::Trouble,
@@ -21,10 +23,21 @@ use crate::{
 
 /// Looks.
 pub async fn observe(ctx: &Context, cluster: &SearchCluster) -> Result<Observation, Error> {
-    let client = connect(&ctx.client, cluster).await;
-    let client = client
-        .map(|connected| connected.client)
-        .map_err(|fault| Trouble { reason: fault.reason(), message: fault.to_string() });
+    let told = match asks_provider(cluster) {
+        true => Provider::of(&ctx.client, &ctx.operator_identity, cluster).connection().await,
+        false => Ok(None),
+    };
+    let mut known = cluster.clone();
+    let client = match told {
+        Ok(connection) => {
+            known.status.get_or_insert_default().connection = connection;
+            let client = connect(&ctx.client, &known).await.map(|connected| connected.client);
+            client.map_err(|fault| Trouble { reason: fault.reason(), message: fault.to_string() })
+        }
+        // What it told before still stands, for copies that run.
+        Err(error) => Err(provider_trouble(&error)),
+    };
+    let connection = known.status.and_then(|status| status.connection);
     let looked = match &client {
         Ok(client) => look(client).await.map_err(|error| trouble(&error)),
         Err(trouble) => Err(trouble.clone()),
@@ -37,16 +50,20 @@ pub async fn observe(ctx: &Context, cluster: &SearchCluster) -> Result<Observati
         Ok((reached, nodes)) => (Ok(reached), Some(nodes)),
         Err(trouble) => (Err(trouble), None),
     };
-    let pending = is_pending(reached.as_ref().ok(), &wanted);
-    let managed_by = match pending {
-        true => managed_by(ctx, cluster, &uuid).await?,
+    let missing = missing(reached.as_ref().ok(), &wanted);
+    let managed_by = match missing.is_empty() {
+        false => managed_by(ctx, cluster, &uuid).await?,
+        true => None,
+    };
+    let close = match is_open(cluster.status.as_ref()) || (!missing.is_empty() && is_worth_a_look(cluster)) {
+        true => Some(look_closely(ctx, cluster, client.as_ref().ok(), nodes, &uuid, &missing).await?),
         false => None,
     };
-    let close = match is_open(cluster.status.as_ref()) || (pending && may_change(cluster)) {
-        true => Some(look_closely(ctx, cluster, client.as_ref().ok(), nodes, &uuid).await?),
-        false => None,
-    };
-    Ok(Observation { reached, wanted, managed_by, close })
+    Ok(Observation { reached, connection, wanted, managed_by, close })
+}
+
+fn provider_trouble(error: &ProviderError) -> Trouble {
+    Trouble { reason: error.reason(), message: error.to_string() }
 }
 
 fn trouble(error: &SearchError) -> Trouble {
@@ -68,16 +85,18 @@ async fn look(client: &SearchClient) -> Result<(Reached, Vec<NodeInfo>), SearchE
     Ok((reached, nodes))
 }
 
-/// Whether a Reindex needs what not every node has loaded.
-fn is_pending(reached: Option<&Reached>, wanted: &[String]) -> bool {
-    reached.is_some_and(|reached| {
-        let effective = allowlist::effective(&reached.loaded);
-        wanted.iter().any(|entry| !covers(&effective, entry))
-    })
+/// What Reindexes need and not every node has loaded, as much as one batch takes.
+fn missing(reached: Option<&Reached>, wanted: &[String]) -> Vec<String> {
+    let Some(reached) = reached else { return vec![] };
+    let effective = allowlist::effective(&reached.loaded);
+    wanted.iter().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect()
 }
 
-fn may_change(cluster: &SearchCluster) -> bool {
-    cluster.spec.allowlist.management == Management::Automatic && cluster.spec.provider.stateful_sets.is_some()
+/// Where the operator may make the change, or has more to tell a person than a line of a file.
+fn is_worth_a_look(cluster: &SearchCluster) -> bool {
+    let provider = &cluster.spec.provider;
+    provider.can_change()
+        && (cluster.spec.allowlist.management == Management::Automatic || provider.stateful_sets.is_none())
 }
 
 /// Read from the apiserver: with a cache that is not filled yet, the younger of two would take itself for the only one.
@@ -93,12 +112,11 @@ async fn look_closely(
     client: Option<&SearchClient>,
     nodes: Option<Vec<NodeInfo>>,
     uuid: &str,
+    missing: &[String],
 ) -> Result<Result<Close, Trouble>, Error> {
-    let namespace = cluster.namespace().unwrap_or_default();
-    let provider = provider(ctx, cluster, &namespace);
-    let pools = match provider.look().await {
-        Ok(pools) => pools,
-        Err(error) => return Ok(Err(Trouble { reason: "KubernetesError", message: error.to_string() })),
+    let configuration = match Provider::of(&ctx.client, &ctx.operator_identity, cluster).look(missing).await {
+        Ok(configuration) => configuration,
+        Err(error) => return Ok(Err(provider_trouble(&error))),
     };
     // Not reached while its only node restarts: that is seen, not an error.
     let view = match (client, nodes) {
@@ -111,21 +129,7 @@ async fn look_closely(
         live.items.iter().filter(|reindex| reindex.status.as_ref().is_some_and(|status| touches(status, uuid)));
     let copies =
         copies.map(|reindex| format!("{}/{}", reindex.namespace().unwrap_or_default(), reindex.name_any())).collect();
-    Ok(Ok(Close { view, pools, copies }))
-}
-
-/// The provider of a cluster.
-pub fn provider<'a>(ctx: &'a Context, cluster: &'a SearchCluster, namespace: &'a str) -> StatefulSets<'a> {
-    StatefulSets {
-        client: &ctx.client,
-        namespace,
-        pools: cluster.spec.provider.stateful_sets.as_deref().unwrap_or_default(),
-        key: cluster
-            .status
-            .as_ref()
-            .and_then(|status| status.allowlist.as_ref())
-            .map_or(allowlist::WHITELIST, |allowlist| &allowlist.key),
-    }
+    Ok(Ok(Close { view, configuration, copies }))
 }
 
 /// Whether a copy into or out of the cluster runs, or is about to.

@@ -54,6 +54,7 @@ fn facts() -> Facts {
         pipeline_exists: None,
         busy_with: None,
         remote: Some(RemoteAddress { url: "https://a:9200".into(), host_port: "a:9200".into() }),
+        alibaba_cloud: None,
     }
 }
 

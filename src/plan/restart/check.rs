@@ -10,7 +10,7 @@ const NAMED: usize = 10;
 /// Every rule that must hold before nodes are restarted.
 pub fn check(view: &View, pools: &[Pool], allowed: Permissions) -> Result<(), Blocked> {
     for pool in pools {
-        check_pool(pool)?;
+        check_pool(pool, allowed)?;
     }
     check_membership(view, pools)?;
     if let Some(value) = &view.transient_allocation {
@@ -21,6 +21,24 @@ pub fn check(view: &View, pools: &[Pool], allowed: Permissions) -> Result<(), Bl
             ),
         );
     }
+    check_availability(view, allowed)
+}
+
+/// An object that somebody applies again and again is not edited, unless a person says so.
+pub fn check_owner(object: &str, owner: &str, allowed: Permissions) -> Result<(), Blocked> {
+    if allowed.override_git_ops {
+        return Ok(());
+    }
+    blocked(
+        "ConfigOwned",
+        format!(
+            "{object} is applied by {owner}, which would undo an edit: commit the change there (status.allowlist.instruction has it), or set allowlist.overrideGitOps"
+        ),
+    )
+}
+
+/// Whether every index stays available while nodes restart one by one.
+pub fn check_availability(view: &View, allowed: Permissions) -> Result<(), Blocked> {
     if allowed.unavailable {
         return Ok(());
     }
@@ -40,19 +58,13 @@ pub fn check(view: &View, pools: &[Pool], allowed: Permissions) -> Result<(), Bl
     Ok(())
 }
 
-fn check_pool(pool: &Pool) -> Result<(), Blocked> {
+fn check_pool(pool: &Pool, allowed: Permissions) -> Result<(), Blocked> {
     let name = &pool.stateful_set;
     let Some(replicas) = pool.replicas else {
         return blocked("StatefulSetNotFound", format!("StatefulSet {name} (provider.statefulSets) does not exist"));
     };
     if let Some(owner) = &pool.owner {
-        return blocked(
-            "ConfigOwned",
-            format!(
-                "ConfigMap {} is applied by {owner}, which would undo an edit: the line must be committed there",
-                pool.config
-            ),
-        );
+        check_owner(&format!("ConfigMap {}", pool.config), owner, allowed)?;
     }
     if let Err(why) = &pool.entries {
         return blocked("ConfigNotEditable", format!("ConfigMap {}: {why}", pool.config));
@@ -111,6 +123,18 @@ fn check_membership(view: &View, pools: &[Pool]) -> Result<(), Blocked> {
 
 fn is_below(path: &str, mount: &str) -> bool {
     path == mount || path.strip_prefix(mount.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Why nodes may not restart yet: a copy runs, and nobody allowed to interrupt it.
+pub fn undrained(view: &View, copies: &[String], allowed: Permissions) -> Option<String> {
+    let runs = !copies.is_empty() || view.tasks > 0;
+    (runs && !allowed.interrupt).then(|| {
+        format!(
+            "waiting for {} running reindex tasks to end before the restart [{}]",
+            view.tasks.max(copies.len()),
+            copies.join(", ")
+        )
+    })
 }
 
 /// Indices that have a primary (on `node`, if given) without a started replica on another node.

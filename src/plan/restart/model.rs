@@ -105,6 +105,8 @@ pub struct Permissions {
     pub unavailable: bool,
     /// `allowlist.interruptRunning`.
     pub interrupt: bool,
+    /// `allowlist.overrideGitOps`.
+    pub override_git_ops: bool,
 }
 
 /// What is seen while a batch is open.

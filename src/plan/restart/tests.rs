@@ -94,7 +94,7 @@ fn what_a_person_allowed_is_not_in_the_way() {
     let mut view = view();
     view.shards.pop();
     view.nodes[1].master_eligible = false;
-    let allowed = Permissions { unavailable: true, interrupt: false };
+    let allowed = Permissions { unavailable: true, ..Permissions::default() };
     assert!(freeze(&strings(&[ENTRY]), &view, &pools(), allowed, 1, at(0)).is_ok());
 }
 
@@ -192,7 +192,7 @@ fn a_running_copy_is_waited_for_unless_a_person_allowed_otherwise() {
     let doing = world.pass();
     assert_eq!((doing.reason, world.batch.phase), ("Draining", BatchPhase::Draining));
     assert!(doing.message.contains("shop/orders"));
-    let allowed = Permissions { unavailable: false, interrupt: true };
+    let allowed = Permissions { interrupt: true, ..Permissions::default() };
     let step = advance(&world.batch, &world.seen, allowed, at(9));
     assert_eq!(step.batch.unwrap().phase, BatchPhase::Editing);
     world.seen.copies.clear();
@@ -291,7 +291,7 @@ fn an_eviction_that_was_held_back_is_tried_again() {
 fn of_two_masters_the_one_that_restarts_leaves_the_vote_first() {
     let mut view = view();
     view.nodes[2].master_eligible = false;
-    let allowed = Permissions { unavailable: true, interrupt: false };
+    let allowed = Permissions { unavailable: true, ..Permissions::default() };
     let mut batch = freeze(&strings(&[ENTRY]), &view, &pools(), allowed, 1, at(0)).unwrap();
     batch.phase = BatchPhase::Restarting;
     let mut pools = pools();
@@ -310,4 +310,23 @@ fn deleting_the_search_cluster_puts_everything_back() {
     world.run(5);
     assert_eq!(world.batch.phase, BatchPhase::Failed);
     assert_eq!(world.seen.pools[0].entries, Ok(vec![]));
+}
+
+#[test]
+fn a_step_that_is_forbidden_is_put_back_and_told() {
+    let mut world = World::new();
+    world.until_restarting();
+    world.batch = forbidden(&world.batch, "failed to evict pod n-1: pods is forbidden");
+    world.run(5);
+    assert_eq!(world.batch.phase, BatchPhase::Failed);
+    assert!(world.batch.message.unwrap().contains("pods is forbidden"));
+    assert_eq!(world.seen.pools[0].entries, Ok(vec![]));
+}
+
+#[test]
+fn a_config_map_from_git_is_edited_where_a_person_says_so() {
+    let mut pools = pools();
+    pools[0].owner = Some("Argo CD".into());
+    let allowed = Permissions { override_git_ops: true, ..Permissions::default() };
+    assert!(freeze(&strings(&[ENTRY]), &view(), &pools, allowed, 1, at(0)).is_ok());
 }

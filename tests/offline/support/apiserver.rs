@@ -2,7 +2,7 @@
 //! the status subresource, finalizers).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -35,6 +35,10 @@ pub struct ApiServer {
 struct Store {
     objects: BTreeMap<Key, Value>,
     version: u64,
+    /// Verb and resource of what the operator has no right to.
+    denied: BTreeSet<(String, String)>,
+    /// Verb, resource, and what somebody writes right before that call.
+    meanwhile: Option<(String, String, Value)>,
 }
 
 /// An answer: HTTP status and body.
@@ -119,6 +123,26 @@ impl ApiServer {
         store.objects.iter().map(|(key, object)| (key.0.clone(), object.to_string())).collect()
     }
 
+    /// Takes a right away from the operator: `get` or `patch`, on a resource.
+    pub fn deny(&self, verb: &str, resource: &str) {
+        self.store().denied.insert((verb.to_owned(), resource.to_owned()));
+    }
+
+    /// Somebody writes this object right before the operator's next such call is served.
+    pub fn before(&self, verb: &str, resource: &str, object: Value) {
+        self.store().meanwhile = Some((verb.to_owned(), resource.to_owned(), object));
+    }
+
+    /// Grants every right again.
+    pub fn grant(&self) {
+        self.store().denied.clear();
+    }
+
+    /// The object, of any kind.
+    pub fn find(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.store().objects.get(&(resource.to_owned(), namespace.to_owned(), name.to_owned())).cloned()
+    }
+
     /// Deletes as `kubectl delete` does: with finalizers the object stays, marked.
     pub fn delete<K: kube::Resource<DynamicType = ()>>(&self, namespace: &str, name: &str) {
         let key = (resource(&K::group(&()), &K::plural(&())), namespace.to_owned(), name.to_owned());
@@ -164,6 +188,17 @@ impl Store {
     ) -> Result<Answer, Answer> {
         let target = Target::parse(path).ok_or_else(|| status(404, "NotFound", &format!("no such path: {path}")))?;
         let Target { resource, namespace, name, subresource } = target;
+        if resource == "selfsubjectaccessreviews.authorization.k8s.io" {
+            return Ok((201, self.review(body)));
+        }
+        if let Some((.., object)) = self.meanwhile.take_if(|(at, of, _)| at == verb && *of == resource) {
+            let key = key_of(&object);
+            let stored = self.find(&key)?.clone();
+            self.write(key, &stored, object);
+        }
+        if self.denied.contains(&(verb.to_lowercase(), resource.clone())) {
+            return Err(status(403, "Forbidden", &format!("{resource} is forbidden: User cannot {verb} it")));
+        }
         let Some(name) = name else {
             return match verb {
                 "GET" => self.list(&resource, namespace.as_deref(), query),
@@ -194,6 +229,15 @@ impl Store {
             }
             _ => Err(status(405, "MethodNotAllowed", verb)),
         }
+    }
+
+    /// Whether the operator has a right.
+    fn review(&self, mut review: Value) -> Value {
+        let asked = &review["spec"]["resourceAttributes"];
+        let text = |name: &str| asked[name].as_str().unwrap_or_default();
+        let right = (text("verb").to_owned(), resource(text("group"), text("resource")));
+        review["status"] = json!({"allowed": !self.denied.contains(&right)});
+        review
     }
 
     fn find(&self, key: &Key) -> Result<&Value, Answer> {
@@ -362,7 +406,7 @@ fn key_of(object: &Value) -> Key {
     let api_version = text(&object["apiVersion"]);
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     let kind = text(&object["kind"]).to_lowercase();
-    let plural = if kind.ends_with('x') { format!("{kind}es") } else { format!("{kind}s") };
+    let plural = if kind.ends_with('x') || kind.ends_with("ch") { format!("{kind}es") } else { format!("{kind}s") };
     let namespace = match CLUSTER_SCOPED.contains(&plural.as_str()) {
         true => String::new(),
         false => text(&object["metadata"]["namespace"]),

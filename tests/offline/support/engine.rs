@@ -47,8 +47,10 @@ pub struct State {
     pub password: Option<String>,
     /// The API key that it lets in, as `id:key`.
     pub api_key: Option<String>,
-    /// `host:port` of sources that every node allows.
+    /// `host:port` of sources that its node allows.
     pub allowlist: Vec<String>,
+    /// What its further nodes allow, one list a node.
+    pub further_nodes: Vec<Vec<String>>,
     /// How fast its tasks are.
     pub pace: Pace,
     /// Whether the operator's user may not change the throttle of a task.
@@ -129,6 +131,7 @@ impl State {
             chunk_limit: 100 * 1024 * 1024,
             reindexes: vec![],
             allowlist: vec![],
+            further_nodes: vec![],
             pace: Pace::PerPoll(2),
             refuses_rethrottle: false,
             processors: 2,

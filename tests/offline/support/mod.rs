@@ -1,6 +1,7 @@
 //! A world to try the operator in: an apiserver in memory, two search engines in this process, and a clock that tests turn on by hand.
 
 pub mod apiserver;
+pub mod cloud;
 pub mod engine;
 pub mod faults;
 mod patch;

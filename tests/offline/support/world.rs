@@ -1,6 +1,6 @@
 //! One Reindex between two engines, and the operator that works on it.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use k8s_openapi::{api::events::v1::Event, jiff::SignedDuration};
@@ -14,12 +14,14 @@ use kube::{
     },
 };
 use reindex_operator::{
+    alibaba_cloud::Identity,
+    allowlist::alibaba_cloud::OperatorIdentity,
     api::{
         Reindex, SearchCluster,
         conditions::{self, COMPLETE, FAILED, STALLED},
         reindex_status::PartitionState,
     },
-    controller::{context::Context, error::Error, reindex::reconcile},
+    controller::{context::Context, error::Error, reindex::reconcile, search_cluster},
     telemetry::metrics::Metrics,
 };
 use serde_json::{Value, json};
@@ -60,8 +62,9 @@ pub struct World {
 }
 
 /// One process of the operator.
-struct Operator {
-    ctx: Arc<Context>,
+pub struct Operator {
+    /// What it works with.
+    pub ctx: Arc<Context>,
     reindexes: Writer<Reindex>,
     clusters: Writer<SearchCluster>,
 }
@@ -158,6 +161,30 @@ impl World {
             Round::Done(_) | Round::Gone => {}
         }
         round
+    }
+
+    /// Reconciles a SearchCluster once, as it is now; then a minute passes for it.
+    pub async fn round_of_cluster(&mut self, name: &str) -> Round {
+        self.operator.look(&self.api);
+        let Some(cluster) = self.cluster(name) else { return Round::Gone };
+        let round = tokio::select! {
+            biased;
+            () = self.faults.died() => Round::Died,
+            ended = search_cluster::reconcile(Arc::new(cluster), self.operator.ctx.clone()) => match ended {
+                Ok(action) => Round::Done(action),
+                Err(error) => Round::Erred(error),
+            },
+        };
+        self.api.age("searchclusters.reindex.dev", ROUND);
+        if let Round::Died = &round {
+            self.restart();
+        }
+        round
+    }
+
+    /// The SearchCluster, if it is still there.
+    pub fn cluster(&self, name: &str) -> Option<SearchCluster> {
+        self.api.get(NAMESPACE, name)
     }
 
     /// Reconciles once, after a change that the operator's caches don't show yet.
@@ -279,7 +306,8 @@ impl World {
 }
 
 impl Operator {
-    fn new(api: &ApiServer) -> Operator {
+    /// A new one, which knows nothing yet.
+    pub fn new(api: &ApiServer) -> Operator {
         let client = api.client();
         let (reindex_store, reindexes) = store();
         let (cluster_store, clusters) = store();
@@ -289,13 +317,17 @@ impl Operator {
             recorder: Recorder::new(client, reporter),
             reindexes: reindex_store,
             clusters: cluster_store,
+            operator_identity: OperatorIdentity {
+                identity: Identity::from_environment(|_| None),
+                namespaces: BTreeSet::from([NAMESPACE.to_owned()]),
+            },
             metrics: Metrics::new(),
         };
         Operator { ctx: Arc::new(ctx), reindexes, clusters }
     }
 
     /// The caches catch up with the apiserver.
-    fn look(&mut self, api: &ApiServer) {
+    pub fn look(&mut self, api: &ApiServer) {
         fill_store(&mut self.reindexes, api.list());
         fill_store(&mut self.clusters, api.list());
     }

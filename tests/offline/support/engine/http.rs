@@ -85,6 +85,7 @@ fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<
     match (request.verb.as_str(), parts.as_slice()) {
         ("GET", []) => Ok((200, info(&state))),
         ("GET", ["_cluster", "health"]) => Ok((200, health(&state))),
+        ("GET", ["_cat", "shards"]) => Ok((200, json!([]))),
         ("GET", ["_nodes", "settings"]) => Ok((200, nodes(&state))),
         ("GET", ["_cluster", "state", "master_node"]) => Ok((200, json!({"master_node": state.node_id()}))),
         ("GET", ["_nodes", "data:true", "os"]) => {
@@ -215,12 +216,22 @@ fn health(state: &State) -> Value {
 }
 
 fn nodes(state: &State) -> Value {
-    let mut settings = json!({"node.name": state.name, "path.data": format!("/srv/{}", state.name)});
-    if !state.allowlist.is_empty() {
-        settings["reindex.remote.whitelist"] = json!(state.allowlist);
-    }
-    json!({
-        "_nodes": {"total": 1, "successful": 1, "failed": 0},
-        "nodes": {state.node_id(): {"name": state.name, "ip": "127.0.0.1", "version": state.version, "roles": ["data", "master"], "settings": settings}},
-    })
+    let lists = std::iter::once(&state.allowlist).chain(&state.further_nodes);
+    let nodes: serde_json::Map<_, _> = lists
+        .enumerate()
+        .map(|(n, allowlist)| {
+            let (id, name) = match n {
+                0 => (state.node_id(), state.name.clone()),
+                n => (format!("{}-{n}", state.node_id()), format!("{}-{n}", state.name)),
+            };
+            let mut settings = json!({"node.name": name, "path.data": format!("/srv/{name}")});
+            if !allowlist.is_empty() {
+                settings["reindex.remote.whitelist"] = json!(allowlist);
+            }
+            let ip = format!("127.0.0.{}", n + 1);
+            let node = json!({"name": name, "ip": ip, "version": state.version, "roles": ["data", "master"], "settings": settings});
+            (id, node)
+        })
+        .collect();
+    json!({"_nodes": {"total": nodes.len(), "successful": nodes.len(), "failed": 0}, "nodes": nodes})
 }

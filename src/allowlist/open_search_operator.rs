@@ -1,0 +1,346 @@
+//! The provider `openSearchOperator`: an `OpenSearchCluster` object of the OpenSearch Kubernetes operator, which restarts the nodes.
+//!
+//! Values of its `additionalConfig` are texts; one that holds a JSON list becomes a list in `opensearch.yml`. What a node pool sets
+//! itself wins over what is set for all.
+
+use kube::{
+    Client, ResourceExt,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    api::search_cluster::{Connection, KeyRef, PasswordRef},
+    plan::{
+        allowlist::{ALLOWLIST, WHITELIST, effective},
+        restart::Blocked,
+        rollout::{Managed, Progress},
+    },
+};
+
+use super::{
+    gitops,
+    object::Object,
+    provider::ProviderError,
+    setting::{self, Place},
+};
+
+/// The kind's API groups. Where both are installed the operator copies from the older to the newer, and lets nobody change the older.
+const GROUPS: [&str; 2] = ["opensearch.org", "opensearch.opster.io"];
+
+/// One cluster that the operator runs.
+pub struct OpenSearchOperator<'a> {
+    /// Talks to the apiserver.
+    pub client: &'a Client,
+    /// Where the object is.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// The setting.
+    pub key: &'a str,
+}
+
+impl OpenSearchOperator<'_> {
+    /// What is configured, and how far the operator is.
+    ///
+    /// # Errors
+    /// [`ProviderError`]
+    pub async fn look(&self, missing: &[String]) -> Result<Managed, ProviderError> {
+        let (target, object) = self.get().await?;
+        let mut seen = managed(&object, self.key, missing);
+        if seen.configured.is_ok()
+            && let Err(blocked) = target.check_patch().await?
+        {
+            seen.configured = Err(blocked);
+        }
+        Ok(seen)
+    }
+
+    /// Adds entries to the configuration of every node.
+    ///
+    /// # Errors
+    /// As [`Object::patch`].
+    pub async fn add(&self, entries: &[String]) -> Result<(), ProviderError> {
+        let (target, object) = self.get().await?;
+        let operations = operations(&object, self.key, entries).map_err(|message| ProviderError::Refused {
+            object: format!("OpenSearchCluster {}", self.name),
+            message,
+        })?;
+        target.patch(&object, operations).await
+    }
+
+    /// How the cluster is reached: by the Service and with the Secrets that the operator makes or is told.
+    ///
+    /// # Errors
+    /// [`ProviderError`]
+    pub async fn connection(&self) -> Result<Connection, ProviderError> {
+        Ok(connection(&self.get().await?.1, self.namespace))
+    }
+
+    /// The object of the newest group that has one.
+    async fn get(&self) -> Result<(Object<'_>, DynamicObject), ProviderError> {
+        for group in GROUPS {
+            let target = self.object(group);
+            if let Some(found) = target.get().await? {
+                return Ok((target, found));
+            }
+        }
+        Err(self.object(GROUPS[0]).missing())
+    }
+
+    fn object(&self, group: &str) -> Object<'_> {
+        let kind = GroupVersionKind::gvk(group, "v1", "OpenSearchCluster");
+        let resource = ApiResource::from_gvk_with_plural(&kind, "opensearchclusters");
+        Object { client: self.client, resource, namespace: self.namespace, name: self.name }
+    }
+}
+
+/// One place where the setting stands, or must be put.
+struct Spot {
+    /// JSON pointer of its `additionalConfig`.
+    pointer: String,
+    /// Whether that is there.
+    exists: bool,
+    /// The node pool's position and name; None for all of them.
+    pool: Option<(usize, String)>,
+    place: Place,
+}
+
+/// Where entries must stand so that every node has them: in each node pool that sets its own, and for all unless each does.
+fn spots(object: &DynamicObject, key: &str) -> Result<Vec<Spot>, String> {
+    let spec = &object.data["spec"];
+    let pools = spec["nodePools"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut spots = vec![];
+    for (at, pool) in pools.iter().enumerate() {
+        let name = pool["component"].as_str().unwrap_or_default().to_owned();
+        let own =
+            setting::find_text(&pool["additionalConfig"], key).map_err(|why| format!("node pool {name}: {why}"))?;
+        spots.extend(own.map(|place| Spot {
+            pointer: format!("/spec/nodePools/{at}/additionalConfig"),
+            exists: true,
+            pool: Some((at, name)),
+            place,
+        }));
+    }
+    if spots.len() < pools.len() || pools.is_empty() {
+        let general = &spec["general"]["additionalConfig"];
+        let place = setting::find_text(general, key).map_err(|why| format!("general: {why}"))?;
+        spots.push(Spot {
+            pointer: "/spec/general/additionalConfig".into(),
+            exists: general.is_object(),
+            pool: None,
+            place: place.unwrap_or_else(|| setting::new_text(key)),
+        });
+    }
+    Ok(spots)
+}
+
+fn managed(object: &DynamicObject, key: &str, missing: &[String]) -> Managed {
+    let title = format!("OpenSearchCluster {}", object.name_any());
+    let spots = spots(object, key);
+    let configured = match &spots {
+        Ok(spots) => Ok(effective(spots.iter().map(|spot| &spot.place.entries))),
+        Err(why) => Err(Blocked { reason: "ConfigNotEditable", message: format!("{title}: {why}") }),
+    };
+    let spots = spots.unwrap_or_default();
+    let mut instruction = String::from("spec:\n");
+    for spot in spots.iter().filter(|spot| spot.pool.is_none()) {
+        instruction += &format!("  general:\n    additionalConfig:\n{}", spot.place.yaml(missing, 6));
+    }
+    for (at, (spot, (_, name))) in
+        spots.iter().filter_map(|spot| spot.pool.as_ref().map(|pool| (spot, pool))).enumerate()
+    {
+        let head = if at == 0 { "  nodePools:\n" } else { "" };
+        instruction += &format!("{head}  - component: {name}\n    additionalConfig:\n{}", spot.place.yaml(missing, 6));
+    }
+    let pools = object.data["spec"]["nodePools"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let replicas: Option<Vec<u64>> = pools.iter().map(|pool| pool["replicas"].as_u64()).collect();
+    let keys = [key, WHITELIST, ALLOWLIST].map(|key| format!("f:{key}"));
+    let general = keys.each_ref().map(|key| ["f:spec", "f:general", "f:additionalConfig", key.as_str()]);
+    let mut paths: Vec<&[&str]> = general.iter().map(<[&str; 4]>::as_slice).collect();
+    if spots.iter().any(|spot| spot.pool.is_some()) {
+        paths.push(&["f:spec", "f:nodePools"]);
+    }
+    Managed {
+        object: title,
+        configured,
+        owner: gitops::owner(&object.metadata, &paths),
+        progress: progress(&object.data["status"]),
+        nodes: replicas.and_then(|replicas| usize::try_from(replicas.iter().sum::<u64>()).ok()),
+        instruction,
+    }
+}
+
+/// The operator does not tell which generation it has seen: that it rests says little, the nodes say the rest.
+fn progress(status: &Value) -> Progress {
+    let phase = status["phase"].as_str().unwrap_or("unknown");
+    let health = status["health"].as_str().unwrap_or("unknown");
+    let busy = status["componentsStatus"].as_array().into_iter().flatten().find_map(|component| {
+        let state = component["status"].as_str()?;
+        let restarts =
+            ["RollingRestart", "Restarter", "Upgrader", "Scaler"].contains(&component["component"].as_str()?);
+        let at_it = ["InProgress", "Running", "Upgrading", "Drained", "Excluded", "Draining"].contains(&state);
+        (restarts && at_it).then(|| format!("{} {state}", component["component"].as_str().unwrap_or_default()))
+    });
+    match (phase, busy) {
+        ("RUNNING", None) if health != "red" => Progress::Steady,
+        (_, Some(component)) => Progress::Rolling { message: format!("phase {phase}, {component}") },
+        (_, None) => Progress::Rolling { message: format!("phase {phase}, health {health}") },
+    }
+}
+
+/// The patch that adds entries wherever some are missing.
+fn operations(object: &DynamicObject, key: &str, entries: &[String]) -> Result<Vec<Value>, String> {
+    let mut operations = vec![];
+    for spot in spots(object, key)? {
+        let value = spot.place.value(entries);
+        if spot.place.with(entries) == spot.place.entries {
+            continue;
+        }
+        if let Some((at, name)) = &spot.pool {
+            operations.push(json!({"op": "test", "path": format!("/spec/nodePools/{at}/component"), "value": name}));
+        }
+        operations.push(match spot.exists {
+            false => json!({"op": "add", "path": spot.pointer, "value": {key: value}}),
+            // `add` replaces what is there.
+            true => json!({"op": "add", "path": spot.place.pointer(&spot.pointer), "value": value}),
+        });
+    }
+    Ok(operations)
+}
+
+fn connection(object: &DynamicObject, namespace: &str) -> Connection {
+    let name = object.name_any();
+    let spec = &object.data["spec"];
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let service = text(&spec["general"]["serviceName"]).unwrap_or_else(|| name.clone());
+    let port = spec["general"]["httpPort"].as_u64().unwrap_or(9200);
+    let http = &spec["security"]["tls"]["http"];
+    let plain = http["enabled"] == false;
+    let scheme = if plain { "http" } else { "https" };
+    let named = text(&http["caSecret"]["name"]).or_else(|| text(&http["secret"]["name"]));
+    let generated = http["generate"] == true;
+    let ca = named.or_else(|| generated.then(|| format!("{name}-ca"))).filter(|_| !plain);
+    Connection {
+        object: format!("OpenSearchCluster {name}"),
+        endpoint: format!("{scheme}://{service}.{namespace}.svc:{port}"),
+        password: Some(PasswordRef {
+            secret: text(&spec["security"]["config"]["adminCredentialsSecret"]["name"])
+                .unwrap_or_else(|| format!("{name}-admin-password")),
+            username: None,
+            key: "password".into(),
+        }),
+        // A certificate that the operator makes carries the cluster's name, not the Service's.
+        server_name: (generated && !plain && service != name).then(|| format!("{name}.{namespace}.svc")),
+        ca: ca.map(|name| KeyRef { name, key: "ca.crt".into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(change: impl FnOnce(&mut Value)) -> DynamicObject {
+        let mut value = json!({
+            "apiVersion": "opensearch.org/v1", "kind": "OpenSearchCluster",
+            "metadata": {"name": "os-1", "namespace": "search"},
+            "spec": {
+                "general": {"serviceName": "os-1", "httpPort": 9200},
+                "nodePools": [
+                    {"component": "masters", "replicas": 3, "roles": ["cluster_manager"]},
+                    {"component": "data", "replicas": 2, "roles": ["data"]},
+                ],
+            },
+            "status": {"phase": "RUNNING", "health": "green", "componentsStatus": []},
+        });
+        change(&mut value);
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn entries() -> Vec<String> {
+        vec!["src:9200".to_owned()]
+    }
+
+    #[test]
+    fn the_setting_is_a_text_that_holds_a_list() {
+        assert_eq!(
+            operations(&object(|_| {}), ALLOWLIST, &entries()).unwrap(),
+            [
+                json!({"op": "add", "path": "/spec/general/additionalConfig", "value": {"reindex.remote.allowlist": r#"["src:9200"]"#}})
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_node_pool_sets_itself_is_changed_too() {
+        let own = object(|value| {
+            value["spec"]["general"]["additionalConfig"] = json!({"reindex.remote.allowlist": "o:1, p:1"});
+            value["spec"]["nodePools"][1]["additionalConfig"] = json!({"reindex.remote.allowlist": r#"["o:1"]"#});
+        });
+        assert_eq!(
+            operations(&own, ALLOWLIST, &entries()).unwrap(),
+            [
+                json!({"op": "test", "path": "/spec/nodePools/1/component", "value": "data"}),
+                json!({"op": "add", "path": "/spec/nodePools/1/additionalConfig/reindex.remote.allowlist", "value": r#"["o:1","src:9200"]"#}),
+                json!({"op": "add", "path": "/spec/general/additionalConfig/reindex.remote.allowlist", "value": "o:1,p:1,src:9200"}),
+            ]
+        );
+        let seen = managed(&own, ALLOWLIST, &entries());
+        assert_eq!((seen.configured, seen.nodes), (Ok(vec!["o:1".to_owned()]), Some(5)));
+        let read: Value = serde_saphyr::from_str(&seen.instruction).unwrap();
+        assert_eq!(
+            read,
+            json!({"spec": {
+                "general": {"additionalConfig": {"reindex.remote.allowlist": "o:1,p:1,src:9200"}},
+                "nodePools": [{"component": "data", "additionalConfig": {"reindex.remote.allowlist": r#"["o:1","src:9200"]"#}}],
+            }})
+        );
+    }
+
+    #[test]
+    fn where_every_pool_sets_its_own_the_general_one_says_nothing() {
+        let own = object(|value| {
+            for at in 0..2 {
+                value["spec"]["nodePools"][at]["additionalConfig"] = json!({"reindex.remote.allowlist": "src:9200"});
+            }
+        });
+        assert_eq!(managed(&own, ALLOWLIST, &entries()).configured, Ok(entries()));
+        assert_eq!(operations(&own, ALLOWLIST, &entries()), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_restart_that_is_told_is_waited_for() {
+        let component = |name: &str, status: &str| json!({"phase": "RUNNING", "health": "green", "componentsStatus": [{"component": name, "status": status}]});
+        assert_eq!(progress(&component("RollingRestart", "Finished")), Progress::Steady);
+        for status in [
+            component("RollingRestart", "InProgress"),
+            component("Restarter", "InProgress"),
+            json!({"phase": "UPGRADING", "health": "green"}),
+            json!({"phase": "RUNNING", "health": "red"}),
+            Value::Null,
+        ] {
+            assert!(matches!(progress(&status), Progress::Rolling { .. }), "{status}");
+        }
+    }
+
+    #[test]
+    fn the_way_in_is_the_operators_own() {
+        let generated = object(|value| {
+            value["spec"]["general"]["serviceName"] = json!("search");
+            value["spec"]["security"] = json!({"tls": {"http": {"generate": true}}});
+        });
+        let found = connection(&generated, "shop");
+        assert_eq!(found.endpoint, "https://search.shop.svc:9200");
+        assert_eq!(found.server_name.as_deref(), Some("os-1.shop.svc"));
+        assert_eq!(found.ca.unwrap().name, "os-1-ca");
+        assert_eq!(found.password.unwrap().secret, "os-1-admin-password");
+        let own = object(|value| {
+            value["spec"]["security"] = json!({
+                "config": {"adminCredentialsSecret": {"name": "admin"}},
+                "tls": {"http": {"generate": false, "secret": {"name": "http"}, "caSecret": {"name": "ca"}}},
+            });
+        });
+        let found = connection(&own, "shop");
+        assert_eq!((found.ca.unwrap().name, found.password.unwrap().secret), ("ca".into(), "admin".into()));
+    }
+}

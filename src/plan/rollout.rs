@@ -1,0 +1,287 @@
+//! A change of the allowlist where somebody else restarts the nodes: ECK, the OpenSearch operator, a cloud.
+//!
+//! Pure. The batch is the one of [`restart`](super::restart), with other steps: drain, change the configuration once, and wait until
+//! every node has loaded it and the provider says that its rollout is over. What is wrong on the way is told and left as it is: to
+//! take the entries out again would restart every node once more, on a cluster that is in trouble already.
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
+
+use crate::api::{Batch, BatchPhase};
+
+use super::{
+    allowlist::covers,
+    restart::{Blocked, Effect, Permissions, Step, View, check_availability, check_owner, undrained},
+    spec_hash::short_hash,
+};
+
+/// How long a rollout may bring the entries to no further node.
+pub const PATIENCE: SignedDuration = SignedDuration::from_mins(30);
+
+/// A configuration that somebody else brings to the nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Managed {
+    /// What holds it, for people: `Elasticsearch es-1`.
+    pub object: String,
+    /// Entries that the configuration of every node holds, or why it can't be changed. A provider that shows a change only later
+    /// counts one that is on its way as made.
+    pub configured: Result<Vec<String>, Blocked>,
+    /// Who applies the object again and again.
+    pub owner: Option<String>,
+    /// How far the provider is.
+    pub progress: Progress,
+    /// Nodes that are declared; None if the provider doesn't say. Without it a node that is absent is not missed.
+    pub nodes: Option<usize>,
+    /// The exact text that a person commits instead.
+    pub instruction: String,
+}
+
+/// How far a provider is in bringing its configuration to the nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It has nothing to do.
+    Steady,
+    /// It is at it.
+    Rolling {
+        /// What it says, without a time in it.
+        message: String,
+    },
+    /// It has stopped, and a person must look.
+    Failed {
+        /// CamelCase, stable.
+        reason: &'static str,
+        /// What it says.
+        message: String,
+    },
+}
+
+/// What is seen while a batch is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen<'a> {
+    /// The search cluster; None while it can't be reached.
+    pub view: Option<&'a View>,
+    /// Its configuration.
+    pub managed: &'a Managed,
+    /// Copies into or out of the cluster that run.
+    pub copies: &'a [String],
+    /// The SearchCluster is being deleted.
+    pub deleting: bool,
+}
+
+/// Freezes a batch, if nothing is in the way.
+///
+/// # Errors
+/// What is in the way.
+pub fn freeze(
+    entries: &[String],
+    view: &View,
+    managed: &Managed,
+    allowed: Permissions,
+    generation: i64,
+    now: Timestamp,
+) -> Result<Batch, Blocked> {
+    check(view, managed, allowed)?;
+    let identity: Vec<&str> =
+        entries.iter().map(String::as_str).chain(view.nodes.iter().map(|node| node.id.as_str())).collect();
+    Ok(Batch {
+        id: short_hash(identity.join("\n").as_bytes()),
+        entries: entries.to_vec(),
+        added: None,
+        phase: BatchPhase::Draining,
+        generation,
+        started_at: Time(now),
+        finished_at: None,
+        edited_at: None,
+        message: None,
+        unassigned_before: i32::try_from(view.unassigned).unwrap_or(i32::MAX),
+        borrowed: None,
+        loaded: None,
+        loaded_at: None,
+        cloud_change: None,
+        nodes: vec![],
+    })
+}
+
+/// Every rule that must hold before the configuration is changed.
+fn check(view: &View, managed: &Managed, allowed: Permissions) -> Result<(), Blocked> {
+    if let Err(blocked) = &managed.configured {
+        return Err(blocked.clone());
+    }
+    match &managed.progress {
+        Progress::Steady => {}
+        Progress::Rolling { message } => {
+            let message = format!("waiting for a rollout of {} that is under way: {message}", managed.object);
+            return Err(Blocked { reason: "RolloutInProgress", message });
+        }
+        Progress::Failed { reason, message } => {
+            return Err(Blocked { reason, message: format!("{}: {message}", managed.object) });
+        }
+    }
+    if let Some(owner) = &managed.owner {
+        check_owner(&managed.object, owner, allowed)?;
+    }
+    check_availability(view, allowed)
+}
+
+/// Brings an open batch one step on.
+pub fn advance(batch: &Batch, seen: &Seen<'_>, allowed: Permissions, now: Timestamp) -> Step {
+    let run = Run { batch: batch.clone(), seen, allowed, now };
+    match batch.phase {
+        // Nothing was changed yet.
+        BatchPhase::Draining if seen.deleting => run.give_up(deleting()),
+        BatchPhase::Draining => run.drain(),
+        BatchPhase::Editing => run.edit(),
+        BatchPhase::RollingOut => run.wait(),
+        // The provider of the SearchCluster was changed in the middle.
+        BatchPhase::Restarting | BatchPhase::RollingBack => run.abandon(),
+        BatchPhase::Done | BatchPhase::Failed => run.doing("Done", "the change has ended".into()),
+    }
+}
+
+/// The batch after the configuration was changed.
+pub fn applied(batch: &Batch, now: Timestamp) -> Batch {
+    Batch { phase: BatchPhase::RollingOut, edited_at: Some(Time(now)), ..batch.clone() }
+}
+
+/// The batch that was stopped. What was changed stays.
+pub fn failed(batch: &Batch, why: &str, now: Timestamp) -> Batch {
+    Batch {
+        phase: BatchPhase::Failed,
+        message: Some(why.to_owned()),
+        finished_at: Some(Time(now)),
+        borrowed: None,
+        ..batch.clone()
+    }
+}
+
+fn deleting() -> Blocked {
+    Blocked { reason: "Deleting", message: "the SearchCluster is being deleted".into() }
+}
+
+struct Run<'a> {
+    batch: Batch,
+    seen: &'a Seen<'a>,
+    allowed: Permissions,
+    now: Timestamp,
+}
+
+impl Run<'_> {
+    fn doing(self, reason: &'static str, message: String) -> Step {
+        Step { batch: Some(self.batch), effect: None, doing: Blocked { reason, message } }
+    }
+
+    fn give_up(self, doing: Blocked) -> Step {
+        Step { batch: None, effect: None, doing }
+    }
+
+    fn fail(mut self, why: &str) -> Step {
+        self.batch = failed(&self.batch, why, self.now);
+        self.doing("RolloutFailed", why.to_owned())
+    }
+
+    fn drain(mut self) -> Step {
+        let Some(view) = self.seen.view else { return self.doing("Draining", "the cluster can't be reached".into()) };
+        if let Some(message) = undrained(view, self.seen.copies, self.allowed) {
+            return self.doing("Draining", message);
+        }
+        self.batch.phase = BatchPhase::Editing;
+        let message = format!("changing {}", self.seen.managed.object);
+        self.doing("Editing", message)
+    }
+
+    fn edit(mut self) -> Step {
+        if self.has_entries() {
+            self.batch = applied(&self.batch, self.now);
+            let message = format!("{} holds the entries; waiting for its rollout", self.seen.managed.object);
+            return self.doing("RollingOut", message);
+        }
+        if self.seen.deleting {
+            return self.give_up(deleting());
+        }
+        let Some(view) = self.seen.view else { return self.doing("Editing", "the cluster can't be reached".into()) };
+        if let Err(doing) = check(view, self.seen.managed, self.allowed) {
+            return self.give_up(doing);
+        }
+        let entries = self.batch.entries.clone();
+        // Kept from the first look, as what was there before.
+        if self.batch.added.is_none() {
+            let configured = self.seen.managed.configured.as_deref().unwrap_or_default();
+            self.batch.added = Some(entries.iter().filter(|entry| !configured.contains(entry)).cloned().collect());
+        }
+        let doing = Blocked { reason: "Editing", message: format!("changing {}", self.seen.managed.object) };
+        Step { batch: Some(self.batch), effect: Some(Effect::Edit(entries)), doing }
+    }
+
+    /// The change is made. It is never made again, whatever becomes of it.
+    fn wait(mut self) -> Step {
+        let object = &self.seen.managed.object;
+        if self.seen.deleting {
+            return self.fail("the SearchCluster was deleted; what was changed stays");
+        }
+        if self.seen.managed.configured.is_ok() && !self.has_entries() {
+            let why = format!("somebody took the entries out of {object} again while it was rolled out");
+            return self.fail(&why);
+        }
+        if let Progress::Failed { reason, message } = &self.seen.managed.progress {
+            let why = format!("{object} has stopped ({reason}): {message}");
+            return self.fail(&why);
+        }
+        let (loaded, nodes) = self.loaded();
+        if self.seen.view.is_some() {
+            let now = i32::try_from(loaded).unwrap_or(i32::MAX);
+            if self.batch.loaded.is_none_or(|before| now > before) {
+                self.batch.loaded_at = Some(Time(self.now));
+            }
+            self.batch.loaded = Some(now);
+        }
+        if loaded == nodes && nodes > 0 && self.seen.managed.progress == Progress::Steady {
+            self.batch.phase = BatchPhase::Done;
+            self.batch.finished_at = Some(Time(self.now));
+            return self.doing("Done", "every node has loaded the entries".into());
+        }
+        let state = match (&self.seen.managed.configured, &self.seen.managed.progress) {
+            (Err(blocked), _) => blocked.message.clone(),
+            (_, Progress::Rolling { message }) => message.clone(),
+            _ => "it says that it has nothing to do".into(),
+        };
+        let message = match self.seen.view {
+            Some(_) => format!("{loaded} of {nodes} nodes have loaded the entries; {object}: {state}"),
+            None => format!("the cluster can't be reached; {object}: {state}"),
+        };
+        let since = self.batch.loaded_at.as_ref().or(self.batch.edited_at.as_ref()).map_or(self.now, |time| time.0);
+        match self.now.duration_since(since) >= PATIENCE {
+            true => self
+                .fail(&format!("the rollout came to no further node within {} minutes: {message}", PATIENCE.as_mins())),
+            false => self.doing("RollingOut", message),
+        }
+    }
+
+    /// Nodes that have loaded every entry, and all nodes; a node that restarts right now is absent, and counts as one without them.
+    fn loaded(&self) -> (usize, usize) {
+        let nodes = self.seen.view.map(|view| view.nodes.as_slice()).unwrap_or_default();
+        let has_all = |allowlist: &[String]| self.batch.entries.iter().all(|entry| covers(allowlist, entry));
+        let loaded = nodes.iter().filter(|node| has_all(&node.allowlist)).count();
+        (loaded, self.seen.managed.nodes.unwrap_or_default().max(nodes.len()))
+    }
+
+    fn has_entries(&self) -> bool {
+        let covered = |entries: &Vec<String>| self.batch.entries.iter().all(|entry| covers(entries, entry));
+        self.seen.managed.configured.as_ref().is_ok_and(covered)
+    }
+
+    fn abandon(self) -> Step {
+        const WHY: &str = "the provider of the SearchCluster was changed in the middle";
+        match self.batch.borrowed.clone() {
+            Some(borrowed) => {
+                let doing = Blocked { reason: "RollingBack", message: format!("{WHY}: putting shard allocation back") };
+                Step { batch: Some(self.batch), effect: Some(Effect::GiveBack(borrowed)), doing }
+            }
+            None => self.fail(WHY),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

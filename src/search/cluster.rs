@@ -40,6 +40,14 @@ pub struct Version {
     pub patch: u32,
 }
 
+impl Version {
+    /// Whether a `_reindex` may carry `source.remote.api_key`: Elasticsearch from 9.3 on. OpenSearch has no API keys.
+    #[must_use]
+    pub fn takes_api_key(&self) -> bool {
+        (self.major, self.minor) >= (9, 3)
+    }
+}
+
 /// The text does not begin with two numbers and a dot between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("failed to read a version number")]

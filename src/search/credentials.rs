@@ -76,13 +76,15 @@ impl Credentials {
         Ok(header)
     }
 
-    /// Puts them into `source.remote`. An API key goes as a header: `remote.api_key` is known from Elasticsearch 9.3 on only,
-    /// `remote.headers` to every version.
-    pub(super) fn add_to_remote(&self, remote: &mut Value) {
+    /// Puts them into `source.remote`. An API key goes as a header where `remote.api_key` is not known; never as both, which is refused.
+    pub(super) fn add_to_remote(&self, remote: &mut Value, takes_api_key: bool) {
         match self {
             Credentials::Basic { username, password } => {
                 remote["username"] = json!(username);
                 remote["password"] = json!(password.expose_secret());
+            }
+            Credentials::ApiKey(ApiKey(encoded)) if takes_api_key => {
+                remote["api_key"] = json!(encoded.expose_secret());
             }
             Credentials::ApiKey(ApiKey(encoded)) => {
                 remote["headers"] = json!({ "Authorization": format!("ApiKey {}", encoded.expose_secret()) });

@@ -22,6 +22,8 @@ pub struct RemoteSource<'a> {
     pub host: &'a str,
     /// Credentials of the source; the destination gets to see them.
     pub credentials: Option<&'a Credentials>,
+    /// The destination knows `remote.api_key` (Elasticsearch 9.3 and later); else an API key goes as the header `Authorization`.
+    pub takes_api_key: bool,
     /// How long the destination waits for data, in Elasticsearch's words: `30s`.
     pub socket_timeout: &'a str,
     /// How long the destination waits for a connection: `1s`.
@@ -59,7 +61,7 @@ impl RemoteSource<'_> {
             "connect_timeout": self.connect_timeout,
         });
         if let Some(credentials) = self.credentials {
-            credentials.add_to_remote(&mut remote);
+            credentials.add_to_remote(&mut remote, self.takes_api_key);
         }
         remote
     }

@@ -84,6 +84,7 @@ fn task_id() -> TaskId {
 }
 
 const REMOTE: RemoteSource<'static> = RemoteSource {
+    takes_api_key: false,
     host: "http://es-2.search.svc:9200",
     credentials: None,
     socket_timeout: "30s",

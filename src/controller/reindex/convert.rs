@@ -1,7 +1,10 @@
 //! From what the client of the search engine says to what the planner reads.
 
 use crate::{
-    api::reindex_status::{CopyResult, Failure, Retries, Tuning},
+    api::{
+        ReindexStatus,
+        reindex_status::{CopyResult, Failure, Retries, Tuning},
+    },
     plan::{
         copy::{Death, DeathClass, LISTED_FAILURES, Running, Task},
         validate::{ClusterFacts, Distribution, Trouble},
@@ -21,6 +24,12 @@ pub fn cluster(info: &search::ClusterInfo) -> ClusterFacts {
         major: info.version.major,
         version: info.version.to_string(),
     }
+}
+
+/// Whether the destination that was pinned knows `source.remote.api_key`.
+pub fn takes_api_key(status: Option<&ReindexStatus>) -> bool {
+    let version = status.and_then(|status| status.destination.as_ref()?.version.parse::<search::Version>().ok());
+    version.is_some_and(|version| version.takes_api_key())
 }
 
 /// An error as trouble with `side`.

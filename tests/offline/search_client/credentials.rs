@@ -44,6 +44,21 @@ async fn a_sources_api_key_is_sent_as_a_header_of_the_remote() {
     );
 }
 
+/// As Elasticsearch documents it from 9.3 on; none of those was to be had.
+#[tokio::test]
+async fn a_destination_that_has_a_field_for_it_gets_the_api_key_there_and_nowhere_else() {
+    for (version, expected) in [("9.2.5", false), ("9.3.0", true), ("10.0.0", true), ("3.8.0", false)] {
+        assert_eq!(version.parse::<Version>().unwrap().takes_api_key(), expected, "{version}");
+    }
+    let (server, client) = recorded(ES, "reindex-started").await;
+    let api_key = api_key();
+    let remote = RemoteSource { takes_api_key: true, ..request(&api_key).remote };
+    client.start_reindex(&ReindexRequest { remote, ..request(&api_key) }, "x").await.unwrap();
+    let body: Value = serde_json::from_slice(&only_request(&server).await.body).unwrap();
+    let remote = &body["source"]["remote"];
+    assert_eq!((&remote["api_key"], &remote["headers"]), (&json!("aWQtb2Yta2V5OnMzY3JldC1rZXk="), &Value::Null));
+}
+
 #[tokio::test]
 async fn a_reason_that_quotes_what_is_secret_is_withheld() {
     let quoting = "s".repeat(992) + "s3cret-pass";

@@ -302,7 +302,7 @@ pub struct Partition {
     pub task: Option<String>,
     /// When this attempt was begun, or is to be begun.
     pub started_at: Time,
-    /// Documents in a batch, where that is not the plan's.
+    /// Documents in a batch of this attempt, or of the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<i32>,
     /// Why the attempt before this one, or this one, ended.

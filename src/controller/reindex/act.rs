@@ -42,9 +42,11 @@ pub async fn act(ctx: &Context, reindex: &Reindex, effect: Effect) -> Result<Opt
     }
 }
 
-/// Tells people why the destination did not do what it was asked; it is asked again.
+/// Tells people why the destination refused what it was asked; it is asked again.
 async fn told(ctx: &Context, reindex: &Reindex, result: Result<(), Error>) -> Result<(), Error> {
-    if let Err(error) = &result {
+    if let Err(error @ Error::Search { source, .. }) = &result
+        && !source.is_retryable()
+    {
         let note = Note { type_: EventType::Warning, reason: "RequestRefused", message: error.to_string() };
         events::publish(ctx, reindex, &note).await;
     }
@@ -168,6 +170,7 @@ async fn start_task(reindex: &Reindex, destination: &Connected, source: &Connect
         remote: RemoteSource {
             host: pinned.map_or("", |source| source.remote.as_str()),
             credentials: source.credentials.as_ref(),
+            takes_api_key: convert::takes_api_key(reindex.status.as_ref()),
             socket_timeout: &spec.source.socket_timeout,
             connect_timeout: &spec.source.connect_timeout,
         },
@@ -247,10 +250,12 @@ async fn find_too_large(ctx: &Context, reindex: &Reindex, query: Option<&Value>)
         Ok(both) => both,
         Err(trouble) => return Ok(Outcome::Unclear(trouble)),
     };
-    Ok(match too_large::find(&reindex.spec, &source.client, &destination.client, query).await {
-        Ok(id) => Outcome::TooLarge(id),
-        Err(error) => Outcome::Unclear(convert::trouble("one of the clusters", &error)),
-    })
+    let found = too_large::find(&reindex.spec, &source.client, &destination.client, query).await;
+    // What is wrong is known: only the name is missing.
+    Ok(Outcome::TooLarge(found.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the document that is too large was not found");
+        None
+    })))
 }
 
 /// Puts the settings back, if the index is still the one that was made. One that is gone, or another one of that name, owes nothing.

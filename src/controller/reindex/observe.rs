@@ -193,7 +193,6 @@ impl Eyes<'_> {
     }
 
     async fn allowlist(&self) -> Seen<Observation> {
-        let destination = self.destination().await?;
         let wanted = self.sides.remote.as_ref().map(|remote| remote.host_port.clone()).unwrap_or_default();
         let status = self.sides.destination.status.clone().unwrap_or_default();
         let listed = status.allowlist.clone().unwrap_or_default();
@@ -203,15 +202,17 @@ impl Eyes<'_> {
             let message = format!("the source {wanted} is not on the allowlist of SearchCluster {name}: {said}");
             return Ok(Observation::Allowlist(Allowlist::Missing { stalled, message }));
         }
-        // Nodes that restart would be taken for nodes that can't reach the source.
+        // Nodes that restart would be taken for nodes that can't be reached, or can't reach the source.
         if let Some(cluster) = gate::seen_closed(self.ctx, &self.status) {
             return Ok(Observation::Allowlist(Allowlist::Restarting(cluster)));
         }
+        let destination = self.destination().await?;
         let source = open(self.ctx, "the source", &self.sides.source).await.map_err(Observation::Trouble)?;
         let spec = &self.reindex.spec;
         let remote = RemoteSource {
             host: self.remote(),
             credentials: source.credentials.as_ref(),
+            takes_api_key: convert::takes_api_key(Some(&self.status)),
             socket_timeout: &spec.source.socket_timeout,
             connect_timeout: &spec.source.connect_timeout,
         };
@@ -286,12 +287,27 @@ impl Eyes<'_> {
         }
         // Where the source is away nothing is started, and what runs is still looked after.
         let hold = match self.source().await {
-            Ok(_) => gate::seen_closed(self.ctx, &self.status).map(Hold::Gate),
+            Ok(_) => self.hold().await?,
             Err(Observation::Trouble(trouble)) => Some(Hold::Trouble(trouble)),
             Err(changed) => return Err(changed),
         };
         let slots = self.slots(source_shards(&self.status)).await?;
         Ok(Observation::Copy(Copying { seen, slots, hold }))
+    }
+
+    /// What keeps further ranges from starting, although both clusters are there.
+    async fn hold(&self) -> Seen<Option<Hold>> {
+        if let Some(cluster) = gate::seen_closed(self.ctx, &self.status) {
+            return Ok(Some(Hold::Gate(cluster)));
+        }
+        let created = self.status.destination.as_ref().is_some_and(|destination| destination.created);
+        match created {
+            true => Ok(None),
+            false => {
+                let busy = gate::busy(self.ctx, self.reindex).await.map_err(|error| kubernetes(&error))?;
+                Ok(busy.map(Hold::Trouble))
+            }
+        }
     }
 
     /// How many more tasks the clusters' limits allow, each of which reads so many shards.

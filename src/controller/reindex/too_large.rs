@@ -13,6 +13,8 @@ use crate::{
 const CHUNK_LIMIT: usize = 100 * 1024 * 1024;
 /// Documents in a page of ids.
 const PAGE: u32 = 1000;
+/// More pages are not read: that would hold the object up for minutes.
+const MOST_PAGES: usize = 1000;
 /// So many documents are read to see how large they are. The first is nearly always it.
 const MOST_READ: usize = 50;
 
@@ -28,14 +30,23 @@ pub async fn find(
 ) -> Result<Option<String>, SearchError> {
     let name = &spec.source.index;
     let mut page = source.first_versions(name, query, PAGE).await?;
-    let mut missing = vec![];
-    while !page.documents.is_empty() && missing.len() < MOST_READ {
-        let held = destination.versions_of(&spec.destination.index, &page.documents).await?;
-        let held: BTreeSet<String> = held.into_iter().map(|document| document.id).collect();
-        missing.extend(page.documents.into_iter().filter(|document| !held.contains(&document.id)));
-        page = source.next_versions(&page.scroll_id).await?;
-    }
-    source.end_versions(&page.scroll_id).await;
+    let scroll = page.scroll_id.clone();
+    let look = async {
+        let mut missing = vec![];
+        for _ in 0..MOST_PAGES {
+            if page.documents.is_empty() || missing.len() >= MOST_READ {
+                break;
+            }
+            let held = destination.versions_of(&spec.destination.index, &page.documents).await?;
+            let held: BTreeSet<String> = held.into_iter().map(|document| document.id).collect();
+            missing.extend(page.documents.into_iter().filter(|document| !held.contains(&document.id)));
+            page = source.next_versions(&page.scroll_id).await?;
+        }
+        Ok::<_, SearchError>(missing)
+    };
+    let missing = look.await;
+    source.end_versions(&scroll).await;
+    let missing = missing?;
     first_too_large(spec, source, &missing[..missing.len().min(MOST_READ)]).await
 }
 

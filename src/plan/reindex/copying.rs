@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    Plan,
+    DESTINATION_BUSY, Plan,
     model::{Copying, Decision, Effect, Hold, PartitionSeen, Requeue, Start, Started, Survey},
     planning,
 };
@@ -141,7 +141,10 @@ impl Plan<'_> {
         };
         let limited = seen.slots == 0 && starts.is_empty();
         self.tell(&running, seen.hold.as_ref(), limited);
-        let wait = self.next_look(&running);
+        let wait = match seen.hold.is_some() && running.is_empty() {
+            true => GATE,
+            false => self.next_look(&running),
+        };
         let effect = match (starts.is_empty(), self.throttles(&running)) {
             (false, _) => Some(Effect::StartTasks { tune: false, starts }),
             (true, throttles) if !throttles.is_empty() => Some(Effect::Throttle(throttles)),
@@ -159,7 +162,9 @@ impl Plan<'_> {
         match copy::judge(task) {
             Verdict::GoesOn(running) => return Ok(Some(running)),
             Verdict::Succeeded(result) => self.range_copied(at, result),
-            Verdict::Again { relief: Relief::SmallerBatch, .. } if self.batch_size(at) == 1 => {
+            Verdict::Again { relief: Relief::SmallerBatch, .. }
+                if self.report.status.partitions[at].batch_size == Some(1) =>
+            {
                 return Err(End::TooLarge(self.report.status.partitions[at].id));
             }
             Verdict::Again { message, relief } => self.again(at, &message, relief),
@@ -172,11 +177,6 @@ impl Plan<'_> {
             }
         }
         Ok(None)
-    }
-
-    fn batch_size(&self, at: usize) -> i32 {
-        let plan = self.report.status.plan.as_ref().map_or(1, |plan| plan.batch_size);
-        self.report.status.partitions[at].batch_size.unwrap_or(plan)
     }
 
     /// No smaller batch helps. What the range's task came to stays where it is, so that it is found again after a crash.
@@ -292,6 +292,8 @@ impl Plan<'_> {
         let due = |partition: &Partition| partition.state == PartitionState::Waiting && partition.started_at.0 <= now;
         let mut starting: Vec<i32> = vec![];
         for partition in status.partitions.iter_mut().filter(|partition| due(partition)).take(left) {
+            let own = partition.batch_size.unwrap_or(plan.batch_size);
+            partition.batch_size = Some(own.min(plan.batch_size));
             partition.state = PartitionState::Starting;
             partition.started_at = Time(now);
             partition.message = None;
@@ -307,7 +309,7 @@ impl Plan<'_> {
                 state: PartitionState::Starting,
                 task: None,
                 started_at: Time(now),
-                batch_size: None,
+                batch_size: Some(plan.batch_size),
                 message: None,
             });
         }
@@ -452,6 +454,9 @@ impl Plan<'_> {
         let step = self.current_step();
         let waiting = self.report.status.partitions.iter().find(|partition| partition.state == PartitionState::Waiting);
         let (reason, message) = match (hold, waiting) {
+            (Some(Hold::Trouble(trouble)), _) if trouble.reason == DESTINATION_BUSY => {
+                (DESTINATION_BUSY, trouble.message.clone())
+            }
             (Some(Hold::Trouble(trouble)), _) => ("ProgressingWithRetry", trouble.message.clone()),
             (Some(Hold::Gate(cluster)), _) => {
                 ("WaitingForRestart", format!("{}; {}", self.said(), restarting(cluster)))

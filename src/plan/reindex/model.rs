@@ -136,7 +136,7 @@ pub struct Copying {
 /// Why nothing can be started now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Hold {
-    /// The source is away.
+    /// The source is away, or another Reindex fills the index.
     Trouble(Trouble),
     /// This SearchCluster is about to restart, or restarts.
     Gate(String),

@@ -251,6 +251,22 @@ fn a_batch_that_was_too_large_is_made_smaller_for_this_range_and_those_to_come()
 }
 
 #[test]
+fn only_a_range_that_was_copied_document_by_document_has_one_that_is_too_large() {
+    let mut reindex = copying(3);
+    see(&mut reindex, looked([(0, died(DeathClass::BatchTooLarge)), (1, running(1))]), 4);
+    // Batches are of one document now, but not those of the task that began before.
+    let decision = see(&mut reindex, looked([(1, died(DeathClass::BatchTooLarge))]), 5);
+    assert!(!matches!(decision.effect, Some(Effect::FindTooLarge(_))), "{:?}", decision.effect);
+    let sizes: Vec<_> = decision.status.partitions.iter().map(|partition| partition.batch_size).collect();
+    assert_eq!(sizes, [Some(1), Some(1)]);
+    see(&mut reindex, looked([]), 400);
+    let started = Outcome::Started(vec![(0, Started::Task("n:9".into())), (1, Started::Task("n:10".into()))]);
+    settled(&mut reindex, started, 400);
+    let decision = see(&mut reindex, looked([(0, died(DeathClass::BatchTooLarge))]), 401);
+    assert!(matches!(decision.effect, Some(Effect::FindTooLarge(_))), "{:?}", decision.effect);
+}
+
+#[test]
 fn an_intent_without_a_task_is_adopted_or_begun_again() {
     let mut reindex = copying(1);
     let partition = &mut reindex.status.as_mut().unwrap().partitions[0];

@@ -107,6 +107,8 @@ pub struct Borrowed {
 /// How far a batch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BatchPhase {
+    /// Nothing is touched: it waits for somebody's approval, or for the maintenance window.
+    Proposed,
     /// No copy may start on this cluster; those that run are waited for.
     Draining,
     /// The configuration is being edited.
@@ -133,7 +135,7 @@ impl BatchPhase {
             | BatchPhase::Restarting
             | BatchPhase::RollingOut
             | BatchPhase::RollingBack => true,
-            BatchPhase::Done | BatchPhase::Failed => false,
+            BatchPhase::Proposed | BatchPhase::Done | BatchPhase::Failed => false,
         }
     }
 }

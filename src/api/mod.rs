@@ -25,6 +25,9 @@ pub const GROUP: &str = "reindex.dev";
 pub const VERSION: &str = "v1alpha1";
 /// Keeps a `Reindex` until its task on the destination is cancelled, and a `SearchCluster` until its restart is put back.
 pub const FINALIZER: &str = "reindex.dev/cleanup";
+
+/// The annotation of a SearchCluster that approves of the change with this id.
+pub const APPROVAL: &str = "reindex.dev/approve-allowlist";
 /// The field manager of every write.
 pub const FIELD_MANAGER: &str = "reindex-operator";
 

@@ -327,8 +327,12 @@ fn elasticsearch_yml() -> String {
 pub struct Allowlist {
     /// `Verify`: only check, and say what is missing. `Automatic`: edit the configuration; with provider `statefulSets` restart the
     /// nodes one by one, with the cluster's health looked after, with `eck` and `openSearchOperator` wait until their operator has.
+    /// `Approval`: the same, once somebody has approved of the very change.
     #[serde(default)]
     pub management: Management,
+    /// When changes may begin. Default: at any time. One that has begun to restart nodes is finished after the window's end, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
     /// Restart although that makes something unavailable for a while: an index has no replica, or there are fewer than three
     /// master-eligible nodes.
     #[serde(default)]
@@ -350,6 +354,32 @@ pub enum Management {
     Verify,
     /// The operator does; the nodes restart one after the other.
     Automatic,
+    /// The operator does, after a person has approved: the condition `AllowlistReady` says what will be changed and restarted, and the
+    /// annotation `reindex.dev/approve-allowlist` with the id of that change lets it go, once.
+    Approval,
+}
+
+/// A maintenance window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// When it opens: five fields of cron (minute, hour, day of the month, month, day of the week), such as `0 2 * * 6`.
+    #[schemars(length(min = 9, max = 128))]
+    #[x_kube(validation = Rule::new("self.matches('^\\\\S+( \\\\S+){4}$')").message("must be the five fields of cron, such as '0 2 * * 6'"))]
+    pub schedule: String,
+    /// How long it is open: hours or minutes, such as `4h` or `90m`.
+    #[schemars(length(min = 2, max = 5))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,3}[hm]$')").message("must be whole hours or minutes, such as 4h or 90m"))]
+    pub duration: String,
+    /// The time zone of the schedule, by its name in the IANA database, such as `Europe/Berlin`. Default: `UTC`.
+    #[serde(default = "utc")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+/-]+$')").message("must be the name of a time zone, such as Europe/Berlin"))]
+    pub time_zone: String,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
 }
 
 /// Which namespaces may use the cluster for what.

@@ -25,3 +25,4 @@ pub mod search_cluster;
 pub mod spec_hash;
 pub mod validate;
 pub mod verify;
+pub mod window;

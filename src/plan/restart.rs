@@ -3,6 +3,8 @@
 //! Pure. Every step is written into `status.allowlist.batch` before it is done; after a crash the next look finds it there, and
 //! each effect may be repeated.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::{SignedDuration, Timestamp},
@@ -49,8 +51,9 @@ pub fn freeze(
         }));
     }
     nodes.sort_by_key(|node| (node.id == view.master, node.pod.clone()));
-    let identity: Vec<&str> =
-        entries.iter().map(String::as_str).chain(nodes.iter().map(|node| node.pod_uid.as_str())).collect();
+    // In an order of their own: another elected master is the same change.
+    let pods: BTreeSet<&str> = nodes.iter().map(|node| node.pod_uid.as_str()).collect();
+    let identity: Vec<&str> = entries.iter().map(String::as_str).chain(pods).collect();
     Ok(Batch {
         id: short_hash(identity.join("\n").as_bytes()),
         entries: entries.to_vec(),
@@ -83,7 +86,9 @@ pub fn advance(batch: &Batch, seen: &Seen, allowed: Permissions, now: Timestamp)
         BatchPhase::RollingBack => run.rolling_back(),
         // The provider was changed in the middle: nobody else restarts these nodes.
         BatchPhase::RollingOut => run.abandon(),
-        BatchPhase::Done | BatchPhase::Failed => run.doing("Done", "the change has ended".into()),
+        BatchPhase::Proposed | BatchPhase::Done | BatchPhase::Failed => {
+            run.doing("Done", "no change is under way".into())
+        }
     }
 }
 

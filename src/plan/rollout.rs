@@ -4,6 +4,8 @@
 //! every node has loaded it and the provider says that its rollout is over. What is wrong on the way is told and left as it is: to
 //! take the entries out again would restart every node once more, on a cluster that is in trouble already.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::{SignedDuration, Timestamp},
@@ -83,8 +85,8 @@ pub fn freeze(
     now: Timestamp,
 ) -> Result<Batch, Blocked> {
     check(view, managed, allowed)?;
-    let identity: Vec<&str> =
-        entries.iter().map(String::as_str).chain(view.nodes.iter().map(|node| node.id.as_str())).collect();
+    let nodes: BTreeSet<&str> = view.nodes.iter().map(|node| node.id.as_str()).collect();
+    let identity: Vec<&str> = entries.iter().map(String::as_str).chain(nodes).collect();
     Ok(Batch {
         id: short_hash(identity.join("\n").as_bytes()),
         entries: entries.to_vec(),
@@ -122,6 +124,10 @@ fn check(view: &View, managed: &Managed, allowed: Permissions) -> Result<(), Blo
     if let Some(owner) = &managed.owner {
         check_owner(&managed.object, owner, allowed)?;
     }
+    if let Some(declared) = managed.nodes.filter(|declared| view.nodes.len() < *declared) {
+        let message = format!("{} of {declared} nodes of {} are there", view.nodes.len(), managed.object);
+        return Err(Blocked { reason: "NodesNotReady", message });
+    }
     check_availability(view, allowed)
 }
 
@@ -136,7 +142,9 @@ pub fn advance(batch: &Batch, seen: &Seen<'_>, allowed: Permissions, now: Timest
         BatchPhase::RollingOut => run.wait(),
         // The provider of the SearchCluster was changed in the middle.
         BatchPhase::Restarting | BatchPhase::RollingBack => run.abandon(),
-        BatchPhase::Done | BatchPhase::Failed => run.doing("Done", "the change has ended".into()),
+        BatchPhase::Proposed | BatchPhase::Done | BatchPhase::Failed => {
+            run.doing("Done", "no change is under way".into())
+        }
     }
 }
 

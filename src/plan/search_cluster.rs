@@ -5,11 +5,13 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::{
-    AllowlistStatus, BatchPhase, SearchCluster, SearchClusterStatus,
+    AllowlistStatus, Batch, BatchPhase, SearchCluster, SearchClusterStatus,
     allowlist::MAX_ENTRIES,
     conditions::{self, ALLOWLIST_READY, READY, RECONCILING, STALLED, State},
     search_cluster::{Connection, Management},
 };
+
+mod proposal;
 
 use super::{
     allowlist::{self, covers},
@@ -182,6 +184,8 @@ impl<'a> Plan<'a> {
     /// No change is on its way: is one needed, and may it be made?
     fn look_after(&mut self, seen: &Observation) {
         let pending = self.allowlist().pending.clone();
+        // It stands only as long as everything that led to it does.
+        let proposed = self.allowlist().batch.take_if(|batch| batch.phase == BatchPhase::Proposed);
         self.allowlist().instruction = None;
         if pending.is_empty() {
             return self.condition(
@@ -218,29 +222,23 @@ impl<'a> Plan<'a> {
         }
         match &seen.close {
             Some(Ok(Close { view: Some(view), configuration, .. })) => {
-                let (allowed, generation, now) = (self.permissions(), self.generation, self.now);
-                let (frozen, how) = match configuration {
-                    Configuration::Pools(pools) => {
-                        let how = format!("restarting {} nodes one by one", view.nodes.len());
-                        (restart::freeze(&pending, view, pools, allowed, generation, now), how)
+                let entries = proposal::entries(proposed.as_ref(), &pending);
+                match self.freeze(entries, view, configuration) {
+                    Ok((batch, how)) => self.propose(proposed, batch, &how),
+                    Err(blocked) => {
+                        self.allowlist().batch = proposed;
+                        self.refuse(&blocked, seen);
                     }
-                    Configuration::Managed(managed) => {
-                        let how = format!("changing {}, whose operator restarts the nodes", managed.object);
-                        (rollout::freeze(&pending, view, managed, allowed, generation, now), how)
-                    }
-                };
-                match frozen {
-                    Ok(batch) => {
-                        let message = format!("adding {} and {how}", batch.entries.join(", "));
-                        self.note(false, "AllowlistChangeBegun", &message);
-                        self.allowlist().batch = Some(batch);
-                        self.hold(false, "Draining", &message);
-                    }
-                    Err(blocked) => self.refuse(&blocked, seen),
                 }
             }
-            Some(Err(trouble)) => self.hold(true, trouble.reason, &trouble.message),
-            Some(Ok(_)) | None => self.hold(false, "Pending", "the change of the allowlist is being prepared"),
+            Some(Err(trouble)) => {
+                self.allowlist().batch = proposed;
+                self.hold(true, trouble.reason, &trouble.message);
+            }
+            Some(Ok(_)) | None => {
+                self.allowlist().batch = proposed;
+                self.hold(false, "Pending", "the change of the allowlist is being prepared");
+            }
         }
     }
 
@@ -280,6 +278,9 @@ impl<'a> Plan<'a> {
 
     fn go_on(&mut self, seen: &Observation) {
         let Some(batch) = self.allowlist().batch.clone() else { return };
+        if self.is_held_back(&batch) {
+            return;
+        }
         let close = match &seen.close {
             Some(Ok(close)) => close,
             // The apiserver comes back by itself; what is gone or forbidden does not.
@@ -311,7 +312,9 @@ impl<'a> Plan<'a> {
         }
         self.effect = step.effect;
         let phase = step.batch.as_ref().map(|batch| batch.phase);
-        self.allowlist().batch = step.batch;
+        // Given up before anything was touched: the same change may be made later.
+        let proposed = (!deleting).then_some(Batch { phase: BatchPhase::Proposed, added: None, ..batch });
+        self.allowlist().batch = step.batch.or(proposed);
         let stalled = phase == Some(BatchPhase::Failed) || step.doing.reason == "IndexWithoutReplica";
         match phase {
             None => self.refuse(&step.doing, seen),
@@ -371,3 +374,6 @@ impl<'a> Plan<'a> {
         conditions::set(&mut self.status.conditions, type_, state, reason, message, self.generation, self.now);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,6 +155,12 @@ async fn a_search_cluster_with_a_mistake_is_refused_and_told_which() {
         (json!({"endpoint": null, "provider": {"none": {}}}), "endpoint may be left out only with"),
         (json!({"provider": {"eck": {"name": ""}}}), "spec.provider.eck.name"),
         (json!({"allowlist": {"management": "Sometimes"}}), "spec.allowlist.management"),
+        (json!({"allowlist": {"window": {"schedule": "every night", "duration": "4h"}}}), "five fields of cron"),
+        (json!({"allowlist": {"window": {"schedule": "0 2 * * 6", "duration": "soon"}}}), "whole hours or minutes"),
+        (
+            json!({"allowlist": {"window": {"schedule": "0 2 * * 6", "duration": "4h", "timeZone": "here!"}}}),
+            "name of a time zone",
+        ),
         (json!({"access": [{"namespaces": {}}]}), "names or selector must be set"),
         (json!({"access": [{"roles": []}]}), "roles"),
         (json!({"auth": {"basic": {}}}), "secretRef"),

@@ -330,3 +330,37 @@ async fn a_line_that_a_person_adds_is_noticed() {
     complete("by-hand", 10);
     kubectl::run(&["delete", "statefulset", "-n", NAMESPACE, "by-hand"]).unwrap();
 }
+
+/// Changes the allowlist's part of SearchCluster `dst`.
+fn manage(allowlist: &Value) {
+    let patch = json!({"spec": {"allowlist": allowlist}}).to_string();
+    let arguments = ["patch", "searchclusters.reindex.dev", "-n", NAMESPACE, "dst", "--type=merge", "-p", &patch];
+    kubectl::run(&arguments).unwrap();
+}
+
+/// The destination is to read from itself, which nothing on its allowlist lets it do.
+#[tokio::test]
+async fn an_approval_lets_exactly_that_change_go() {
+    allowed().await;
+    let before = pod_uids();
+    manage(&json!({"management": "Approval"}));
+    let mut object = reindex("approved", "first");
+    object["spec"]["source"]["clusterRef"]["name"] = json!("dst");
+    apply(&object);
+    let waits = |seen: &Value| condition(seen, "AllowlistReady").1 == "WaitingForApproval";
+    let cluster = wait_for("WaitingForApproval", || get("searchcluster", "dst"), waits);
+    let message = condition(&cluster, "AllowlistReady").2;
+    let entry = format!("dst-http.{NAMESPACE}.svc:9200");
+    assert!(message.contains(&entry) && message.contains("dst-0") && message.contains("dst-2"), "{message}");
+    // A Reindex that needs nothing goes on meanwhile.
+    apply(&reindex("meanwhile", "first"));
+    complete("meanwhile", 10);
+    assert_eq!(pod_uids(), before, "nothing restarts before the approval");
+    // As the message says it.
+    let command = message.split('`').nth(1).and_then(|command| command.strip_prefix("kubectl ")).expect("a command");
+    kubectl::run(&command.split_whitespace().collect::<Vec<_>>()).unwrap();
+    complete("approved", 10);
+    let after = pod_uids();
+    assert!(before.iter().zip(&after).all(|(before, after)| before != after), "{before:?} {after:?}");
+    manage(&json!({"management": "Automatic"}));
+}

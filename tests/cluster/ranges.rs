@@ -218,7 +218,7 @@ async fn what_a_busy_writer_creates_and_changes_meanwhile_arrives() {
     copied_while_busy(&client, &slowly(reindex("busy", "busy")), "busy", false).await;
 }
 
-/// Within the cluster of three nodes, whose replicas lag behind its primaries; it may read from itself after a restart.
+/// Within the cluster of three nodes, whose replicas lag behind its primaries.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_busy_writer_does_to_a_source_with_replicas_arrives_even_what_is_created_anew() {
     allowed().await;

@@ -96,7 +96,7 @@ fn missing(reached: Option<&Reached>, wanted: &[String]) -> Vec<String> {
 fn is_worth_a_look(cluster: &SearchCluster) -> bool {
     let provider = &cluster.spec.provider;
     provider.can_change()
-        && (cluster.spec.allowlist.management == Management::Automatic || provider.stateful_sets.is_none())
+        && (cluster.spec.allowlist.management != Management::Verify || provider.stateful_sets.is_none())
 }
 
 /// Read from the apiserver: with a cache that is not filled yet, the younger of two would take itself for the only one.

@@ -132,6 +132,7 @@ fn whatever_is_in_the_way_is_named() {
     assert_eq!(refused(|_, managed| managed.owner = Some("Argo CD".into())), "ConfigOwned");
     assert_eq!(refused(|view, _| view.shards[1].started = false), "IndexWithoutReplica");
     assert_eq!(refused(|view, _| view.nodes[1].master_eligible = false), "TooFewMasters");
+    assert_eq!(refused(|view, _| view.nodes.truncate(2)), "NodesNotReady");
 }
 
 #[test]
@@ -139,6 +140,7 @@ fn what_a_person_allowed_is_not_in_the_way() {
     let (mut view, mut managed) = (view(), managed());
     view.shards.clear();
     view.nodes.truncate(1);
+    managed.nodes = Some(1);
     managed.owner = Some("Flux".into());
     let allowed = Permissions { unavailable: true, override_git_ops: true, ..Permissions::default() };
     assert!(freeze(&entries(), &view, &managed, allowed, 1, at(0)).is_ok());

@@ -1,0 +1,140 @@
+//! A change before it begins: what exactly it is, who approves of it, and when it may begin.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::{
+    api::{APPROVAL, Batch, BatchPhase, search_cluster::Management},
+    plan::{
+        restart::{self, Blocked, View},
+        rollout,
+        spec_hash::short_hash,
+        window::{self, Opening},
+    },
+};
+
+use super::{Configuration, Plan};
+
+/// How many nodes a message names.
+const NAMED: usize = 12;
+
+/// The entries of the next change: those that were proposed before, while all of them are still needed; later needs form the next one.
+pub(super) fn entries<'a>(proposed: Option<&'a Batch>, pending: &'a [String]) -> &'a [String] {
+    match proposed {
+        Some(batch) if batch.entries.iter().all(|entry| pending.contains(entry)) => &batch.entries,
+        _ => pending,
+    }
+}
+
+impl Plan<'_> {
+    /// The change as it would be made now, and how, in words.
+    pub(super) fn freeze(
+        &self,
+        entries: &[String],
+        view: &View,
+        configuration: &Configuration,
+    ) -> Result<(Batch, String), Blocked> {
+        let (allowed, generation, now) = (self.permissions(), self.generation, self.now);
+        match configuration {
+            Configuration::Pools(pools) => {
+                let batch = restart::freeze(entries, view, pools, allowed, generation, now)?;
+                let how = format!("restarting one by one {}", named(batch.nodes.iter().map(|node| node.pod.as_str())));
+                Ok((batch, how))
+            }
+            Configuration::Managed(managed) => {
+                let batch = rollout::freeze(entries, view, managed, allowed, generation, now)?;
+                let nodes: BTreeSet<&str> = view.nodes.iter().map(|node| node.name.as_str()).collect();
+                let how =
+                    format!("changing {}, after which {} are restarted", managed.object, named(nodes.into_iter()));
+                Ok((batch, how))
+            }
+        }
+    }
+
+    /// Begins the change if it may begin; else it stands as a proposal, under the same id as long as it is the same change.
+    pub(super) fn propose(&mut self, proposed: Option<Batch>, fresh: Batch, how: &str) {
+        let since = proposed.as_ref().unwrap_or(&fresh).started_at.clone();
+        let same = proposed.filter(|before| before.id == identity(&fresh.id, &since));
+        let is_new = same.is_none();
+        let started_at = same.map_or(fresh.started_at.clone(), |before| before.started_at);
+        let id = identity(&fresh.id, &started_at);
+        let batch = Batch { id, started_at, phase: BatchPhase::Proposed, ..fresh };
+        let change = format!("adding {} and {how}", named(batch.entries.iter().map(String::as_str)));
+        let (id, is_approved) = (batch.id.clone(), self.is_approved(&batch));
+        self.allowlist().batch = Some(batch);
+        if !is_approved {
+            let meta = &self.cluster.metadata;
+            // The command first: a long message is cut off at its end.
+            let message = format!(
+                "approve with `kubectl annotate searchclusters.reindex.dev {} --namespace {} --overwrite {APPROVAL}={id}`: {change}",
+                meta.name.as_deref().unwrap_or_default(),
+                meta.namespace.as_deref().unwrap_or_default()
+            );
+            if is_new {
+                self.note(false, "WaitingForApproval", &message);
+            }
+            return self.hold(false, "WaitingForApproval", &message);
+        }
+        if self.is_out_of_window() {
+            return;
+        }
+        self.note(false, "AllowlistChangeBegun", &change);
+        self.set_phase(BatchPhase::Draining);
+        self.hold(false, "Draining", &change);
+    }
+
+    /// A change of its own id is approved only once: a later one has another, even if it is alike.
+    fn is_approved(&self, batch: &Batch) -> bool {
+        let given = self.cluster.metadata.annotations.as_ref().and_then(|annotations| annotations.get(APPROVAL));
+        self.cluster.spec.allowlist.management != Management::Approval || given == Some(&batch.id)
+    }
+
+    /// Whether the maintenance window keeps the change from beginning; then it is proposed, and says when it will begin.
+    pub(super) fn is_out_of_window(&mut self) -> bool {
+        match window::opening(self.cluster.spec.allowlist.window.as_ref(), self.now) {
+            Ok(Opening::Open) => return false,
+            Ok(Opening::At(time)) => {
+                let message = format!("the change waits for the maintenance window, which opens at {time}");
+                self.hold(false, "WaitingForWindow", &message);
+            }
+            Err(why) => self.hold(true, "InvalidWindow", &why),
+        }
+        self.set_phase(BatchPhase::Proposed);
+        true
+    }
+
+    /// Whether a change that has begun, and has touched nothing yet, must not go on: then it is proposed again, under the same id.
+    pub(super) fn is_held_back(&mut self, batch: &Batch) -> bool {
+        let touched = batch.added.is_some() || !matches!(batch.phase, BatchPhase::Draining | BatchPhase::Editing);
+        if touched || self.cluster.metadata.deletion_timestamp.is_some() {
+            return false;
+        }
+        if self.cluster.spec.allowlist.management == Management::Verify || !self.is_approved(batch) {
+            self.set_phase(BatchPhase::Proposed);
+            self.hold(false, "Pending", "the change was stopped before anything was touched");
+            return true;
+        }
+        self.is_out_of_window()
+    }
+
+    fn set_phase(&mut self, phase: BatchPhase) {
+        if let Some(batch) = &mut self.allowlist().batch {
+            batch.phase = phase;
+        }
+    }
+}
+
+/// The time makes it the only one of its kind; in whole seconds, as a status keeps it.
+fn identity(change: &str, started_at: &Time) -> String {
+    short_hash(format!("{change} {}", started_at.0.as_second()).as_bytes())
+}
+
+fn named<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let count = names.len();
+    let listed: Vec<&str> = names.take(NAMED).collect();
+    match count.saturating_sub(NAMED) {
+        0 => listed.join(", "),
+        more => format!("{} and {more} more", listed.join(", ")),
+    }
+}

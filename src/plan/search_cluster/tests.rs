@@ -1,0 +1,219 @@
+use serde_json::json;
+
+use super::*;
+use crate::{
+    api::{APPROVAL, Batch},
+    plan::{restart::Node, rollout::Progress},
+};
+
+/// With a fraction of a second, as a clock has it and a status does not keep.
+const NOON: &str = "2026-11-27T12:00:00.123456789Z";
+
+fn at(time: &str) -> Timestamp {
+    time.parse().unwrap()
+}
+
+/// A cluster that an operator of its own runs.
+fn cluster(allowlist: serde_json::Value) -> SearchCluster {
+    serde_json::from_value(json!({
+        "apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster",
+        "metadata": {"name": "es-1", "namespace": "search", "generation": 1},
+        "spec": {"endpoint": "https://es-1:9200", "provider": {"eck": {"name": "es-1"}}, "allowlist": allowlist},
+    }))
+    .unwrap()
+}
+
+/// Three nodes that have loaded nothing; these entries are needed.
+fn seen(wanted: &[&str]) -> Observation {
+    let node = |n: usize| Node {
+        id: format!("id-{n}"),
+        name: format!("es-1-{n}"),
+        ip: format!("10.0.0.{n}"),
+        master_eligible: true,
+        allowlist: vec![],
+        path_data: vec![],
+    };
+    let managed = Managed {
+        object: "Elasticsearch es-1".into(),
+        configured: Ok(vec![]),
+        owner: None,
+        progress: Progress::Steady,
+        nodes: Some(3),
+        instruction: "the line".into(),
+    };
+    Observation {
+        reached: Ok(Reached {
+            uuid: "u".into(),
+            distribution: "Elasticsearch".into(),
+            major: 7,
+            version: "7.17.29".into(),
+            health: "green".into(),
+            loaded: vec![vec![]; 3],
+        }),
+        connection: None,
+        wanted: wanted.iter().map(|entry| (*entry).to_owned()).collect(),
+        managed_by: None,
+        close: Some(Ok(Close {
+            view: Some(View { nodes: (0..3).map(node).collect(), master: "id-0".into(), ..View::default() }),
+            configuration: Configuration::Managed(managed),
+            copies: vec![],
+        })),
+    }
+}
+
+/// Decides, and keeps the status as the apiserver would.
+fn see(cluster: &mut SearchCluster, seen: &Observation, time: &str) -> Decision {
+    let decision = decide(cluster, seen, at(time));
+    let kept = serde_json::to_value(&decision.status).unwrap();
+    cluster.status = Some(serde_json::from_value(kept).unwrap());
+    decision
+}
+
+fn batch(cluster: &SearchCluster) -> Option<Batch> {
+    cluster.status.as_ref()?.allowlist.as_ref()?.batch.clone()
+}
+
+fn phase(cluster: &SearchCluster) -> Option<BatchPhase> {
+    batch(cluster).map(|batch| batch.phase)
+}
+
+fn told(cluster: &SearchCluster) -> (String, String) {
+    let found = conditions::get(&cluster.status.as_ref().unwrap().conditions, ALLOWLIST_READY).unwrap();
+    (found.reason.clone(), found.message.clone())
+}
+
+fn approve(cluster: &mut SearchCluster, id: &str) {
+    cluster.metadata.annotations = Some([(APPROVAL.to_owned(), id.to_owned())].into());
+}
+
+#[test]
+fn a_change_waits_for_the_approval_of_exactly_it() {
+    let mut cluster = cluster(json!({"management": "Approval"}));
+    let first = see(&mut cluster, &seen(&["a:9200"]), NOON);
+    assert_eq!(first.notes.iter().filter(|note| note.reason == "WaitingForApproval").count(), 1, "it is told once");
+    let (reason, message) = told(&cluster);
+    let id = batch(&cluster).unwrap().id;
+    assert_eq!((reason.as_str(), phase(&cluster)), ("WaitingForApproval", Some(BatchPhase::Proposed)));
+    for part in ["a:9200", "Elasticsearch es-1", "es-1-0, es-1-1, es-1-2", &format!("{APPROVAL}={id}")] {
+        assert!(message.contains(part), "{part} in {message}");
+    }
+    assert!(!is_open(cluster.status.as_ref()), "copies go on meanwhile");
+    // Later needs form the next change.
+    let again = see(&mut cluster, &seen(&["a:9200", "b:9200"]), "2026-11-27T12:05:00Z");
+    assert!(again.notes.is_empty(), "{:?}", again.notes);
+    assert_eq!(batch(&cluster).unwrap().id, id);
+    approve(&mut cluster, "another");
+    see(&mut cluster, &seen(&["a:9200", "b:9200"]), "2026-11-27T12:06:00Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Proposed));
+    approve(&mut cluster, &id);
+    see(&mut cluster, &seen(&["a:9200", "b:9200"]), "2026-11-27T12:07:00Z");
+    let begun = batch(&cluster).unwrap();
+    assert_eq!((begun.phase, begun.entries, begun.id), (BatchPhase::Draining, vec!["a:9200".to_owned()], id));
+}
+
+#[test]
+fn an_approval_is_used_up() {
+    let mut cluster = cluster(json!({"management": "Approval"}));
+    see(&mut cluster, &seen(&["a:9200"]), NOON);
+    let first = batch(&cluster).unwrap();
+    approve(&mut cluster, &first.id);
+    // It was made; later somebody takes the entry out again, and it is needed once more.
+    let status = cluster.status.as_mut().unwrap().allowlist.as_mut().unwrap();
+    status.batch = Some(Batch { phase: BatchPhase::Done, ..first.clone() });
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-28T12:00:00Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Proposed));
+    assert_ne!(batch(&cluster).unwrap().id, first.id);
+}
+
+#[test]
+fn what_is_in_the_way_for_a_while_does_not_use_an_approval_up() {
+    let mut cluster = cluster(json!({"management": "Approval"}));
+    see(&mut cluster, &seen(&["a:9200"]), NOON);
+    let id = batch(&cluster).unwrap().id;
+    approve(&mut cluster, &id);
+    let mut absent = seen(&["a:9200"]);
+    if let Some(Ok(Close { view: Some(view), .. })) = &mut absent.close {
+        view.nodes.pop();
+    }
+    see(&mut cluster, &absent, "2026-11-27T12:05:00.5Z");
+    assert_eq!((told(&cluster).0.as_str(), phase(&cluster)), ("NodesNotReady", Some(BatchPhase::Proposed)));
+    // It begins, and gives up before anything is touched.
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:06:00.5Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Draining));
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:06:02.5Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Editing));
+    see(&mut cluster, &absent, "2026-11-27T12:06:04.5Z");
+    assert_eq!((batch(&cluster).unwrap().id.as_str(), phase(&cluster)), (id.as_str(), Some(BatchPhase::Proposed)));
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:07:00.5Z");
+    assert_eq!((batch(&cluster).unwrap().id.as_str(), phase(&cluster)), (id.as_str(), Some(BatchPhase::Draining)));
+}
+
+#[test]
+fn whoever_changes_their_mind_before_anything_is_touched_is_heard() {
+    let mut cluster = cluster(json!({"management": "Approval"}));
+    see(&mut cluster, &seen(&["a:9200"]), NOON);
+    let id = batch(&cluster).unwrap().id;
+    approve(&mut cluster, &id);
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:05:00.5Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Draining));
+    cluster.metadata.annotations = None;
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:05:02.5Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Proposed));
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:05:04.5Z");
+    assert_eq!((told(&cluster).0.as_str(), batch(&cluster).unwrap().id), ("WaitingForApproval", id));
+}
+
+#[test]
+fn a_proposal_that_is_not_what_would_be_done_any_more_is_another_one() {
+    let mut cluster = cluster(json!({"management": "Approval"}));
+    see(&mut cluster, &seen(&["a:9200"]), NOON);
+    let id = batch(&cluster).unwrap().id;
+    let mut replaced = seen(&["a:9200"]);
+    if let Some(Ok(Close { view: Some(view), .. })) = &mut replaced.close {
+        view.nodes[2].id = "a-new-node".into();
+    }
+    see(&mut cluster, &replaced, "2026-11-27T12:05:00Z");
+    assert_ne!(batch(&cluster).unwrap().id, id, "other nodes would be restarted");
+    see(&mut cluster, &seen(&["b:9200"]), "2026-11-27T12:06:00Z");
+    assert_eq!(batch(&cluster).unwrap().entries, ["b:9200"], "nobody needs the other entry any more");
+    see(&mut cluster, &seen(&[]), "2026-11-27T12:07:00Z");
+    assert_eq!((batch(&cluster), told(&cluster).0.as_str()), (None, "Effective"));
+}
+
+#[test]
+fn a_change_waits_for_the_maintenance_window() {
+    let window = json!({"schedule": "0 2 * * 6", "duration": "4h"});
+    let mut cluster = cluster(json!({"management": "Automatic", "window": window}));
+    see(&mut cluster, &seen(&["a:9200"]), NOON);
+    let (reason, message) = told(&cluster);
+    assert_eq!((reason.as_str(), phase(&cluster)), ("WaitingForWindow", Some(BatchPhase::Proposed)));
+    assert!(message.contains("2026-11-28T02:00:00Z"), "{message}");
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-28T02:00:10Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Draining));
+    // A copy runs until the window is closed: the next one is waited for, and copies may begin until then.
+    let mut busy = seen(&["a:9200"]);
+    if let Some(Ok(close)) = &mut busy.close {
+        close.copies = vec!["search/long".into()];
+    }
+    see(&mut cluster, &busy, "2026-11-28T05:00:00Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Draining));
+    see(&mut cluster, &busy, "2026-11-28T06:00:01Z");
+    assert_eq!((phase(&cluster), told(&cluster).0.as_str()), (Some(BatchPhase::Proposed), "WaitingForWindow"));
+    see(&mut cluster, &seen(&["a:9200"]), "2026-12-05T02:00:10Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Draining));
+    see(&mut cluster, &seen(&["a:9200"]), "2026-12-05T02:00:12Z");
+    assert!(see(&mut cluster, &seen(&["a:9200"]), "2026-12-05T02:00:14Z").effect.is_some(), "it is edited");
+    see(&mut cluster, &seen(&["a:9200"]), "2026-12-05T06:30:00Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Editing), "what has begun is finished");
+}
+
+#[test]
+fn a_window_that_can_t_be_read_is_told_and_nothing_is_changed() {
+    let window = json!({"schedule": "0 2 * * SOMEDAY", "duration": "4h"});
+    let mut cluster = cluster(json!({"management": "Automatic", "window": window}));
+    see(&mut cluster, &seen(&["a:9200"]), NOON);
+    let (reason, message) = told(&cluster);
+    assert_eq!(reason, "InvalidWindow");
+    assert!(message.contains("allowlist.window.schedule"), "{message}");
+    assert!(conditions::is_true(&cluster.status.unwrap().conditions, STALLED));
+}

@@ -117,7 +117,7 @@ async fn a_reindex_with_a_mistake_is_refused_and_told_which() {
         (json!({"catchUp": {"maxRounds": -1}}), "spec.catchUp.maxRounds"),
         (json!({"execution": {"activeDeadlineSeconds": 0}}), "spec.execution.activeDeadlineSeconds"),
         (json!({"verification": {"level": "Maybe"}}), "spec.verification.level"),
-        (json!({"versionPolicy": "Any"}), "spec.versionPolicy"),
+        (json!({"versionPolicy": "Whatever"}), "spec.versionPolicy"),
     ] {
         let refused = refusal::<Reindex>(&client, reindex(change.clone())).await;
         assert!(refused.as_ref().is_some_and(|text| text.contains(told)), "{change}: {refused:?}");

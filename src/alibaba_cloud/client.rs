@@ -137,7 +137,7 @@ impl CloudClient {
         let (status, body) = answer(call.action, &host(&self.endpoint), request).await?;
         if !(200..300).contains(&status) {
             let refusal = Refusal::parse(call.action, status, &body, Some(&self.key));
-            tracing::debug!(
+            tracing::info!(
                 action = call.action,
                 status,
                 code = refusal.code,

@@ -7,7 +7,7 @@ use kube::{Api, Client};
 use secrecy::SecretString;
 
 use crate::{
-    alibaba_cloud::{AccessKey, Class, CloudClient, CloudError, Fault, Identity, Instance},
+    alibaba_cloud::{AccessKey, ActionRecord, Class, CloudClient, CloudError, Fault, Identity, Instance},
     api::{
         Batch, SearchCluster,
         allowlist::CloudChange,
@@ -270,10 +270,20 @@ impl<'a> AlibabaCloud<'a> {
     async fn observe(&self, change: Option<&CloudChange>) -> Result<Look, CloudFault> {
         let client = self.connect().await?;
         let instance = client.describe_instance().await?;
-        let record = match change {
-            Some(change) => client.list_action_records(&change.request_id).await?.into_iter().next(),
-            None => None,
+        let records = match change {
+            Some(change) => client.list_action_records(&change.request_id).await,
+            None => Ok(vec![]),
         };
+        let records = match records {
+            // Without the right to see records the instance itself tells how far it is.
+            Err(error) if error.class() == Class::Terminal => {
+                tracing::warn!(%error, "the record of the change can't be seen");
+                vec![]
+            }
+            records => records?,
+        };
+        let ours = |record: &ActionRecord| change.is_some_and(|change| change.request_id == record.request_id);
+        let record = records.into_iter().find(ours);
         let Instance { status, updated_at, es_config, .. } = instance;
         let record = record.map(|record| Record { state: record.state_type, process: record.process });
         Ok(Look { status, updated_at, es_config, record })
@@ -283,7 +293,7 @@ impl<'a> AlibabaCloud<'a> {
     ///
     /// # Errors
     /// [`ProviderError`]; one that passes by itself means: look again.
-    pub async fn add(&self, entries: &[String]) -> Result<CloudChange, ProviderError> {
+    pub async fn add(&self, entries: &[String]) -> Result<Option<CloudChange>, ProviderError> {
         self.change(entries).await.map_err(|fault| match &fault {
             // Only the change meets it. What a look meets too is told by the next one, and mended without an edit of the spec.
             CloudFault::Cloud(CloudError::Refused(refusal))
@@ -333,17 +343,22 @@ impl<'a> AlibabaCloud<'a> {
             .collect())
     }
 
-    async fn change(&self, entries: &[String]) -> Result<CloudChange, CloudFault> {
+    /// None where the entries stand there by now: the same configuration sent once more could restart the nodes for nothing.
+    async fn change(&self, entries: &[String]) -> Result<Option<CloudChange>, CloudFault> {
         let client = self.connect().await?;
         let instance = client.describe_instance().await?;
         // What is shown of an instance that is being changed may be what it was before.
         if instance.status != "active" {
             return Err(CloudFault::Changing { instance: self.spec.instance_id.clone(), status: instance.status });
         }
+        let held = es_config::entries(instance.es_config.as_ref(), WHITELIST)?;
+        if entries.iter().all(|entry| allowlist::covers(&held, entry)) {
+            return Ok(None);
+        }
         let config = es_config::with(instance.es_config.as_ref(), WHITELIST, entries)?;
         let token = client_token(self.batch, &config);
         let request_id = client.update_instance_settings(&config, &token).await?;
-        Ok(CloudChange { request_id, updated_at_before: instance.updated_at })
+        Ok(Some(CloudChange { request_id, updated_at_before: instance.updated_at }))
     }
 }
 

@@ -3,6 +3,8 @@
 //! Values of its `additionalConfig` are texts; one that holds a JSON list becomes a list in `opensearch.yml`. What a node pool sets
 //! itself wins over what is set for all.
 
+use std::collections::BTreeSet;
+
 use kube::{
     Client, ResourceExt,
     api::{ApiResource, DynamicObject, GroupVersionKind},
@@ -74,7 +76,8 @@ impl OpenSearchOperator<'_> {
     /// # Errors
     /// [`ProviderError`]
     pub async fn connection(&self) -> Result<Connection, ProviderError> {
-        Ok(connection(&self.get().await?.1, self.namespace))
+        connection(&self.get().await?.1, self.namespace)
+            .map_err(|message| ProviderError::Unusable { object: format!("OpenSearchCluster {}", self.name), message })
     }
 
     /// The object of the newest group that has one.
@@ -122,14 +125,20 @@ fn spots(object: &DynamicObject, key: &str) -> Result<Vec<Spot>, String> {
             place,
         }));
     }
+    let general = &spec["general"]["additionalConfig"];
+    let place = setting::find_text(general, key).map_err(|why| format!("general: {why}"))?;
+    // A node gets what stands for all and for its pool together, and reads the newer name if it has both.
+    let names: BTreeSet<String> = spots.iter().map(|spot| &spot.place).chain(&place).map(Place::name).collect();
+    if names.len() > 1 {
+        return Err(format!("it uses both {}: keep one of them", names.into_iter().collect::<Vec<_>>().join(" and ")));
+    }
+    let name = names.first().map_or(key, String::as_str);
     if spots.len() < pools.len() || pools.is_empty() {
-        let general = &spec["general"]["additionalConfig"];
-        let place = setting::find_text(general, key).map_err(|why| format!("general: {why}"))?;
         spots.push(Spot {
             pointer: "/spec/general/additionalConfig".into(),
             exists: general.is_object(),
             pool: None,
-            place: place.unwrap_or_else(|| setting::new_text(key)),
+            place: place.unwrap_or_else(|| setting::new_text(name)),
         });
     }
     Ok(spots)
@@ -201,7 +210,7 @@ fn operations(object: &DynamicObject, key: &str, entries: &[String]) -> Result<V
             operations.push(json!({"op": "test", "path": format!("/spec/nodePools/{at}/component"), "value": name}));
         }
         operations.push(match spot.exists {
-            false => json!({"op": "add", "path": spot.pointer, "value": {key: value}}),
+            false => json!({"op": "add", "path": spot.pointer, "value": {spot.place.name(): value}}),
             // `add` replaces what is there.
             true => json!({"op": "add", "path": spot.place.pointer(&spot.pointer), "value": value}),
         });
@@ -209,19 +218,29 @@ fn operations(object: &DynamicObject, key: &str, entries: &[String]) -> Result<V
     Ok(operations)
 }
 
-fn connection(object: &DynamicObject, namespace: &str) -> Connection {
+/// Whoever may write the object must not lead the operator, and its passwords, elsewhere than to a Service of the namespace.
+fn connection(object: &DynamicObject, namespace: &str) -> Result<Connection, String> {
     let name = object.name_any();
     let spec = &object.data["spec"];
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let service = text(&spec["general"]["serviceName"]).unwrap_or_else(|| name.clone());
+    let is_label = |text: &str| {
+        text.len() <= 63 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    if !is_label(&service) {
+        return Err("general.serviceName is not the name of a Service".into());
+    }
     let port = spec["general"]["httpPort"].as_u64().unwrap_or(9200);
+    if !(1..=65_535).contains(&port) {
+        return Err("general.httpPort is not a port".into());
+    }
     let http = &spec["security"]["tls"]["http"];
     let plain = http["enabled"] == false;
     let scheme = if plain { "http" } else { "https" };
     let named = text(&http["caSecret"]["name"]).or_else(|| text(&http["secret"]["name"]));
     let generated = http["generate"] == true;
     let ca = named.or_else(|| generated.then(|| format!("{name}-ca"))).filter(|_| !plain);
-    Connection {
+    Ok(Connection {
         object: format!("OpenSearchCluster {name}"),
         endpoint: format!("{scheme}://{service}.{namespace}.svc:{port}"),
         password: Some(PasswordRef {
@@ -233,7 +252,7 @@ fn connection(object: &DynamicObject, namespace: &str) -> Connection {
         // A certificate that the operator makes carries the cluster's name, not the Service's.
         server_name: (generated && !plain && service != name).then(|| format!("{name}.{namespace}.svc")),
         ca: ca.map(|name| KeyRef { name, key: "ca.crt".into() }),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -329,7 +348,7 @@ mod tests {
             value["spec"]["general"]["serviceName"] = json!("search");
             value["spec"]["security"] = json!({"tls": {"http": {"generate": true}}});
         });
-        let found = connection(&generated, "shop");
+        let found = connection(&generated, "shop").unwrap();
         assert_eq!(found.endpoint, "https://search.shop.svc:9200");
         assert_eq!(found.server_name.as_deref(), Some("os-1.shop.svc"));
         assert_eq!(found.ca.unwrap().name, "os-1-ca");
@@ -340,7 +359,37 @@ mod tests {
                 "tls": {"http": {"generate": false, "secret": {"name": "http"}, "caSecret": {"name": "ca"}}},
             });
         });
-        let found = connection(&own, "shop");
+        let found = connection(&own, "shop").unwrap();
         assert_eq!((found.ca.unwrap().name, found.password.unwrap().secret), ("ca".into(), "admin".into()));
+    }
+    #[test]
+    fn whoever_may_write_the_object_leads_nobody_elsewhere() {
+        for (field, value) in [
+            ("serviceName", json!("evil.example:443/x")),
+            ("serviceName", json!("169.254.169.254")),
+            ("serviceName", json!("a@b")),
+            ("httpPort", json!(70_000)),
+        ] {
+            let led = object(|object| object["spec"]["general"][field] = value.clone());
+            let refused = connection(&led, "shop").unwrap_err();
+            assert!(refused.contains(field), "{refused}");
+        }
+    }
+
+    #[test]
+    fn the_older_name_is_used_where_it_stands_and_never_beside_the_newer() {
+        let older = object(|value| {
+            value["spec"]["general"].as_object_mut().unwrap().remove("additionalConfig");
+            value["spec"]["nodePools"][1]["additionalConfig"] = json!({"reindex.remote.whitelist": "o:1"});
+        });
+        let patched = operations(&older, ALLOWLIST, &entries()).unwrap();
+        let text = serde_json::to_string(&patched).unwrap();
+        assert!(text.contains("reindex.remote.whitelist") && !text.contains("reindex.remote.allowlist"), "{text}");
+        let both = object(|value| {
+            value["spec"]["general"]["additionalConfig"] = json!({"reindex.remote.allowlist": "n:1"});
+            value["spec"]["nodePools"][1]["additionalConfig"] = json!({"reindex.remote.whitelist": "o:1"});
+        });
+        let refused = managed(&both, ALLOWLIST, &entries()).configured.unwrap_err();
+        assert_eq!(refused.reason, "ConfigNotEditable", "{}", refused.message);
     }
 }

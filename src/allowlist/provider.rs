@@ -72,6 +72,14 @@ pub enum ProviderError {
         /// What.
         object: String,
     },
+    /// It tells something that can't be used.
+    #[error("{object}: {message}")]
+    Unusable {
+        /// What.
+        object: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// The change was understood and refused; to ask again would be answered alike.
     #[error("failed to change {object}: {message}")]
     Refused {
@@ -91,6 +99,7 @@ impl ProviderError {
             ProviderError::Missing { .. } => "ProviderObjectNotFound",
             ProviderError::Denied { .. } => "NotPermitted",
             ProviderError::Cloud(fault) => fault.reason(),
+            ProviderError::Unusable { .. } => "InvalidEndpoint",
             ProviderError::Refused { .. } => "ChangeRefused",
         }
     }
@@ -180,7 +189,7 @@ impl<'a> Provider<'a> {
             Provider::StatefulSets(sets) => sets.add(entries).await.map(|()| None),
             Provider::Eck(eck) => eck.add(entries).await.map(|()| None),
             Provider::OpenSearchOperator(operator) => operator.add(entries).await.map(|()| None),
-            Provider::AlibabaCloud(instance) => instance.add(entries).await.map(Some),
+            Provider::AlibabaCloud(instance) => instance.add(entries).await,
         }
     }
 

@@ -34,6 +34,11 @@ impl Place {
         Place { path: vec![key.to_owned()], entries: vec![], form }
     }
 
+    /// The setting's name.
+    pub fn name(&self) -> String {
+        self.path.join(".")
+    }
+
     /// Its entries, and these.
     pub fn with(&self, wanted: &[String]) -> Vec<String> {
         let missing = wanted.iter().filter(|entry| !self.entries.contains(entry));

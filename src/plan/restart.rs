@@ -148,7 +148,7 @@ impl Run<'_> {
     /// Every pool's configuration covers the batch.
     fn has_entries(&self) -> bool {
         let all = |entries: &Vec<String>| self.batch.entries.iter().all(|entry| covers(entries, entry));
-        self.seen.pools.iter().all(|pool| pool.entries.as_ref().is_ok_and(all))
+        !self.seen.pools.is_empty() && self.seen.pools.iter().all(|pool| pool.entries.as_ref().is_ok_and(all))
     }
 
     fn restart(mut self) -> Step {

@@ -208,6 +208,13 @@ impl Run<'_> {
         if self.seen.deleting {
             return self.give_up(deleting());
         }
+        if let Some(message) = self.is_unclear() {
+            let since = self.batch.edited_at.as_ref().map_or(self.now, |time| time.0);
+            return match self.now.duration_since(since) >= PATIENCE {
+                true => self.fail(&format!("it can't be seen whether the change was made: {message}")),
+                false => self.doing("Editing", message),
+            };
+        }
         let Some(view) = self.seen.view else { return self.doing("Editing", "the cluster can't be reached".into()) };
         if let Err(doing) = check(view, self.seen.managed, self.allowed) {
             return self.give_up(doing);
@@ -217,9 +224,20 @@ impl Run<'_> {
         if self.batch.added.is_none() {
             let configured = self.seen.managed.configured.as_deref().unwrap_or_default();
             self.batch.added = Some(entries.iter().filter(|entry| !configured.contains(entry)).cloned().collect());
+            self.batch.edited_at = Some(Time(self.now));
         }
         let doing = Blocked { reason: "Editing", message: format!("changing {}", self.seen.managed.object) };
         Step { batch: Some(self.batch), effect: Some(Effect::Edit(entries)), doing }
+    }
+
+    /// Why it is not known whether the change was made that was asked for: its answer got lost, and nodes may restart by now.
+    fn is_unclear(&self) -> Option<String> {
+        self.batch.added.as_ref()?;
+        match (&self.seen.managed.configured, &self.seen.managed.progress) {
+            (Err(blocked), _) => Some(blocked.message.clone()),
+            (Ok(_), Progress::Rolling { message }) => Some(format!("{}: {message}", self.seen.managed.object)),
+            (Ok(_), Progress::Steady | Progress::Failed { .. }) => None,
+        }
     }
 
     /// The change is made. It is never made again, whatever becomes of it.

@@ -292,7 +292,7 @@ impl<'a> Plan<'a> {
         };
         let deleting = self.cluster.metadata.deletion_timestamp.is_some();
         let Close { view, configuration, copies } = close;
-        let step = match configuration {
+        let mut step = match configuration {
             Configuration::Pools(pools) => {
                 let look = restart::Seen { view: view.clone(), pools: pools.clone(), copies: copies.clone(), deleting };
                 restart::advance(&batch, &look, self.permissions(), self.now)
@@ -311,6 +311,10 @@ impl<'a> Plan<'a> {
             allowlist.managed.truncate(MAX_ENTRIES);
         }
         self.effect = step.effect;
+        // Whoever edited the spec meanwhile did not ask for the failed change to be made again.
+        if let Some(failed) = step.batch.as_mut().filter(|batch| batch.phase == BatchPhase::Failed) {
+            failed.generation = self.generation;
+        }
         let phase = step.batch.as_ref().map(|batch| batch.phase);
         // Given up before anything was touched: the same change may be made later.
         let proposed = (!deleting).then_some(Batch { phase: BatchPhase::Proposed, added: None, ..batch });
@@ -356,6 +360,11 @@ impl<'a> Plan<'a> {
     /// Soon while something is on its way, rarely while nobody needs the cluster.
     fn requeue(&self, seen: &Observation) -> Duration {
         let in_use = !seen.wanted.is_empty();
+        // Somebody else's rollout takes minutes, and each look costs calls of theirs.
+        let batch = self.status.allowlist.as_ref().and_then(|allowlist| allowlist.batch.as_ref());
+        if batch.is_some_and(|batch| batch.phase == BatchPhase::RollingOut) {
+            return Duration::from_secs(10);
+        }
         let seconds = match (is_open(Some(&self.status)), &seen.reached, in_use) {
             (true, ..) => 2,
             (false, Err(_), true) => 10,

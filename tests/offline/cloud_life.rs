@@ -258,7 +258,8 @@ async fn a_change_that_somebody_else_begins_in_the_last_moment_is_waited_for() {
     for _ in 0..5 {
         let _ = life.round().await;
     }
-    assert_eq!(life.condition(RECONCILING, "True").unwrap().0, "RolloutInProgress");
+    // It could as well be ours, if an answer had got lost: no copy begins before that is clear.
+    assert_eq!(life.condition(RECONCILING, "True").unwrap().0, "Editing");
     assert_eq!(life.cloud.count("UpdateInstanceSettings"), 0);
     life.cloud.finish();
     life.assert_goes_on().await;
@@ -287,7 +288,11 @@ async fn wrong_keys_stall_and_right_ones_go_on() {
     let mut life = Life::new().await;
     life.api.apply(secret("cloud-key", &json!({"accessKeyId": KEY_ID, "accessKeySecret": "s3cret-of-another"})));
     let message = life.assert_stalled("InvalidAccessKey").await;
-    assert!(message.contains("SignatureDoesNotMatch") && message.contains("request id request-1"), "{message}");
+    assert!(message.contains("SignatureDoesNotMatch"), "{message}");
+    // The answer has another request id each time: what stands in the status must not.
+    let before = life.cluster().metadata.resource_version;
+    let _ = life.round().await;
+    assert_eq!(life.cluster().metadata.resource_version, before, "nothing changed, nothing is written");
     life.api.apply(secret("cloud-key", &json!({"accessKeyId": KEY_ID, "accessKeySecret": KEY_SECRET})));
     life.assert_goes_on().await;
 }

@@ -27,7 +27,9 @@ pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Resu
                 write_batch(ctx, cluster, |batch| Batch { cloud_change: cloud_change.clone(), ..applied(batch) }).await
             }
             Err(error @ ProviderError::Refused { .. }) => {
-                write_batch(ctx, cluster, |batch| rollout::failed(batch, &error.to_string(), Timestamp::now())).await
+                let generation = cluster.metadata.generation.unwrap_or_default();
+                let failed = |batch: &Batch| rollout::failed(batch, &error.to_string(), Timestamp::now());
+                write_batch(ctx, cluster, |batch| Batch { generation, ..failed(batch) }).await
             }
             result => put_back_if_forbidden(ctx, cluster, result.map(drop)).await,
         },

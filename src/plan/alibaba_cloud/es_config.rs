@@ -58,16 +58,6 @@ pub fn with(config: Option<&EsConfig>, key: &str, added: &[String]) -> Result<Es
     Ok(written(config, key, entries, &form))
 }
 
-/// The whole configuration without these entries; without the setting, if nothing is left of it.
-///
-/// # Errors
-/// [`EsConfigError`]
-pub fn without(config: Option<&EsConfig>, key: &str, removed: &[String]) -> Result<EsConfig, EsConfigError> {
-    let (config, mut entries, form) = read(config, key)?;
-    entries.retain(|entry| !removed.contains(entry));
-    Ok(written(config, key, entries, &form))
-}
-
 fn read<'a>(config: Option<&'a EsConfig>, key: &str) -> Result<(&'a EsConfig, Vec<String>, Form), EsConfigError> {
     let config = config.ok_or(EsConfigError::Hidden)?;
     let unknown = || EsConfigError::UnknownForm { key: key.to_owned() };
@@ -164,18 +154,6 @@ mod tests {
         }
         let nested = config(json!({"reindex": {"remote": {"whitelist": ["a:1"]}}}));
         assert_eq!(entries(Some(&nested), KEY), Err(EsConfigError::Nested { group: "reindex".into() }));
-    }
-
-    #[test]
-    fn taking_out_what_was_added_gives_back_what_was_there() {
-        for before in
-            [json!({"x": "1"}), json!({"x": "1", KEY: "[\"a:1\"]"}), json!({KEY: ["a:1"]}), json!({KEY: "a:1"})]
-        {
-            let before = config(before);
-            let entry = ["b:9200".to_owned()];
-            let after = with(Some(&before), KEY, &entry).unwrap();
-            assert_eq!(without(Some(&after), KEY, &entry).unwrap(), before);
-        }
     }
 
     proptest! {

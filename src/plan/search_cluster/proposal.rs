@@ -110,9 +110,11 @@ impl Plan<'_> {
         if touched || self.cluster.metadata.deletion_timestamp.is_some() {
             return false;
         }
-        if self.cluster.spec.allowlist.management == Management::Verify || !self.is_approved(batch) {
+        // After an edit of the spec it is made anew: another provider may have to be changed now.
+        let edited = batch.generation != self.generation;
+        if edited || self.cluster.spec.allowlist.management == Management::Verify || !self.is_approved(batch) {
             self.set_phase(BatchPhase::Proposed);
-            self.hold(false, "Pending", "the change was stopped before anything was touched");
+            self.hold(false, "Pending", "the change is looked at again before anything is touched");
             return true;
         }
         self.is_out_of_window()

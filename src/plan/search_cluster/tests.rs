@@ -217,3 +217,48 @@ fn a_window_that_can_t_be_read_is_told_and_nothing_is_changed() {
     assert!(message.contains("allowlist.window.schedule"), "{message}");
     assert!(conditions::is_true(&cluster.status.unwrap().conditions, STALLED));
 }
+
+#[test]
+fn a_change_whose_answer_was_lost_keeps_the_gate_closed_until_it_is_seen() {
+    let mut cluster = cluster(json!({"management": "Automatic"}));
+    for time in ["2026-11-27T12:00:00Z", "2026-11-27T12:00:02Z", "2026-11-27T12:00:04Z"] {
+        see(&mut cluster, &seen(&["a:9200"]), time);
+    }
+    assert_eq!((phase(&cluster), batch(&cluster).unwrap().added.is_some()), (Some(BatchPhase::Editing), true));
+    let mut unclear = seen(&["a:9200"]);
+    if let Some(Ok(Close { configuration: Configuration::Managed(managed), .. })) = &mut unclear.close {
+        managed.configured = Err(Blocked { reason: "CloudUnreachable", message: "no answer".into() });
+    }
+    see(&mut cluster, &unclear, "2026-11-27T12:00:30Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Editing));
+    assert!(is_open(cluster.status.as_ref()), "nodes may restart by now");
+    see(&mut cluster, &unclear, "2026-11-27T12:40:00Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Failed), "not for ever");
+}
+
+#[test]
+fn an_edit_of_the_spec_before_anything_is_touched_makes_the_change_anew() {
+    let mut cluster = cluster(json!({"management": "Automatic"}));
+    see(&mut cluster, &seen(&["a:9200"]), NOON);
+    assert_eq!(phase(&cluster), Some(BatchPhase::Draining));
+    cluster.metadata.generation = Some(2);
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:00:02Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Proposed));
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:00:04Z");
+    assert_eq!((phase(&cluster), batch(&cluster).unwrap().generation), (Some(BatchPhase::Draining), 2));
+}
+
+#[test]
+fn a_failed_change_is_not_made_again_for_an_edit_that_came_before_it_failed() {
+    let mut cluster = cluster(json!({"management": "Automatic"}));
+    for time in ["2026-11-27T12:00:00Z", "2026-11-27T12:00:02Z", "2026-11-27T12:00:04Z"] {
+        see(&mut cluster, &seen(&["a:9200"]), time);
+    }
+    cluster.status.as_mut().unwrap().allowlist.as_mut().unwrap().batch.as_mut().unwrap().phase = BatchPhase::RollingOut;
+    cluster.metadata.generation = Some(2);
+    // Somebody took the entries out again.
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:01:00Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Failed));
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:02:00Z");
+    assert_eq!((phase(&cluster), told(&cluster).0.as_str()), (Some(BatchPhase::Failed), "RolloutFailed"));
+}

@@ -220,25 +220,20 @@ impl<'a> Plan<'a> {
                 "a person must add the missing entries to the configuration of every node and restart them one by one";
             return self.hold(false, "VerifyOnly", message);
         }
+        // What is in the way from here on passes.
+        if proposed.is_some() {
+            self.allowlist().batch.clone_from(&proposed);
+        }
         match &seen.close {
             Some(Ok(Close { view: Some(view), configuration, .. })) => {
                 let entries = proposal::entries(proposed.as_ref(), &pending);
                 match self.freeze(entries, view, configuration) {
                     Ok((batch, how)) => self.propose(proposed, batch, &how),
-                    Err(blocked) => {
-                        self.allowlist().batch = proposed;
-                        self.refuse(&blocked, seen);
-                    }
+                    Err(blocked) => self.refuse(&blocked, seen),
                 }
             }
-            Some(Err(trouble)) => {
-                self.allowlist().batch = proposed;
-                self.hold(true, trouble.reason, &trouble.message);
-            }
-            Some(Ok(_)) | None => {
-                self.allowlist().batch = proposed;
-                self.hold(false, "Pending", "the change of the allowlist is being prepared");
-            }
+            Some(Err(trouble)) => self.hold(true, trouble.reason, &trouble.message),
+            Some(Ok(_)) | None => self.hold(false, "Pending", "the change of the allowlist is being prepared"),
         }
     }
 

@@ -149,6 +149,22 @@ fn what_is_in_the_way_for_a_while_does_not_use_an_approval_up() {
 }
 
 #[test]
+fn the_last_change_is_shown_until_the_next_one_is_proposed() {
+    let mut cluster = cluster(json!({"management": "Approval"}));
+    see(&mut cluster, &seen(&["a:9200"]), NOON);
+    let done = Batch { phase: BatchPhase::Done, ..batch(&cluster).unwrap() };
+    cluster.status.as_mut().unwrap().allowlist.as_mut().unwrap().batch = Some(done.clone());
+    let mut absent = seen(&["b:9200"]);
+    if let Some(Ok(Close { view: Some(view), .. })) = &mut absent.close {
+        view.nodes.pop();
+    }
+    see(&mut cluster, &absent, "2026-11-27T12:05:00.5Z");
+    assert_eq!((told(&cluster).0.as_str(), batch(&cluster)), ("NodesNotReady", Some(done.clone())));
+    see(&mut cluster, &Observation { close: None, ..absent }, "2026-11-27T12:06:00.5Z");
+    assert_eq!((told(&cluster).0.as_str(), batch(&cluster)), ("Pending", Some(done)));
+}
+
+#[test]
 fn whoever_changes_their_mind_before_anything_is_touched_is_heard() {
     let mut cluster = cluster(json!({"management": "Approval"}));
     see(&mut cluster, &seen(&["a:9200"]), NOON);

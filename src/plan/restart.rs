@@ -51,10 +51,22 @@ pub fn freeze(
         }));
     }
     nodes.sort_by_key(|node| (node.id == view.master, node.pod.clone()));
-    // In an order of their own: another elected master is the same change.
-    let pods: BTreeSet<&str> = nodes.iter().map(|node| node.pod_uid.as_str()).collect();
-    let identity: Vec<&str> = entries.iter().map(String::as_str).chain(pods).collect();
-    Ok(Batch {
+    let pods = nodes.iter().map(|node| node.pod_uid.as_str()).collect();
+    let batch = begun(entries, &pods, view, generation, now);
+    Ok(Batch { nodes, ..batch })
+}
+
+/// The batch that adds these entries and has these restarted, as it begins. The same change has the same id: an order says nothing, as
+/// another master may be elected any time.
+pub(super) fn begun(
+    entries: &[String],
+    restarted: &BTreeSet<&str>,
+    view: &View,
+    generation: i64,
+    now: Timestamp,
+) -> Batch {
+    let identity: Vec<&str> = entries.iter().map(String::as_str).chain(restarted.iter().copied()).collect();
+    Batch {
         id: short_hash(identity.join("\n").as_bytes()),
         entries: entries.to_vec(),
         added: None,
@@ -69,8 +81,8 @@ pub fn freeze(
         loaded: None,
         loaded_at: None,
         cloud_change: None,
-        nodes,
-    })
+        nodes: vec![],
+    }
 }
 
 /// Brings an open batch one step on.

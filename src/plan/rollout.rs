@@ -4,8 +4,6 @@
 //! every node has loaded it and the provider says that its rollout is over. What is wrong on the way is told and left as it is: to
 //! take the entries out again would restart every node once more, on a cluster that is in trouble already.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::{SignedDuration, Timestamp},
@@ -15,8 +13,7 @@ use crate::api::{Batch, BatchPhase};
 
 use super::{
     allowlist::covers,
-    restart::{Blocked, Effect, Permissions, Step, View, check_availability, check_owner, undrained},
-    spec_hash::short_hash,
+    restart::{self, Blocked, Effect, Permissions, Step, View, check_availability, check_owner, undrained},
 };
 
 /// How long a rollout may bring the entries to no further node.
@@ -85,25 +82,8 @@ pub fn freeze(
     now: Timestamp,
 ) -> Result<Batch, Blocked> {
     check(view, managed, allowed)?;
-    let nodes: BTreeSet<&str> = view.nodes.iter().map(|node| node.id.as_str()).collect();
-    let identity: Vec<&str> = entries.iter().map(String::as_str).chain(nodes).collect();
-    Ok(Batch {
-        id: short_hash(identity.join("\n").as_bytes()),
-        entries: entries.to_vec(),
-        added: None,
-        phase: BatchPhase::Draining,
-        generation,
-        started_at: Time(now),
-        finished_at: None,
-        edited_at: None,
-        message: None,
-        unassigned_before: i32::try_from(view.unassigned).unwrap_or(i32::MAX),
-        borrowed: None,
-        loaded: None,
-        loaded_at: None,
-        cloud_change: None,
-        nodes: vec![],
-    })
+    let nodes = view.nodes.iter().map(|node| node.id.as_str()).collect();
+    Ok(restart::begun(entries, &nodes, view, generation, now))
 }
 
 /// Every rule that must hold before the configuration is changed.

@@ -51,24 +51,16 @@ impl Eck<'_> {
     /// [`ProviderError`]
     pub async fn look(&self, missing: &[String]) -> Result<Managed, ProviderError> {
         let object = self.get().await?;
-        let mut seen = managed(&object, self.key, missing);
-        if seen.configured.is_ok()
-            && let Err(blocked) = self.object().check_patch().await?
-        {
-            seen.configured = Err(blocked);
-        }
-        Ok(seen)
+        self.object().changeable(managed(&object, self.key, missing)).await
     }
 
     /// Adds entries to every node set.
     ///
     /// # Errors
-    /// As [`Object::patch`].
+    /// As [`Object::edit`].
     pub async fn add(&self, entries: &[String]) -> Result<(), ProviderError> {
         let object = self.get().await?;
-        let operations = operations(&object, self.key, entries)
-            .map_err(|message| ProviderError::Refused { object: format!("Elasticsearch {}", self.name), message })?;
-        self.object().patch(&object, operations).await
+        self.object().edit(&object, operations(&object, self.key, entries)).await
     }
 
     /// How the cluster is reached: by the Service and with the Secrets that ECK makes.

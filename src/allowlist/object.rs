@@ -7,7 +7,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{api::FIELD_MANAGER, plan::restart::Blocked};
+use crate::{
+    api::FIELD_MANAGER,
+    plan::{restart::Blocked, rollout::Managed},
+};
 
 use super::provider::ProviderError;
 
@@ -65,6 +68,33 @@ impl Object<'_> {
         })
     }
 
+    /// What was seen of it, where the operator may also change it.
+    ///
+    /// # Errors
+    /// As [`Object::check_patch`].
+    pub async fn changeable(&self, seen: Managed) -> Result<Managed, ProviderError> {
+        let permitted = match seen.configured {
+            Ok(_) => self.check_patch().await?,
+            Err(_) => Ok(()),
+        };
+        Ok(match permitted {
+            Ok(()) => seen,
+            Err(blocked) => Managed { configured: Err(blocked), ..seen },
+        })
+    }
+
+    /// Patches what was read with these operations; `Err` is why it can't be edited.
+    ///
+    /// # Errors
+    /// [`ProviderError::Refused`], and as [`Object::patch`].
+    pub async fn edit(
+        &self,
+        read: &DynamicObject,
+        operations: Result<Vec<Value>, String>,
+    ) -> Result<(), ProviderError> {
+        self.patch(read, operations.map_err(|why| self.refused(&why))?).await
+    }
+
     /// Patches what was read, if it still is what was read.
     ///
     /// # Errors
@@ -74,10 +104,7 @@ impl Object<'_> {
         let version = read.resource_version();
         let unchanged = json!({"op": "test", "path": "/metadata/resourceVersion", "value": version});
         let operations: Vec<Value> = std::iter::once(unchanged).chain(operations).collect();
-        let refused = |message: &str| ProviderError::Refused {
-            object: self.title(),
-            message: message.chars().take(512).collect(),
-        };
+        let refused = |message: &str| self.refused(message);
         let patch = serde_json::from_value(Value::Array(operations)).map_err(|error| refused(&error.to_string()))?;
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match self.api().patch(self.name, &params, &Patch::Json::<()>(patch)).await {
@@ -93,6 +120,10 @@ impl Object<'_> {
         }
     }
 
+    fn refused(&self, message: &str) -> ProviderError {
+        ProviderError::Refused { object: self.title(), message: message.chars().take(512).collect() }
+    }
+
     /// It does not exist.
     pub fn missing(&self) -> ProviderError {
         ProviderError::Missing { kind: self.resource.kind.clone(), name: self.name.to_owned() }
@@ -106,7 +137,8 @@ impl Object<'_> {
         }
     }
 
-    fn title(&self) -> String {
+    /// For people: `Elasticsearch es-1`.
+    pub fn title(&self) -> String {
         format!("{} {}", self.resource.kind, self.name)
     }
 

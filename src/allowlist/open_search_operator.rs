@@ -49,26 +49,16 @@ impl OpenSearchOperator<'_> {
     /// [`ProviderError`]
     pub async fn look(&self, missing: &[String]) -> Result<Managed, ProviderError> {
         let (target, object) = self.get().await?;
-        let mut seen = managed(&object, self.key, missing);
-        if seen.configured.is_ok()
-            && let Err(blocked) = target.check_patch().await?
-        {
-            seen.configured = Err(blocked);
-        }
-        Ok(seen)
+        target.changeable(managed(&object, self.key, missing)).await
     }
 
     /// Adds entries to the configuration of every node.
     ///
     /// # Errors
-    /// As [`Object::patch`].
+    /// As [`Object::edit`].
     pub async fn add(&self, entries: &[String]) -> Result<(), ProviderError> {
         let (target, object) = self.get().await?;
-        let operations = operations(&object, self.key, entries).map_err(|message| ProviderError::Refused {
-            object: format!("OpenSearchCluster {}", self.name),
-            message,
-        })?;
-        target.patch(&object, operations).await
+        target.edit(&object, operations(&object, self.key, entries)).await
     }
 
     /// How the cluster is reached: by the Service and with the Secrets that the operator makes or is told.
@@ -76,8 +66,9 @@ impl OpenSearchOperator<'_> {
     /// # Errors
     /// [`ProviderError`]
     pub async fn connection(&self) -> Result<Connection, ProviderError> {
-        connection(&self.get().await?.1, self.namespace)
-            .map_err(|message| ProviderError::Unusable { object: format!("OpenSearchCluster {}", self.name), message })
+        let (target, object) = self.get().await?;
+        connection(&object, self.namespace)
+            .map_err(|message| ProviderError::Unusable { object: target.title(), message })
     }
 
     /// The object of the newest group that has one.

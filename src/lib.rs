@@ -12,16 +12,18 @@
 //! |---|---|---|
 //! | [`api`] | the custom resources | nobody |
 //! | [`plan`] | decisions: `(object, observation, now) -> decision` | `api` |
-//! | [`search`] | the HTTP client of the search engines | nobody |
-//! | [`alibaba_cloud`] | the client of Alibaba Cloud's API | nobody |
+//! | [`search`] | the HTTP client of the search engines | `http` |
+//! | [`alibaba_cloud`] | the client of Alibaba Cloud's API | `http` |
 //! | [`allowlist`] | where the allowlist is kept, one file a provider | `api`, `plan`, `alibaba_cloud` |
 //! | [`controller`] | observe → decide → write → act, one folder a kind | all |
+//! | `http` | what both HTTP clients have in common | nobody |
 //! | [`telemetry`] | logs, metrics, probes | nobody |
 
 pub mod alibaba_cloud;
 pub mod allowlist;
 pub mod api;
 pub mod controller;
+mod http;
 pub mod plan;
 pub mod search;
 pub mod telemetry;

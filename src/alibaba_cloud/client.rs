@@ -212,13 +212,7 @@ pub(super) fn parse_endpoint(text: &str) -> Result<Url, CloudError> {
 }
 
 pub(super) fn http_client(endpoint: &Url) -> Result<reqwest::Client, CloudError> {
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("reindex-operator/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(REQUEST_TIMEOUT);
+    let mut builder = crate::http::builder(CONNECT_TIMEOUT, REQUEST_TIMEOUT);
     if endpoint.scheme() != "https" {
         builder = builder.tls_certs_only([]);
     }

@@ -149,14 +149,7 @@ fn address(connection: &Connection) -> Result<(Url, Option<ResolveAs>), SearchEr
 
 fn builder(connection: &Connection, resolver: Option<ResolveAs>) -> Result<reqwest::ClientBuilder, SearchError> {
     let tls = &connection.tls;
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("reindex-operator/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(REQUEST_TIMEOUT)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT);
+    let mut builder = crate::http::builder(CONNECT_TIMEOUT, REQUEST_TIMEOUT).pool_idle_timeout(POOL_IDLE_TIMEOUT);
     if connection.endpoint.scheme() != "https" {
         // An image without system certificates must still reach a cluster without TLS.
         builder = builder.tls_certs_only([]);

@@ -13,6 +13,8 @@ use super::request::Shards;
 
 /// How long a scroll is kept between two pages.
 const KEEP_ALIVE: &str = "2m";
+/// Documents in a page.
+const PAGE: u32 = 1000;
 const SLOW_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A document without its content.
@@ -27,12 +29,11 @@ pub struct DocumentVersion {
 }
 
 /// A page of a scroll.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VersionPage {
+struct VersionPage {
     /// What the next page is asked for by.
-    pub scroll_id: String,
+    scroll_id: String,
     /// None is the end.
-    pub documents: Vec<DocumentVersion>,
+    documents: Vec<DocumentVersion>,
 }
 
 #[derive(Deserialize)]
@@ -68,18 +69,62 @@ impl Scroll {
     }
 }
 
+/// Ids and versions of documents, a page at a time. To be [ended](VersionPages::end), or the cluster keeps the scroll for two minutes.
+pub struct VersionPages<'a> {
+    client: &'a SearchClient,
+    scroll_id: String,
+    /// The first page, until it is asked for.
+    ahead: Option<Vec<DocumentVersion>>,
+    left: usize,
+    whole: bool,
+}
+
+impl VersionPages<'_> {
+    /// The next page; None at the end, or where no more may be read.
+    ///
+    /// # Errors
+    /// [`SearchError::PartialShards`] where a shard failed, 404 where the scroll was not asked for too long.
+    pub async fn next(&mut self) -> Result<Option<Vec<DocumentVersion>>, SearchError> {
+        let documents = match self.ahead.take() {
+            Some(documents) => documents,
+            None => {
+                let page = self.client.next_versions(&self.scroll_id).await?;
+                self.scroll_id = page.scroll_id;
+                page.documents
+            }
+        };
+        self.whole = documents.is_empty();
+        if self.whole || self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        Ok(Some(documents))
+    }
+
+    /// Lets go of the scroll. Whether every page was read.
+    pub async fn end(self) -> bool {
+        self.client.end_versions(&self.scroll_id).await;
+        self.whole
+    }
+}
+
 impl SearchClient {
-    /// The first page of ids and versions of documents that match, in no order.
+    /// Begins to read ids and versions of documents that match, in the order of a scroll, at most so many pages.
     ///
     /// # Errors
     /// [`SearchError::PartialShards`] where a shard failed.
-    pub async fn first_versions(
+    pub async fn versions(
         &self,
         name: &str,
         query: Option<&Value>,
-        size: u32,
-    ) -> Result<VersionPage, SearchError> {
-        let mut body = json!({ "size": size, "version": true, "_source": false, "sort": ["_doc"] });
+        most_pages: usize,
+    ) -> Result<VersionPages<'_>, SearchError> {
+        let VersionPage { scroll_id, documents } = self.first_versions(name, query).await?;
+        Ok(VersionPages { client: self, scroll_id, ahead: Some(documents), left: most_pages, whole: false })
+    }
+
+    async fn first_versions(&self, name: &str, query: Option<&Value>) -> Result<VersionPage, SearchError> {
+        let mut body = json!({ "size": PAGE, "version": true, "_source": false, "sort": ["_doc"] });
         if let Some(query) = query {
             body["query"] = query.clone();
         }
@@ -94,11 +139,7 @@ impl SearchClient {
         scroll.page()
     }
 
-    /// The next page.
-    ///
-    /// # Errors
-    /// 404 where the scroll was not asked for too long.
-    pub async fn next_versions(&self, scroll_id: &str) -> Result<VersionPage, SearchError> {
+    async fn next_versions(&self, scroll_id: &str) -> Result<VersionPage, SearchError> {
         let scroll: Scroll = self
             .call(Method::POST, "versions", &["_search", "scroll"])
             .body(json!({ "scroll": KEEP_ALIVE, "scroll_id": scroll_id }))
@@ -109,7 +150,7 @@ impl SearchClient {
     }
 
     /// Lets go of the scroll. Where that can't be done it ends by itself.
-    pub async fn end_versions(&self, scroll_id: &str) {
+    async fn end_versions(&self, scroll_id: &str) {
         let call =
             self.call(Method::DELETE, "versions", &["_search", "scroll"]).body(json!({ "scroll_id": scroll_id }));
         if let Err(error) = call.bytes().await

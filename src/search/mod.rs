@@ -39,7 +39,7 @@ mod request;
 pub use cluster::{ClusterInfo, Distribution, Health, HealthStatus, NodeInfo, ShardCopy, Version};
 pub use connect::{Connection, SearchClient, Tls};
 pub use credentials::{ApiKey, Credentials, InvalidApiKey};
-pub use documents::{DocumentVersion, VersionPage};
+pub use documents::{DocumentVersion, VersionPages};
 pub use error::{Rejection, SearchError, TlsFault};
 pub use index::{AliasDefinition, IndexDefinition, ShardPosition};
 pub use reindex::{ProbeVerdict, ReindexRequest, RemoteSource};

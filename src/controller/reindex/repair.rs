@@ -7,10 +7,8 @@ use serde_json::Value;
 
 use crate::search::{BulkLoadSettings, DocumentVersion, SearchClient, SearchError};
 
-/// Documents in a page.
-const PAGE: u32 = 1000;
-/// More pages are not read: that would hold the object up for minutes.
-const MOST_PAGES: usize = 1000;
+/// More pages of documents are not read: that would hold the object up for minutes.
+pub const MOST_PAGES: usize = 1000;
 /// More than so many documents are not deleted: something else is wrong then.
 const MOST_STALE: usize = 10_000;
 
@@ -58,24 +56,27 @@ impl Repair<'_> {
     }
 
     async fn find(&self, query: Option<&Value>) -> Result<Option<Found>, SearchError> {
-        let mut found = Found::default();
-        let mut page = self.source.first_versions(self.name, query, PAGE).await?;
-        let mut pages = 0;
-        while !page.documents.is_empty() && pages <= MOST_PAGES && found.stale.len() <= MOST_STALE {
-            pages += 1;
-            let held = self.destination.versions_of(self.index, &page.documents).await?;
-            let held: BTreeMap<&str, u64> = held.iter().map(|held| (held.id.as_str(), held.version)).collect();
-            for read in &page.documents {
-                match held.get(read.id.as_str()) {
-                    Some(held) if *held > read.version => found.stale.push(read.clone()),
-                    Some(_) => {}
-                    None => found.missing += 1,
+        let mut pages = self.source.versions(self.name, query, MOST_PAGES).await?;
+        let look = async {
+            let mut found = Found::default();
+            while found.stale.len() <= MOST_STALE
+                && let Some(documents) = pages.next().await?
+            {
+                let held = self.destination.versions_of(self.index, &documents).await?;
+                let held: BTreeMap<&str, u64> = held.iter().map(|held| (held.id.as_str(), held.version)).collect();
+                for read in documents {
+                    match held.get(read.id.as_str()) {
+                        Some(held) if *held > read.version => found.stale.push(read),
+                        Some(_) => {}
+                        None => found.missing += 1,
+                    }
                 }
             }
-            page = self.source.next_versions(&page.scroll_id).await?;
-        }
-        self.source.end_versions(&page.scroll_id).await;
-        Ok((pages <= MOST_PAGES && found.stale.len() <= MOST_STALE).then_some(found))
+            Ok::<_, SearchError>(found)
+        };
+        let found = look.await;
+        let whole = pages.end().await;
+        Ok(Some(found?).filter(|_| whole))
     }
 }
 

@@ -9,12 +9,10 @@ use crate::{
     search::{DocumentVersion, SearchClient, SearchError},
 };
 
+use super::repair::MOST_PAGES;
+
 /// What both engines read of one answer of a remote; it can't be set.
 const CHUNK_LIMIT: usize = 100 * 1024 * 1024;
-/// Documents in a page of ids.
-const PAGE: u32 = 1000;
-/// More pages are not read: that would hold the object up for minutes.
-const MOST_PAGES: usize = 1000;
 /// So many documents are read to see how large they are. The first is nearly always it.
 const MOST_READ: usize = 50;
 
@@ -28,26 +26,22 @@ pub async fn find(
     destination: &SearchClient,
     query: Option<&Value>,
 ) -> Result<Option<String>, SearchError> {
-    let name = &spec.source.index;
-    let mut page = source.first_versions(name, query, PAGE).await?;
-    let scroll = page.scroll_id.clone();
+    let mut pages = source.versions(&spec.source.index, query, MOST_PAGES).await?;
     let look = async {
         let mut missing = vec![];
-        for _ in 0..MOST_PAGES {
-            if page.documents.is_empty() || missing.len() >= MOST_READ {
-                break;
-            }
-            let held = destination.versions_of(&spec.destination.index, &page.documents).await?;
+        while missing.len() < MOST_READ
+            && let Some(documents) = pages.next().await?
+        {
+            let held = destination.versions_of(&spec.destination.index, &documents).await?;
             let held: BTreeSet<String> = held.into_iter().map(|document| document.id).collect();
-            missing.extend(page.documents.into_iter().filter(|document| !held.contains(&document.id)));
-            page = source.next_versions(&page.scroll_id).await?;
+            missing.extend(documents.into_iter().filter(|document| !held.contains(&document.id)));
         }
+        missing.truncate(MOST_READ);
         Ok::<_, SearchError>(missing)
     };
     let missing = look.await;
-    source.end_versions(&scroll).await;
-    let missing = missing?;
-    first_too_large(spec, source, &missing[..missing.len().min(MOST_READ)]).await
+    pages.end().await;
+    first_too_large(spec, source, &missing?).await
 }
 
 async fn first_too_large(

@@ -22,6 +22,7 @@ mod copying;
 mod ending;
 mod model;
 mod planning;
+mod telling;
 
 pub use ending::{is_worth_tuning, pause};
 pub use model::{
@@ -105,6 +106,11 @@ pub fn owes_cleanup(status: &ReindexStatus) -> bool {
     runs(status) || status.tuning.is_some()
 }
 
+/// Whether it made the destination index: then it may be tuned, what is in it came from it, and nobody else fills it.
+pub fn created(status: &ReindexStatus) -> bool {
+    status.destination.as_ref().is_some_and(|destination| destination.created)
+}
+
 /// Whether `other` has the same destination index, is not through with it, and comes before this one, which then waits: the one that
 /// fills it, and of two that do, or do not yet, the older.
 pub fn comes_first(other: &Reindex, this: &Reindex) -> bool {
@@ -181,7 +187,7 @@ pub fn settle(reindex: &Reindex, outcome: Outcome, now: Timestamp) -> Decision {
         Outcome::Started(started) => plan.started(started),
         Outcome::GateClosed(cluster) => plan.gate_closed(&cluster),
         Outcome::Busy(trouble) => plan.withdraw(trouble.reason, &trouble.message),
-        Outcome::LimitReached => plan.withdraw("WaitingForTasks", copying::LIMITED),
+        Outcome::LimitReached => plan.withdraw("WaitingForTasks", telling::LIMITED),
         Outcome::Repaired(stale) => plan.repaired(stale),
         Outcome::TooLarge(id) => plan.too_large(id.as_deref()),
         Outcome::Restored => plan.restored(),
@@ -335,8 +341,8 @@ impl<'a> Plan<'a> {
                 self.decision(None, Requeue::Now)
             }
             Allowlist::Restarting(cluster) => {
-                self.report.running(StepName::Allowlist, "WaitingForRestart", &copying::restarting(&cluster));
-                self.decision(None, Requeue::After(copying::GATE))
+                self.report.running(StepName::Allowlist, "WaitingForRestart", &telling::restarting(&cluster));
+                self.decision(None, Requeue::After(telling::GATE))
             }
             Allowlist::Missing { stalled: false, message } => {
                 self.report.running(StepName::Allowlist, "WaitingForAllowlist", &message);
@@ -385,11 +391,6 @@ impl<'a> Plan<'a> {
         self.report.succeeded(StepName::Prepare, if created { "IndexCreated" } else { "IndexFound" }, message);
         self.report.running(StepName::Copy, "Copying", "looking at the source");
         self.decision(None, Requeue::Now)
-    }
-
-    /// Whether the index is ours, so that it may be tuned and what is in it came from us.
-    fn created(&self) -> bool {
-        self.report.status.destination.as_ref().is_some_and(|destination| destination.created)
     }
 
     fn owner(&self) -> Owner {

@@ -12,7 +12,7 @@ use crate::{
     },
     plan::{
         self,
-        reindex::{Effect, Outcome, Start, Started},
+        reindex::{Effect, Outcome, Start, Started, created},
         validate::Trouble,
     },
     search::{BulkLoadSettings, ReindexRequest, RemoteSource, SearchError},
@@ -73,7 +73,7 @@ async fn create_index(ctx: &Context, reindex: &Reindex, body: &Value) -> Result<
 
 /// Deletes the index if it is still the one that was seen, and no other Reindex fills it.
 async fn delete_index(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Option<Outcome>, Error> {
-    if let Some(trouble) = gate::busy(ctx, reindex).await? {
+    if let Some(trouble) = gate::busy(reindex, live_reindexes(ctx).await?.iter()) {
         return Ok(Some(Outcome::Unclear(trouble)));
     }
     if let Some(trouble) = reads_from(ctx, reindex, uuid).await? {
@@ -130,14 +130,17 @@ async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Sta
         return Ok(Outcome::GateClosed(cluster));
     }
     let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Outcome::Unclear(gone())) };
-    // An index of ours nobody else fills.
-    let created = status.destination.as_ref().is_some_and(|destination| destination.created);
-    if !created && let Some(trouble) = gate::busy(ctx, reindex).await? {
-        return Ok(Outcome::Busy(trouble));
-    }
     let limits = limits(&sides, &status, source_shards(&status));
-    if !limits.is_unlimited() && !plan::limits::admits(reindex, &live_reindexes(ctx).await?, &limits) {
-        return Ok(Outcome::LimitReached);
+    // An index of its own nobody else fills.
+    let alone = created(&status);
+    if !alone || !limits.is_unlimited() {
+        let all = live_reindexes(ctx).await?;
+        if !alone && let Some(trouble) = gate::busy(reindex, all.iter()) {
+            return Ok(Outcome::Busy(trouble));
+        }
+        if !limits.is_unlimited() && !plan::limits::admits(reindex, &all, &limits) {
+            return Ok(Outcome::LimitReached);
+        }
     }
     let (destination, source) = match open_both(ctx, &sides).await {
         Ok(both) => both,

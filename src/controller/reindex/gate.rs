@@ -12,8 +12,6 @@ use crate::{
     },
 };
 
-use super::observe::live_reindexes;
-
 /// The SearchCluster that keeps this copy from starting, as the apiserver has it now.
 pub async fn closed(ctx: &Context, status: &ReindexStatus) -> Result<Option<String>, Error> {
     let api: Api<SearchCluster> = Api::all(ctx.client.clone());
@@ -40,10 +38,9 @@ fn named(cluster: &SearchCluster) -> String {
     format!("{}/{}", cluster.namespace().unwrap_or_default(), cluster.name_any())
 }
 
-/// Another Reindex that must end before this one may write into the destination index.
-pub async fn busy(ctx: &Context, reindex: &Reindex) -> Result<Option<Trouble>, Error> {
-    let all = live_reindexes(ctx).await?;
-    Ok(all.iter().find(|other| comes_first(other, reindex)).map(|other| Trouble {
+/// Another Reindex, of these, that must end before this one may write into the destination index.
+pub fn busy<'a>(reindex: &Reindex, mut all: impl Iterator<Item = &'a Reindex>) -> Option<Trouble> {
+    all.find(|other| comes_first(other, reindex)).map(|other| Trouble {
         reason: DESTINATION_BUSY,
         message: format!(
             "Reindex {}/{} has the same destination index {} and came first: it must end before this one goes on",
@@ -51,5 +48,5 @@ pub async fn busy(ctx: &Context, reindex: &Reindex) -> Result<Option<Trouble>, E
             other.name_any(),
             reindex.spec.destination.index
         ),
-    }))
+    })
 }

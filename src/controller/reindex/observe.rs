@@ -21,7 +21,9 @@ use crate::{
         copy::Task,
         index_body::{self, SourceDefinition},
         limits::Limits,
-        reindex::{self, Allowlist, Copying, Hold, Observation, PartitionSeen, Prepare, Release, Stage, Verify},
+        reindex::{
+            self, Allowlist, Copying, Hold, Observation, PartitionSeen, Prepare, Release, Stage, Verify, created,
+        },
         validate::Trouble,
         verify::{Counts, ShardPosition},
     },
@@ -226,8 +228,8 @@ impl Eyes<'_> {
     }
 
     async fn prepare(&self) -> Seen<Observation> {
-        let busy = gate::busy(self.ctx, self.reindex).await.map_err(|error| kubernetes(&error))?;
-        if let Some(trouble) = busy {
+        let all = live_reindexes(self.ctx).await.map_err(|error| kubernetes(&error))?;
+        if let Some(trouble) = gate::busy(self.reindex, all.iter()) {
             return Err(Observation::Trouble(trouble));
         }
         let destination = self.destination().await?;
@@ -287,7 +289,7 @@ impl Eyes<'_> {
         }
         // Where the source is away nothing is started, and what runs is still looked after.
         let hold = match self.source().await {
-            Ok(_) => self.hold().await?,
+            Ok(_) => self.hold(),
             Err(Observation::Trouble(trouble)) => Some(Hold::Trouble(trouble)),
             Err(changed) => return Err(changed),
         };
@@ -295,19 +297,15 @@ impl Eyes<'_> {
         Ok(Observation::Copy(Copying { seen, slots, hold }))
     }
 
-    /// What keeps further ranges from starting, although both clusters are there.
-    async fn hold(&self) -> Seen<Option<Hold>> {
+    /// What keeps further ranges from starting, although both clusters are there; from the caches, as a range that is started looks again.
+    fn hold(&self) -> Option<Hold> {
         if let Some(cluster) = gate::seen_closed(self.ctx, &self.status) {
-            return Ok(Some(Hold::Gate(cluster)));
+            return Some(Hold::Gate(cluster));
         }
-        let created = self.status.destination.as_ref().is_some_and(|destination| destination.created);
-        match created {
-            true => Ok(None),
-            false => {
-                let busy = gate::busy(self.ctx, self.reindex).await.map_err(|error| kubernetes(&error))?;
-                Ok(busy.map(Hold::Trouble))
-            }
+        if created(&self.status) {
+            return None;
         }
+        gate::busy(self.reindex, self.ctx.reindexes.state().iter().map(AsRef::as_ref)).map(Hold::Trouble)
     }
 
     /// How many more tasks the clusters' limits allow, each of which reads so many shards.

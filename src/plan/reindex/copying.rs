@@ -1,7 +1,5 @@
 //! The copy itself: ranges are started, watched, repeated and counted.
 
-use std::time::Duration;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
@@ -13,24 +11,18 @@ use crate::{
     },
     plan::{
         copy::{self, Relief, Running, Task, Verdict},
-        partitions,
-        progress::{self, Counted},
+        partitions, progress,
         ranges::{self, Range},
         verify,
     },
 };
 
 use super::{
-    DESTINATION_BUSY, Plan,
-    model::{Copying, Decision, Effect, Hold, PartitionSeen, Requeue, Start, Started, Survey},
+    Plan, created,
+    model::{Copying, Decision, Effect, PartitionSeen, Requeue, Start, Started, Survey},
     planning,
+    telling::{GATE, restarting},
 };
-
-/// How long a copy that something else holds up waits before it looks again.
-pub(super) const GATE: Duration = Duration::from_secs(10);
-
-/// Why nothing more is started.
-pub(super) const LIMITED: &str = "spec.limits of the SearchClusters allows no more tasks at once";
 
 /// The attempt after the first.
 const FIRST_REPEAT: i32 = 2;
@@ -215,7 +207,7 @@ impl Plan<'_> {
 
     /// What an attempt answered, as it counts: in an index that was there before, what is updated was not ours.
     pub(super) fn folded(&self, result: CopyResult, attempt: i32) -> CopyResult {
-        match self.created() {
+        match created(&self.report.status) {
             true => copy::fold_repeats(result, attempt),
             false => result,
         }
@@ -444,87 +436,6 @@ impl Plan<'_> {
         self.report.running(StepName::Verify, "Verifying", "comparing source and destination");
         self.decision(None, Requeue::Now)
     }
-
-    /// Says how far it is, at most every ten seconds; at once where a range was started or has ended.
-    fn tell(&mut self, running: &[Running], hold: Option<&Hold>, limited: bool) {
-        if !self.is_news() {
-            return;
-        }
-        self.show_progress(running);
-        let step = self.current_step();
-        let waiting = self.report.status.partitions.iter().find(|partition| partition.state == PartitionState::Waiting);
-        let (reason, message) = match (hold, waiting) {
-            (Some(Hold::Trouble(trouble)), _) if trouble.reason == DESTINATION_BUSY => {
-                (DESTINATION_BUSY, trouble.message.clone())
-            }
-            (Some(Hold::Trouble(trouble)), _) => ("ProgressingWithRetry", trouble.message.clone()),
-            (Some(Hold::Gate(cluster)), _) => {
-                ("WaitingForRestart", format!("{}; {}", self.said(), restarting(cluster)))
-            }
-            _ if limited => ("WaitingForTasks", format!("{}; {LIMITED}", self.said())),
-            (None, Some(waiting)) => {
-                ("ProgressingWithRetry", format!("{}: {}", self.said(), waiting.message.clone().unwrap_or_default()))
-            }
-            (None, None) if step == StepName::CatchUp => ("SourceChanging", self.said()),
-            (None, None) => ("Copying", self.said()),
-        };
-        self.report.running(step, reason, &message);
-    }
-
-    /// Whether something is to be told: a range was started or has ended, or ten seconds have passed.
-    pub(super) fn is_news(&self) -> bool {
-        let before = self.reindex.status.as_ref();
-        let moved = before.map(|status| (&status.partitions, &status.plan))
-            != Some((&self.report.status.partitions, &self.report.status.plan));
-        let shown = self.report.status.progress.as_ref().and_then(|progress| progress.observed_at.as_ref());
-        moved || shown.is_none_or(|time| self.report.now().duration_since(time.0) >= progress::WRITE_INTERVAL)
-    }
-
-    fn said(&self) -> String {
-        let progress = self.report.status.progress.clone().unwrap_or_default();
-        format!("copied {} of {} documents", progress.documents_copied, progress.documents_total)
-    }
-
-    pub(super) fn show_progress(&mut self, running: &[Running]) {
-        let status = &self.report.status;
-        let done = status.result.as_ref().map_or(0, copy::accounted);
-        let ranges = status.plan.as_ref().and_then(partitions::ranges).unwrap_or_default();
-        let plan = status.plan.clone().unwrap_or_default();
-        let total = status.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.documents);
-        let counted = Counted {
-            copied: done + running.iter().map(|running| running.copied).sum::<i64>(),
-            total: total.max(done),
-            partitions: ranges.len() as i32,
-            done: (0..ranges.len()).filter(|id| partitions::is_done(&plan, *id)).count() as i32,
-            running: status.partitions.iter().filter(|p| p.state == PartitionState::Running).count() as i32,
-        };
-        let elapsed = self.copying_for().unwrap_or_default();
-        let now = self.report.now();
-        self.report.status.progress = Some(progress::progress(&counted, elapsed, now));
-    }
-
-    /// When to look again: often while tasks are young or about to end, every ten seconds in the middle of long ones, and when a
-    /// range that waits is due.
-    fn next_look(&self, running: &[Running]) -> Duration {
-        let now = self.report.now();
-        let of = |partition: &Partition| {
-            let known = running.iter().find(|running| partition.task.as_ref() == Some(&running.task));
-            let age = now.duration_since(partition.started_at.0);
-            match (partition.state, known) {
-                (PartitionState::Waiting, _) if age.is_negative() => progress::until(-age),
-                // It is due, and something holds it up.
-                (PartitionState::Waiting, _) => GATE,
-                (_, Some(running)) => progress::poll_interval(age, running.copied, running.total),
-                (_, None) => progress::soon(),
-            }
-        };
-        let looks = self.report.status.partitions.iter().map(of);
-        looks.min().unwrap_or(Duration::from_secs(2))
-    }
-}
-
-pub(super) fn restarting(cluster: &str) -> String {
-    format!("waiting for the rolling restart of SearchCluster {cluster}")
 }
 
 /// How many tasks run at once: what the spec or the plan says, less what was too much.
@@ -540,12 +451,11 @@ fn active(partitions: &[Partition]) -> usize {
 /// Whether ranges had documents that the destination holds in a higher version, which may be stale: deleted and created anew on the
 /// source. Only in an index of ours whose documents are those of the source, and not where the destination's are to be kept.
 pub(super) fn is_to_be_repaired(reindex: &Reindex, plan: &CopyPlan) -> bool {
-    let destination = reindex.status.as_ref().and_then(|status| status.destination.as_ref());
     reindex.spec.conflicts == Conflicts::Abort
         && as_on_the_source(&reindex.spec)
         && reindex.spec.destination.op_type == OpType::Index
         && reindex.spec.destination.routing == "keep"
-        && destination.is_some_and(|destination| destination.created)
+        && reindex.status.as_ref().is_some_and(created)
         && plan.repairs < MOST_REPAIRS
         && !partitions::conflicted(plan).is_empty()
 }

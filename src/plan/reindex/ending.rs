@@ -20,6 +20,7 @@ use crate::{
 use super::{
     Plan,
     copying::{as_on_the_source, no_result},
+    created,
     model::{Decision, Effect, Release, Requeue, Verify},
     runs,
 };
@@ -183,7 +184,7 @@ impl Plan<'_> {
         };
         let (rounds, result_total) = (plan.round, result.total);
         let moved = verify::moved(before, &seen.shards);
-        let target = match self.created() {
+        let target = match created(&self.report.status) {
             true => Target::Created,
             false => Target::Appended { as_on_the_source: as_on_the_source(&self.reindex.spec) },
         };
@@ -200,7 +201,7 @@ impl Plan<'_> {
                 self.report.status.verification = Some(verification);
                 let documents = counts.destination;
                 self.report.complete(&match rounds {
-                    _ if !self.created() => {
+                    _ if !created(&self.report.status) => {
                         format!("copied {} documents into an index that was there", result_total)
                     }
                     0 => format!("copied and counted: {documents} documents on both sides"),
@@ -245,8 +246,7 @@ impl Plan<'_> {
 
 /// Whether the index's settings are changed while it is filled: only those of an index of ours, and not where little is copied.
 pub fn is_worth_tuning(reindex: &Reindex, ranges: usize) -> bool {
-    let destination = reindex.status.as_ref().and_then(|status| status.destination.as_ref());
-    reindex.spec.execution.bulk_load_tuning && ranges > 1 && destination.is_some_and(|destination| destination.created)
+    reindex.spec.execution.bulk_load_tuning && ranges > 1 && reindex.status.as_ref().is_some_and(created)
 }
 
 /// How long the next round of catching up has to wait; None if it may begin. The first begins at once.

@@ -11,6 +11,8 @@ pub const READY: &str = "Ready";
 pub const VALIDATED: &str = "Validated";
 /// Reindex: copied, and the verification that was asked for held. Positive, terminal.
 pub const COMPLETE: &str = "Complete";
+/// Reindex with `spec.dryRun`: every check passed, and nothing was copied. Positive, terminal; absent otherwise.
+pub const PLANNED: &str = "Planned";
 /// Reindex: ended without success; the reason says why. Negative, terminal.
 pub const FAILED: &str = "Failed";
 /// Reindex: `spec.suspend` is true, and nothing runs. Present once it was suspended.

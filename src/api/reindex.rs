@@ -49,6 +49,7 @@ use super::{
 #[x_kube(validation = Rule::new("self.execution.partitions == oldSelf.execution.partitions && self.execution.batchSize == oldSelf.execution.batchSize && self.execution.bulkLoadTuning == oldSelf.execution.bulkLoadTuning && self.execution.backoffLimit == oldSelf.execution.backoffLimit && has(self.execution.activeDeadlineSeconds) == has(oldSelf.execution.activeDeadlineSeconds) && (!has(self.execution.activeDeadlineSeconds) || self.execution.activeDeadlineSeconds == oldSelf.execution.activeDeadlineSeconds)").message("of execution only parallelism and requestsPerSecond can change once set: create a new Reindex"))]
 #[x_kube(validation = Rule::new("self.catchUp == oldSelf.catchUp").message("catchUp can't change once set: create a new Reindex"))]
 #[x_kube(validation = Rule::new("self.verification == oldSelf.verification").message("verification can't change once set: create a new Reindex"))]
+#[x_kube(validation = Rule::new("self.dryRun == oldSelf.dryRun").message("dryRun can't change once set: create a new Reindex, without dryRun, to copy"))]
 #[x_kube(validation = Rule::new("has(self.script) == has(oldSelf.script) && (!has(self.script) || self.script == oldSelf.script)").message("script can't change once set: create a new Reindex"))]
 pub struct ReindexSpec {
     /// What is copied.
@@ -62,10 +63,20 @@ pub struct ReindexSpec {
     /// destination's. Either way the rest is copied first.
     #[serde(default)]
     pub conflicts: Conflicts,
-    /// Which pairs of versions are accepted. `SameMajor`: the same distribution and major version on both sides. `Any`: every pair but
-    /// OpenSearch into Elasticsearch; the mapping may mean something else there, or be refused.
+    /// Which pairs of versions are accepted. `SameMajor`: the same distribution and major version on both sides. `Compatible`: those that
+    /// the makers of the engines name, too, such as from an older major version. `Any`: every pair but OpenSearch into Elasticsearch;
+    /// the mapping may mean something else there, or be refused.
     #[serde(default)]
     pub version_policy: VersionPolicy,
+    /// Warnings of the checks before the copy that are accepted, by their reason, such as `DestinationPipeline`. Without it a warning
+    /// keeps the copy from starting; the condition `Stalled` names it then, and `status.preflight` all. May be changed at any time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 64), regex(pattern = r"^[A-Z][A-Za-z]*$")))]
+    pub accept_warnings: Vec<String>,
+    /// Only check, and write to `status.dryRun` what would be done; nothing is changed on either cluster, and the condition `Planned`
+    /// is True at the end.
+    #[serde(default)]
+    pub dry_run: bool,
     /// How the copy runs.
     #[serde(default)]
     pub execution: Execution,
@@ -248,6 +259,8 @@ pub enum VersionPolicy {
     /// The same distribution and the same major version.
     #[default]
     SameMajor,
+    /// The same distribution with the same or a newer major version on the destination, or Elasticsearch up to 7 into OpenSearch.
+    Compatible,
     /// Every pair but OpenSearch into Elasticsearch, which takes it for an old Elasticsearch and refuses. Whether the destination can
     /// read from the source is seen when a reindex of no documents is tried; what a mapping means may differ between versions.
     Any,

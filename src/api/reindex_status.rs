@@ -31,6 +31,12 @@ pub struct ReindexStatus {
     /// What was found and created on the destination.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<PinnedDestination>,
+    /// What the checks before the copy found that does not keep it from starting by itself, or did when they were last made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<Preflight>,
+    /// What a copy would do; only with `spec.dryRun`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<DryRun>,
     /// The steps, in order.
     #[serde(default)]
     #[schemars(length(max = 8))]
@@ -89,6 +95,73 @@ pub enum Phase {
     Complete,
     /// Ended without success.
     Failed,
+    /// `spec.dryRun`: checked, and nothing copied.
+    Planned,
+}
+
+/// What the checks before the copy found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Preflight {
+    /// What was found, those that block first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub findings: Vec<PreflightFinding>,
+    /// What could not be checked, and why; it is found out later, if it matters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub unchecked: Vec<String>,
+}
+
+/// One finding of the checks before the copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PreflightFinding {
+    /// CamelCase, stable.
+    pub reason: String,
+    /// Whether it can be accepted.
+    pub severity: Severity,
+    /// What is wrong, and what to do.
+    pub message: String,
+    /// `spec.acceptWarnings` names it.
+    #[serde(default)]
+    pub accepted: bool,
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Severity {
+    /// No copy starts while it is so.
+    Blocking,
+    /// A copy starts once `spec.acceptWarnings` names it.
+    Warning,
+}
+
+/// What a copy would do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DryRun {
+    /// What would become of the destination's allowlist.
+    pub allowlist: String,
+    /// What would become of the destination index.
+    pub index: String,
+    /// The body with which the index would be created, where it is no longer than 4 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::free_form_object")]
+    pub index_body: Option<serde_json::Value>,
+    /// Documents that match.
+    pub documents: i64,
+    /// Bytes that they take up on the source's disks, without replicas: the index's size, shared among its documents.
+    pub bytes: i64,
+    /// Ranges that the source would be cut into.
+    pub partitions: i32,
+    /// Tasks at once.
+    pub parallelism: i32,
+    /// Documents in a batch.
+    pub batch_size: i32,
+    /// Seconds that the copy itself may take. Rough: from what documents cost on the machine of the benchmarks, and the number of the
+    /// destination's processors; the network is not in it.
+    pub estimated_seconds: i64,
 }
 
 /// What was found on the source.

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::api::reindex::{Destination, MappingsFrom};
+use crate::api::{
+    Reindex,
+    reindex::{Destination, MappingsFrom},
+};
 
 /// The key under `_meta` of an index's mapping that says whose the index is.
 pub const OWNER_KEY: &str = "reindex.dev";
@@ -16,6 +19,18 @@ pub struct Owner {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl Owner {
+    /// That Reindex.
+    pub fn of(reindex: &Reindex) -> Owner {
+        let meta = &reindex.metadata;
+        Owner {
+            uid: meta.uid.clone().unwrap_or_default(),
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+        }
+    }
 }
 
 /// The source index as its cluster shows it.
@@ -127,7 +142,7 @@ pub fn owner_uid(mappings: &Value) -> Option<&str> {
 }
 
 /// Settings under dotted names without the prefix `index.`, however they were nested.
-fn flat(settings: Option<&Value>) -> Map<String, Value> {
+pub(super) fn flat(settings: Option<&Value>) -> Map<String, Value> {
     fn walk(prefix: &str, value: &Value, out: &mut Map<String, Value>) {
         match value {
             Value::Object(object) if !object.is_empty() => {

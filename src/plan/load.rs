@@ -54,6 +54,8 @@ pub struct Capacity {
     pub source_shards: i64,
     /// Scrolls that each of the source's nodes keeps open at once, for everybody.
     pub open_scrolls: i64,
+    /// The most documents that the source gives in one page (`index.max_result_window`), where somebody set it.
+    pub max_result_window: Option<i64>,
 }
 
 /// What is asked of the clusters.
@@ -104,7 +106,8 @@ fn batch_size(sample: Sample, capacity: Capacity, parallelism: i64) -> i64 {
     let bytes = BATCH_BYTES.min(limit / 4 / tasks_a_node);
     let by_mean = bytes / sample.mean.max(1);
     let by_largest = LARGEST_BATCH_BYTES / sample.largest.max(1);
-    by_mean.min(by_largest).clamp(1, USUAL_BATCH)
+    let by_window = capacity.max_result_window.unwrap_or(LARGEST_BATCH);
+    by_mean.min(by_largest).min(by_window).clamp(1, USUAL_BATCH)
 }
 
 /// How many shares of at most `share` make up `whole`; neither is negative.
@@ -124,6 +127,7 @@ mod tests {
             pressure_limit: Some(100 * 1024 * 1024),
             source_shards: 5,
             open_scrolls: 500,
+            max_result_window: None,
         }
     }
 
@@ -165,6 +169,13 @@ mod tests {
         assert_eq!(load(&Execution::default(), 1_000_000, Sample::default(), wide).parallelism, 2);
         let wider = Capacity { source_shards: 1000, ..capacity() };
         assert_eq!(load(&Execution::default(), 1_000_000, Sample::default(), wider).parallelism, 1);
+    }
+
+    #[test]
+    fn a_batch_is_one_page_of_the_source() {
+        let narrow = Capacity { max_result_window: Some(1_000), ..capacity() };
+        let sample = Sample { mean: 250, largest: 250 };
+        assert_eq!(load(&Execution::default(), 1_000_000, sample, narrow).batch_size, 1_000);
     }
 
     #[test]

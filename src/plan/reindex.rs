@@ -13,6 +13,7 @@ use crate::api::{
 use super::{
     index_body::{self, Owner},
     partitions,
+    preflight::{self, Gravity},
     report::{Report, is_finished, step_state},
     spec_hash::spec_hash,
     validate::{self, Trouble},
@@ -293,8 +294,11 @@ impl<'a> Plan<'a> {
     }
 
     fn validate(mut self, facts: &validate::Facts) -> Decision {
-        match validate::validate(self.reindex, facts) {
-            Ok(validated) => {
+        let verdict = validate::validate(self.reindex, facts);
+        self.report.status.preflight = preflight::report(self.reindex, &verdict.findings, &verdict.unchecked);
+        let in_the_way: Vec<_> = verdict.findings.iter().filter(|finding| !finding.is_accepted(self.reindex)).collect();
+        match verdict.validated {
+            Some(validated) => {
                 let message = format!(
                     "source {} ({}), destination {} ({})",
                     self.reindex.spec.source.clone().cluster_ref.name,
@@ -306,6 +310,11 @@ impl<'a> Plan<'a> {
                 self.report.status.source = Some(validated.source);
                 self.report.status.destination = Some(validated.destination);
                 self.report.succeeded(StepName::Validate, "Validated", &message);
+                if self.reindex.spec.dry_run {
+                    self.report.status.dry_run = verdict.dry_run;
+                    self.report.planned(&message);
+                    return self.decision(None, Requeue::OnChange);
+                }
                 self.report.running(
                     StepName::Allowlist,
                     "CheckingAllowlist",
@@ -313,9 +322,9 @@ impl<'a> Plan<'a> {
                 );
                 self.decision(None, Requeue::Now)
             }
-            Err(findings) => {
-                let (reason, message) = validate::summary(&findings);
-                if findings.iter().any(|finding| finding.terminal) {
+            None => {
+                let (reason, message) = preflight::summary(&in_the_way);
+                if in_the_way.iter().any(|finding| finding.gravity == Gravity::Terminal) {
                     self.report.failed(StepName::Validate, reason, &message);
                     return self.decision(None, Requeue::OnChange);
                 }
@@ -361,7 +370,7 @@ impl<'a> Plan<'a> {
         let policy = self.reindex.spec.destination.if_exists;
         match seen {
             Prepare::Absent(source) => {
-                let body = index_body::index_body(&self.reindex.spec.destination, &source, &self.owner());
+                let body = index_body::index_body(&self.reindex.spec.destination, &source, &Owner::of(self.reindex));
                 self.decision(Some(Effect::CreateIndex(body)), Requeue::Now)
             }
             Prepare::Exists { uuid, owner, .. } if owner.as_deref() == self.reindex.metadata.uid.as_deref() => {
@@ -391,15 +400,6 @@ impl<'a> Plan<'a> {
         self.report.succeeded(StepName::Prepare, if created { "IndexCreated" } else { "IndexFound" }, message);
         self.report.running(StepName::Copy, "Copying", "looking at the source");
         self.decision(None, Requeue::Now)
-    }
-
-    fn owner(&self) -> Owner {
-        let meta = &self.reindex.metadata;
-        Owner {
-            uid: meta.uid.clone().unwrap_or_default(),
-            namespace: meta.namespace.clone().unwrap_or_default(),
-            name: meta.name.clone().unwrap_or_default(),
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use crate::api::{
     ReindexStatus,
-    conditions::{self, COMPLETE, FAILED, READY, RECONCILING, STALLED, SUSPENDED, State, VALIDATED},
+    conditions::{self, COMPLETE, FAILED, PLANNED, READY, RECONCILING, STALLED, SUSPENDED, State, VALIDATED},
     reindex_status::{PartitionState, Phase, Step, StepName, StepState},
 };
 
@@ -31,9 +31,9 @@ pub struct Report {
     now: Timestamp,
 }
 
-/// Whether the Reindex ended, well or not.
+/// Whether the Reindex ended, well or not; a dry run too.
 pub fn is_finished(status: &ReindexStatus) -> bool {
-    conditions::is_true(&status.conditions, COMPLETE) || conditions::is_true(&status.conditions, FAILED)
+    [COMPLETE, FAILED, PLANNED].into_iter().any(|type_| conditions::is_true(&status.conditions, type_))
 }
 
 /// The state of a step, None before it began.
@@ -146,6 +146,20 @@ impl Report {
         self.status.partitions.clear();
         self.shrink();
         self.note(false, "Complete", message);
+    }
+
+    /// The dry run ended: nothing was copied.
+    pub fn planned(&mut self, message: &str) {
+        let message = format!("dry run, nothing is copied: {message}; status.dryRun says what a copy would do");
+        self.condition(READY, State::True, "Planned", &message);
+        self.condition(PLANNED, State::True, "Planned", &message);
+        self.condition(COMPLETE, State::False, "DryRun", "");
+        self.condition(FAILED, State::False, "DryRun", "");
+        conditions::clear(&mut self.status.conditions, RECONCILING);
+        conditions::clear(&mut self.status.conditions, STALLED);
+        self.status.completion_time = Some(Time(self.now));
+        self.status.phase = Some(Phase::Planned);
+        self.note(false, "Planned", &message);
     }
 
     /// Ranges say nothing any more when it has ended.

@@ -14,6 +14,7 @@ pub fn spec_hash(spec: &ReindexSpec) -> String {
         "script": spec.script,
         "conflicts": spec.conflicts,
         "versionPolicy": spec.version_policy,
+        "dryRun": spec.dry_run,
         "execution": execution,
         "catchUp": spec.catch_up,
         "verification": spec.verification,
@@ -56,6 +57,7 @@ mod tests {
         changed.execution.parallelism = Some(3);
         changed.execution.requests_per_second = Some(100);
         changed.suspend = true;
+        changed.accept_warnings = vec!["DestinationPipeline".to_owned()];
         changed.suspend_policy = crate::api::reindex::SuspendPolicy::Cancel;
         assert_eq!(spec_hash(&changed), spec_hash(&spec("{}")));
     }

@@ -2,16 +2,18 @@
 
 use crate::api::{
     Reindex,
-    reindex::{IfExists, VersionPolicy},
-    reindex_status::{PinnedDestination, PinnedIndex, PinnedSource},
+    reindex::IfExists,
+    reindex_status::{DryRun, PinnedDestination, PinnedIndex, PinnedSource},
 };
 
 use super::{
     alibaba_cloud::pair::{self, Pair},
     index_body,
+    preflight::{self, Finding, dry_run},
     reindex::DESTINATION_BUSY,
     remote::RemoteAddress,
     script,
+    words::names,
 };
 
 /// Which software a cluster runs.
@@ -50,6 +52,8 @@ pub struct Trouble {
 pub enum SourceIndex {
     /// It does not exist.
     Absent,
+    /// These indices behind the name lack a primary shard: nothing can be said about their documents.
+    Red(Vec<String>),
     /// It exists.
     Found {
         /// Concrete indices behind the name.
@@ -98,17 +102,10 @@ pub struct Facts {
     pub remote: Option<RemoteAddress>,
     /// What the vendor says, where both are instances of Alibaba Cloud.
     pub alibaba_cloud: Option<Pair>,
-}
-
-/// What a check found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// Reason of a condition.
-    pub reason: &'static str,
-    /// What is wrong, and what to do.
-    pub message: String,
-    /// Nothing outside the spec can mend it.
-    pub terminal: bool,
+    /// What was looked at beyond that, where both clusters and the source's index are there.
+    pub preflight: Option<Seen<preflight::Facts>>,
+    /// What only a dry run looks at.
+    pub dry_run: Option<Seen<dry_run::Look>>,
 }
 
 /// What is pinned when every check passed.
@@ -123,14 +120,45 @@ pub struct Validated {
 /// How many concrete indices `status.source.indices` names.
 const NAMED_INDICES: usize = 32;
 
+/// What every check came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// What was found, accepted warnings included.
+    pub findings: Vec<Finding>,
+    /// What could not be looked at.
+    pub unchecked: Vec<String>,
+    /// What is pinned, where nothing keeps the copy from starting.
+    pub validated: Option<Validated>,
+    /// What a copy would do, where that was asked and nothing keeps it from starting.
+    pub dry_run: Option<DryRun>,
+}
+
 /// Runs every check.
-///
-/// # Errors
-/// All findings.
-pub fn validate(reindex: &Reindex, facts: &Facts) -> Result<Validated, Vec<Finding>> {
+pub fn validate(reindex: &Reindex, facts: &Facts) -> Verdict {
+    let findings = check(reindex, facts);
+    let blocked = findings.iter().any(|finding| !finding.is_accepted(reindex));
+    let sides = (reached(&facts.source), reached(&facts.destination));
+    let validated = match (sides, reached(&facts.source_index), &facts.remote) {
+        ((Some(source), Some(destination)), Some(SourceIndex::Found { indices, .. }), Some(remote)) if !blocked => {
+            Some(pinned(source, destination, indices, remote))
+        }
+        _ => None,
+    };
+    let unchecked = reached(&facts.preflight).map_or_else(Vec::new, |facts| facts.unchecked.clone());
+    let dry_run = match (&validated, reached(&facts.preflight), reached(&facts.dry_run)) {
+        (Some(_), Some(seen), Some(look)) => {
+            let replaces = matches!(reached(&facts.destination_index), Some(Some(_)));
+            Some(dry_run::plan(reindex, seen, look, replaces))
+        }
+        _ => None,
+    };
+    Verdict { findings, unchecked, validated, dry_run }
+}
+
+fn check(reindex: &Reindex, facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Err(invalid) = index_body::check(&reindex.spec.destination) {
-        findings.push(terminal("InvalidSettings", invalid.to_string()));
+        findings.push(Finding::terminal("InvalidSettings", invalid.to_string()));
     }
     findings.extend(check_script(reindex));
     findings.extend(facts.access.iter().map(surrounding));
@@ -138,7 +166,7 @@ pub fn validate(reindex: &Reindex, facts: &Facts) -> Result<Validated, Vec<Findi
     findings.extend(trouble(&facts.destination));
     let (source, destination) = (reached(&facts.source), reached(&facts.destination));
     if let (Some(source), Some(destination)) = (source, destination) {
-        findings.extend(check_versions(reindex.spec.version_policy, source, destination));
+        findings.extend(preflight::check_versions(reindex.spec.version_policy, source, destination));
     }
     if let Some(instances) = &facts.alibaba_cloud {
         findings.extend(pair::check(instances, facts.remote.as_ref()));
@@ -156,16 +184,16 @@ pub fn validate(reindex: &Reindex, facts: &Facts) -> Result<Validated, Vec<Findi
         && is_same_index(reindex, facts);
     if same {
         let index = &reindex.spec.source.index;
-        findings.push(terminal("SameIndex", format!("source and destination are the same index of the same cluster ({index}): name another destination.index")));
+        findings.push(Finding::terminal("SameIndex", format!("source and destination are the same index of the same cluster ({index}): name another destination.index")));
     } else {
         findings.extend(check_destination_index(reindex, facts));
     }
-    match (findings.is_empty(), source, destination, reached(&facts.source_index), &facts.remote) {
-        (true, Some(source), Some(destination), Some(SourceIndex::Found { indices, .. }), Some(remote)) => {
-            Ok(pinned(source, destination, indices, remote))
-        }
-        _ => Err(findings),
+    findings.extend(trouble(&facts.preflight));
+    findings.extend(trouble(&facts.dry_run));
+    if let Some(facts) = reached(&facts.preflight) {
+        findings.extend(preflight::check(reindex, facts));
     }
+    findings
 }
 
 fn pinned(
@@ -190,32 +218,6 @@ fn pinned(
     }
 }
 
-fn check_versions(policy: VersionPolicy, source: &ClusterFacts, destination: &ClusterFacts) -> Option<Finding> {
-    let refused =
-        (source.distribution, destination.distribution) == (Distribution::OpenSearch, Distribution::Elasticsearch);
-    if policy == VersionPolicy::Any && !refused {
-        return None;
-    }
-    if source.distribution != destination.distribution {
-        return Some(terminal(
-            "DistributionMismatch",
-            format!(
-                "the source runs {} {}, the destination {} {}: a remote reindex between them is not supported",
-                source.distribution, source.version, destination.distribution, destination.version
-            ),
-        ));
-    }
-    (source.major != destination.major).then(|| {
-        terminal(
-            "VersionMismatch",
-            format!(
-                "versionPolicy SameMajor wants the same major version on both sides: the source runs {}, the destination {}. With versionPolicy Any it is tried all the same",
-                source.version, destination.version
-            ),
-        )
-    })
-}
-
 fn check_source_index(reindex: &Reindex, facts: &Facts) -> Vec<Finding> {
     let name = &reindex.spec.source.index;
     match reached(&facts.source_index) {
@@ -226,11 +228,18 @@ fn check_source_index(reindex: &Reindex, facts: &Facts) -> Vec<Finding> {
                 "the source has no index, alias or data stream {name}: create it, or correct source.index in a new Reindex"
             ),
         })],
+        Some(SourceIndex::Red(indices)) => vec![Finding::surrounding(
+            "SourceRed",
+            format!(
+                "the source's {} lacks a primary shard, and with it documents: bring the shard back",
+                names(indices)
+            ),
+        )],
         Some(SourceIndex::Found { without_source, mappings_differ, indices, lagging_replicas }) => {
             let mut lagging = vec![];
             if !lagging_replicas.is_empty() {
                 let names = lagging_replicas.join(", ");
-                lagging.push(terminal(
+                lagging.push(Finding::terminal(
                     "SegmentReplication",
                     format!("{names} has replicas with replication.type SEGMENT, which lag behind a refresh: old versions could be read. Take the replicas away (number_of_replicas: 0) while it is copied"),
                 ));
@@ -238,7 +247,7 @@ fn check_source_index(reindex: &Reindex, facts: &Facts) -> Vec<Finding> {
             let mut findings = lagging;
             if !without_source.is_empty() {
                 let names = without_source.join(", ");
-                findings.push(terminal(
+                findings.push(Finding::terminal(
                     "SourceDisabled",
                     format!(
                         "_source is disabled or filtered in the mapping of {names}: the documents can't be read whole"
@@ -246,7 +255,7 @@ fn check_source_index(reindex: &Reindex, facts: &Facts) -> Vec<Finding> {
                 ));
             }
             if *mappings_differ && reindex.spec.destination.mappings.is_none() {
-                findings.push(terminal(
+                findings.push(Finding::terminal(
                     "MappingsDiffer",
                     format!(
                         "{name} stands for {} indices whose mappings differ: give destination.mappings",
@@ -271,13 +280,13 @@ fn check_destination_index(reindex: &Reindex, facts: &Facts) -> Option<Finding> 
     }
     let existing = reached(&facts.destination_index)?.as_ref()?;
     match reindex.spec.destination.if_exists {
-        IfExists::Refuse => Some(terminal(
+        IfExists::Refuse => Some(Finding::terminal(
             "DestinationExists",
             format!(
                 "the destination already has an index, alias or data stream {index} and ifExists is Refuse: delete it, or name another destination.index"
             ),
         )),
-        IfExists::Append if !existing.concrete => Some(terminal(
+        IfExists::Append if !existing.concrete => Some(Finding::terminal(
             "DestinationNotAnIndex",
             format!(
                 "{index} is an alias or data stream of the destination: ifExists Append wants the name of an index"
@@ -289,7 +298,7 @@ fn check_destination_index(reindex: &Reindex, facts: &Facts) -> Option<Finding> 
                 "the destination's {index} has an index.translog.durability other than request: a node that crashes could lose documents that count as copied. Set it to request until the Reindex is complete"
             ),
         })),
-        IfExists::Replace if !existing.concrete || existing.made_by.is_none() => Some(terminal(
+        IfExists::Replace if !existing.concrete || existing.made_by.is_none() => Some(Finding::terminal(
             "DestinationNotOurs",
             format!(
                 "the destination's {index} was not made by a Reindex (nothing in its mapping's _meta says so), so ifExists Replace does not delete it: delete it yourself, or name another destination.index"
@@ -301,7 +310,7 @@ fn check_destination_index(reindex: &Reindex, facts: &Facts) -> Option<Finding> 
 
 fn check_script(reindex: &Reindex) -> Option<Finding> {
     reindex.spec.script.as_ref().filter(|script| script::deletes(&script.source)).map(|_| {
-        terminal(
+        Finding::terminal(
             "ScriptDeletes",
             "spec.script.source sets ctx.op to 'delete', which the destination refuses with external versions: leave documents out with ctx.op = 'noop', or choose them with source.query, in a new Reindex".to_owned(),
         )
@@ -336,27 +345,7 @@ fn trouble<T>(seen: &Option<Seen<T>>) -> Option<Finding> {
     seen.as_ref().and_then(|seen| seen.as_ref().err()).map(surrounding)
 }
 
-/// A finding that only a new object can mend.
-pub(super) fn terminal(reason: &'static str, message: String) -> Finding {
-    Finding { reason, message, terminal: true }
-}
-
 /// A finding that mends itself when its surroundings do.
 pub(super) fn surrounding(trouble: &Trouble) -> Finding {
-    Finding { reason: trouble.reason, message: trouble.message.clone(), terminal: false }
-}
-
-/// One reason and one message for all findings; those that only a new object can mend come first.
-pub fn summary(findings: &[Finding]) -> (&'static str, String) {
-    let mut sorted: Vec<_> = findings.iter().collect();
-    sorted.sort_by_key(|finding| !finding.terminal);
-    let Some(first) = sorted.first() else { return ("Validating", "the clusters are being looked at".to_owned()) };
-    let message = match sorted.as_slice() {
-        [only] => only.message.clone(),
-        all => {
-            let lines: Vec<_> = all.iter().map(|finding| format!("{}: {}", finding.reason, finding.message)).collect();
-            format!("{} findings. {}", all.len(), lines.join("; "))
-        }
-    };
-    (first.reason, message)
+    Finding::surrounding(trouble.reason, trouble.message.clone())
 }

@@ -95,6 +95,8 @@ pub struct Health {
     pub number_of_nodes: u32,
     /// Primaries that are started.
     pub active_primary_shards: u64,
+    /// Shards that are started.
+    pub active_shards: u64,
     /// Shards that are being started.
     pub initializing_shards: u64,
     /// Shards that are being moved.

@@ -13,6 +13,9 @@
 //! | [`ingest`] | ingest pipelines |
 //! | [`tasks`] | following, finding and cancelling tasks |
 //! | [`settings`] | shard allocation and voting around a node's restart; refresh and replicas while an index is filled |
+//! | [`room`] | disks, numbers of shards, blocks, clocks |
+//! | [`template`] | what would become of an index that is created |
+//! | [`privileges`] | what the user may do |
 //! | [`survey`] | how large documents are, how they spread, what the nodes can take |
 //! | [`error`] | [`SearchError`] |
 //!
@@ -26,10 +29,13 @@ pub mod documents;
 pub mod error;
 pub mod index;
 pub mod ingest;
+pub mod privileges;
 pub mod reindex;
+pub mod room;
 pub mod settings;
 pub mod survey;
 pub mod tasks;
+pub mod template;
 pub mod writing;
 
 mod fault;
@@ -43,9 +49,11 @@ pub use documents::{DocumentVersion, VersionPages};
 pub use error::{Rejection, SearchError, TlsFault};
 pub use index::{AliasDefinition, IndexDefinition, ShardPosition};
 pub use reindex::{ProbeVerdict, ReindexRequest, RemoteSource};
+pub use room::{ClusterLimits, IndexSize, NodeDisk, Watermark};
 pub use settings::{AllocationEnable, BulkLoadSettings};
 pub use survey::NodeCapacity;
 pub use tasks::{
     RunningTask, TaskError, TaskErrorClass, TaskFailure, TaskId, TaskResponse, TaskRetries, TaskState, TaskStatus,
 };
+pub use template::{IndexTemplate, LegacyTemplate, TemplateBody};
 pub use writing::{Script, Writing};

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::connect::SearchClient;
 use super::error::SearchError;
+use super::index::IndexDefinition;
 use super::name::one_index;
 use super::request::Shards;
 
@@ -65,6 +66,54 @@ impl SearchClient {
             .await?;
         let sizes = answer.hits.hits.iter().filter_map(|hit| hit.source.as_ref());
         Ok(sizes.map(|source| source.get().len() as u64).collect())
+    }
+
+    /// An id, of some documents of `index` picked at random, that another index behind the name holds as well.
+    ///
+    /// # Errors
+    /// 400 for a query that the cluster does not understand; [`SearchError::PartialShards`] where a shard is missing.
+    pub async fn repeated_id(
+        &self,
+        name: &str,
+        query: Option<&Value>,
+        index: &str,
+        documents: u32,
+    ) -> Result<Option<String>, SearchError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(rename = "_shards")]
+            shards: Shards,
+            hits: Hits,
+        }
+        #[derive(Deserialize)]
+        struct Hits {
+            hits: Vec<Hit>,
+        }
+        #[derive(Deserialize)]
+        struct Hit {
+            #[serde(rename = "_id")]
+            id: String,
+        }
+        let search = async |size: u32, inner: Value| {
+            let body = json!({ "size": size, "_source": false, "track_total_hits": false, "query": inner });
+            let answer: Answer = self
+                .call(Method::POST, "ids", &[one_index(name)?, "_search"])
+                .query("allow_partial_search_results", "false")
+                .body(body)
+                .timeout(SLOW_TIMEOUT)
+                .json()
+                .await?;
+            answer.shards.none_failed()?;
+            Ok::<_, SearchError>(answer.hits.hits.into_iter().map(|hit| hit.id).collect::<Vec<_>>())
+        };
+        let own = json!({ "term": { "_index": index } });
+        let matching = query.cloned().unwrap_or_else(|| json!({ "match_all": {} }));
+        let of_index = json!({ "bool": { "filter": [own, matching] } });
+        let random = json!({ "function_score": { "query": of_index, "random_score": {}, "boost_mode": "replace" } });
+        let sampled = search(documents, random).await?;
+        let elsewhere =
+            json!({ "bool": { "filter": [{ "ids": { "values": sampled } }, matching], "must_not": [own] } });
+        Ok(search(1, elsewhere).await?.pop())
     }
 
     /// How many documents that match have a `_seq_no` within each of these bounds (`from` included, `to` not).
@@ -157,6 +206,18 @@ impl SearchClient {
             pressure_limit: limit(id),
         };
         Ok(nodes.nodes.iter().map(of).collect())
+    }
+
+    /// The least `index.max_result_window` of the indices behind the name; `None` where nobody set it.
+    ///
+    /// # Errors
+    /// 404 where nothing has the name.
+    pub async fn max_result_window(&self, name: &str) -> Result<Option<u64>, SearchError> {
+        let found: BTreeMap<String, IndexDefinition> = self
+            .call(Method::GET, "index settings", &[one_index(name)?, "_settings", "index.max_result_window"])
+            .json()
+            .await?;
+        Ok(found.values().filter_map(|index| index.setting("max_result_window")?.parse().ok()).min())
     }
 
     /// How many scrolls each node keeps open at once (`search.max_open_scroll_context`).

@@ -31,6 +31,19 @@ async fn write(client: SearchClient, stop: Arc<AtomicBool>) -> Vec<u64> {
     acknowledged
 }
 
+/// Every colour that the cluster's health had until told to stop.
+async fn watch(client: SearchClient, stop: Arc<AtomicBool>) -> BTreeSet<String> {
+    let mut colours = BTreeSet::new();
+    while !stop.load(Ordering::Relaxed) {
+        // Without an answer there is no colour: the node that was asked is the one that restarts.
+        if let Ok((200, health)) = client.request(Method::GET, "/_cluster/health?timeout=1s", None).await {
+            colours.extend(health["status"].as_str().map(str::to_owned));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    colours
+}
+
 /// Its name sorts first, so that it runs first: the allowlist is still empty then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_careful_restart_of_each_node_once_loses_nothing() {
@@ -46,12 +59,15 @@ async fn a_careful_restart_of_each_node_once_loses_nothing() {
     let text = config();
     let stop = Arc::new(AtomicBool::new(false));
     let writer = tokio::spawn(write(destination.clone(), stop.clone()));
+    let watcher = tokio::spawn(watch(destination.clone(), stop.clone()));
     for name in ["one", "two", "three"] {
         apply(&reindex(name, name));
     }
     tokio::task::spawn_blocking(|| ["one", "two", "three"].map(|name| complete(name, 100))).await.unwrap();
     stop.store(true, Ordering::Relaxed);
     let acknowledged = writer.await.unwrap();
+    // Yellow: the restart was seen. Never red: each document could be read all the time.
+    assert_eq!(watcher.await.unwrap(), ["green", "yellow"].map(str::to_owned).into());
     let after = pod_uids();
     assert!(
         before.iter().zip(&after).all(|(before, after)| before != after),

@@ -31,15 +31,17 @@ async fn other_major(two: &SearchClient) {
     let three = node("os-3", "3.8.0", &[allow]);
     fill(two, "second", 1000).await;
     fill(&three, "second", 1000).await;
-    for (name, source, destination) in [("two-to-three", "os-src", "os-3"), ("three-to-two", "os-3", "os-dst")] {
+    let pairs = [("two-to-three", "os-src", "os-3", "Compatible"), ("three-to-two", "os-3", "os-dst", "Any")];
+    for (name, source, destination, policy) in pairs {
         let mut object = between(name, source, destination);
         object["spec"]["source"]["index"] = json!("second");
-        object["spec"]["versionPolicy"] = json!("Any");
+        object["spec"]["versionPolicy"] = json!(policy);
         object["spec"]["execution"] = json!({"partitions": 4, "batchSize": 100});
         apply(&object);
         complete(name, 1000);
         let seen = get("reindex", name);
         assert_eq!(seen["status"]["progress"]["partitionsTotal"], 4, "{:#}", seen["status"]);
+        assert_eq!(seen["status"]["preflight"], Value::Null, "every check was made: {:#}", seen["status"]);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::support::{
     cloud::{Cloud, INSTANCE, KEY_ID, KEY_SECRET, Key, instance},
     engine::{Engine, Network},
     faults::Faults,
+    logs::Logs,
     world::{self, NAMESPACE, Operator, World, condition},
 };
 
@@ -31,6 +32,7 @@ struct Life {
     cloud: Cloud,
     engine: Engine,
     operator: Operator,
+    logs: Logs,
 }
 
 impl Life {
@@ -40,7 +42,7 @@ impl Life {
         let api = ApiServer::new(faults.clone());
         let engine = Engine::start("destination", faults, Network::default()).await;
         let (cloud, operator) = (Cloud::start().await, Operator::new(&api));
-        let life = Life { api, cloud, engine, operator };
+        let life = Life { api, cloud, engine, operator, logs: Logs::capture() };
         life.api.apply(secret("cloud-key", &json!({"accessKeyId": KEY_ID, "accessKeySecret": KEY_SECRET})));
         life.api.apply(json!({
             "apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster",
@@ -124,6 +126,9 @@ impl Life {
         for (resource, text) in self.api.texts().into_iter().filter(|(resource, _)| resource != "secrets") {
             assert!(!text.contains(KEY_SECRET) && !text.contains("t0ken"), "{resource}: {text}");
         }
+        let log = self.logs.text();
+        assert!(!log.is_empty(), "it listens");
+        assert!(!log.contains(KEY_SECRET) && !log.contains("t0ken"), "the log: {log}");
     }
 
     /// After what stood in the way is mended it goes on by itself.

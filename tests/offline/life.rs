@@ -5,6 +5,7 @@ mod deletion;
 mod existing;
 mod faults;
 mod gate;
+mod preflight;
 mod ranges;
 mod refusals;
 mod size;
@@ -62,6 +63,11 @@ fn assert_no_password_leaked(world: &World) {
     for (resource, text) in world.api.texts() {
         let leaked = secrets().iter().any(|secret| text.contains(secret));
         assert!(resource == "secrets" || !leaked, "{}: a secret stands in {resource}: {text}", world.title);
+    }
+    let log = world.logs.text();
+    assert!(log.contains(NAME), "it listens");
+    for secret in secrets() {
+        assert!(!log.contains(&secret), "{}: a secret stands in the log", world.title);
     }
     let seen = world.source.state().passwords_seen.clone();
     for secret in [DESTINATION_PASSWORD, DESTINATION_API_KEY] {

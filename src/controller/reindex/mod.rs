@@ -13,6 +13,7 @@ mod cleanup;
 mod convert;
 mod gate;
 mod observe;
+mod preflight;
 mod repair;
 mod sides;
 mod survey;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::{
-    api::reindex_status::CopyPlan,
+    api::{Reindex, reindex_status::CopyPlan},
     controller::connect::Connected,
     plan::{
         load::{self, Capacity, Load, Sample},
@@ -42,7 +42,7 @@ pub async fn survey(
     let shards = convert::shards(source.client.positions(name).await.map_err(of("the source"))?);
     source.client.refresh(name).await.map_err(of("the source"))?;
     let documents = signed(source.client.count(name, query).await.map_err(of("the source"))?);
-    let load = load(eyes, source, destination, documents, &shards).await?;
+    let Measured { load, .. } = measure(eyes.reindex, source, destination, documents, shards.len()).await?;
     let cut = Cutter { source, name, query, shards: &shards };
     let (indices, undivided) = cut.all(round, documents, load).await.map_err(of("the source"))?;
     let tunes = round.is_none() && reindex::is_worth_tuning(eyes.reindex, load.ranges as usize);
@@ -58,28 +58,42 @@ pub async fn survey(
     Ok(Observation::Survey(Box::new(Survey { shards, documents, indices, undivided, load, tuning, slots })))
 }
 
-async fn load(
-    eyes: &Eyes<'_>,
+/// What is asked of the clusters, and what that follows from.
+pub struct Measured {
+    /// What is asked.
+    pub load: Load,
+    /// A sample of the documents.
+    pub sample: Sample,
+    /// What the clusters can take.
+    pub capacity: Capacity,
+}
+
+/// Looks at what the clusters can take, for so many documents in so many primary shards.
+pub async fn measure(
+    reindex: &Reindex,
     source: &Connected,
     destination: &Connected,
     documents: i64,
-    shards: &[ShardPosition],
-) -> Seen<Load> {
-    let sample = sample(eyes, source).await.map_err(of("the source"))?;
+    source_shards: usize,
+) -> Seen<Measured> {
+    let sample = sample(reindex, source).await.map_err(of("the source"))?;
     let nodes = destination.client.data_node_capacities().await.map_err(of("the destination"))?;
+    let window = source.client.max_result_window(&reindex.spec.source.index).await.map_err(of("the source"))?;
     let capacity = Capacity {
         data_nodes: signed(nodes.len() as u64),
         processors: signed(nodes.iter().map(|node| node.processors).sum()),
         pressure_limit: nodes.iter().filter_map(|node| node.pressure_limit).min().map(signed),
-        source_shards: signed(shards.len() as u64),
+        source_shards: signed(source_shards as u64),
         open_scrolls: signed(source.client.open_scroll_limit().await.map_err(of("the source"))?),
+        max_result_window: window.map(signed),
     };
-    Ok(load::load(&eyes.reindex.spec.execution, documents, sample, capacity))
+    let load = load::load(&reindex.spec.execution, documents, sample, capacity);
+    Ok(Measured { load, sample, capacity })
 }
 
 /// A few documents tell whether more would be too large to look at.
-async fn sample(eyes: &Eyes<'_>, source: &Connected) -> Result<Sample, SearchError> {
-    let spec = &eyes.reindex.spec;
+async fn sample(reindex: &Reindex, source: &Connected) -> Result<Sample, SearchError> {
+    let spec = &reindex.spec;
     if spec.execution.batch_size > 0 {
         return Ok(Sample::default());
     }

@@ -8,22 +8,23 @@ use serde_json::Value;
 use crate::{
     allowlist::alibaba_cloud::AlibabaCloud,
     api::{
-        Reindex, SearchClusterStatus,
+        Reindex, SearchCluster, SearchClusterStatus,
         conditions::{self, ALLOWLIST_READY, STALLED},
         reindex_status::{PinnedIndex, StepName, StepState},
     },
-    controller::context::Context,
+    controller::{connect::Connected, context::Context},
     plan::{
         alibaba_cloud::pair::Pair,
         index_body,
-        reindex::owes_cleanup,
+        preflight::{self, dry_run},
+        reindex::{Observation, owes_cleanup},
         report::{is_finished, step_state},
         validate::{ClusterFacts, ExistingIndex, Facts, Seen, SourceIndex, Trouble},
     },
-    search::{IndexDefinition, SearchClient},
+    search::{Distribution, IndexDefinition},
 };
 
-use super::{convert, observe::open, sides::Sides};
+use super::{convert, observe::open, sides::Sides, survey};
 
 /// Without access nothing is connected to.
 pub fn no_access(access: Vec<Trouble>) -> Facts {
@@ -37,44 +38,110 @@ pub fn no_access(access: Vec<Trouble>) -> Facts {
         busy_with: None,
         remote: None,
         alibaba_cloud: None,
+        preflight: None,
+        dry_run: None,
     }
+}
+
+/// Concrete indices by name.
+pub type Indices = BTreeMap<String, IndexDefinition>;
+
+/// One side: its client, who it is, and what stands under the name there.
+struct Side {
+    connected: Connected,
+    distribution: Distribution,
+    cluster: ClusterFacts,
+    indices: Seen<Option<Indices>>,
+}
+
+/// Connects to one side.
+async fn side(ctx: &Context, side: &str, cluster: &SearchCluster, name: &str) -> Seen<Side> {
+    let connected = open(ctx, side, cluster).await?;
+    let info = connected.client.info().await.map_err(|error| convert::trouble(side, &error))?;
+    let indices = match connected.client.indices(name).await {
+        Ok(indices) => Ok(Some(indices)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(convert::trouble(side, &error)),
+    };
+    Ok(Side { distribution: info.distribution, cluster: convert::cluster(&info), connected, indices })
 }
 
 /// Looks at both clusters at once.
 pub async fn facts(ctx: &Context, reindex: &Reindex, sides: &Sides) -> Facts {
-    let source = async {
-        let connected = open(ctx, "the source", &sides.source).await?;
-        let cluster = identify("the source", &connected.client).await?;
-        Ok::<_, Trouble>((cluster, source_index(reindex, &connected.client).await))
+    let spec = &reindex.spec;
+    let (source, destination, alibaba_cloud) = futures::join!(
+        side(ctx, "the source", &sides.source, &spec.source.index),
+        side(ctx, "the destination", &sides.destination, &spec.destination.index),
+        instances(ctx, sides)
+    );
+    let (source_index, pipeline_exists) = futures::join!(
+        source_index(reindex, source.as_ref().ok()),
+        pipeline_exists(reindex, destination.as_ref().ok())
+    );
+    let preflight = match &source_index {
+        Some(Ok(SourceIndex::Found { .. })) => {
+            look_closer(reindex, source.as_ref().ok(), destination.as_ref().ok()).await
+        }
+        _ => None,
     };
-    let destination = async {
-        let connected = open(ctx, "the destination", &sides.destination).await?;
-        let cluster = identify("the destination", &connected.client).await?;
-        let existing = existing_index(&reindex.spec.destination.index, &connected.client).await;
-        let pipeline_exists = match &reindex.spec.destination.pipeline {
-            Some(name) => {
-                let exists = connected.client.pipeline_exists(name).await;
-                Some(exists.map_err(|error| convert::trouble("the destination", &error)))
-            }
-            None => None,
-        };
-        Ok::<_, Trouble>((cluster, (existing, pipeline_exists)))
+    let dry_run = match (&source, &destination, &preflight) {
+        (Ok(source), Ok(destination), Some(Ok(seen))) if spec.dry_run => {
+            Some(dry_run(reindex, sides, source, destination, seen).await)
+        }
+        _ => None,
     };
-    let (source, destination, alibaba_cloud) = futures::join!(source, destination, instances(ctx, sides));
-    let (source, source_index) = apart(source);
-    let (destination, there) = apart(destination);
-    let (destination_index, pipeline_exists) = there.unzip();
-    let busy_with = destination.as_ref().ok().and_then(|cluster| busy_with(ctx, reindex, &cluster.uuid));
     Facts {
         access: vec![],
-        source: Some(source),
-        destination: Some(destination),
         source_index,
-        destination_index,
-        pipeline_exists: pipeline_exists.flatten(),
-        busy_with,
+        destination_index: destination.as_ref().ok().map(|side| existing_index(&spec.destination.index, side)),
+        pipeline_exists,
+        busy_with: destination.as_ref().ok().and_then(|side| busy_with(ctx, reindex, &side.cluster.uuid)),
+        source: Some(source.map(|side| side.cluster)),
+        destination: Some(destination.map(|side| side.cluster)),
         remote: sides.remote.clone(),
         alibaba_cloud,
+        preflight,
+        dry_run,
+    }
+}
+
+/// The checks that need both clusters and the source's index.
+async fn look_closer(
+    reindex: &Reindex,
+    source: Option<&Side>,
+    destination: Option<&Side>,
+) -> Option<Seen<preflight::Facts>> {
+    let (source, destination) = (source?, destination?);
+    let (Ok(Some(indices)), Ok(existing)) = (&source.indices, &destination.indices) else { return None };
+    let existing = existing.as_ref().and_then(|indices| indices.get(&reindex.spec.destination.index));
+    let from = (&source.connected.client, source.distribution);
+    let to = (&destination.connected.client, destination.distribution);
+    Some(super::preflight::look(reindex, from, to, indices, existing).await)
+}
+
+async fn dry_run(
+    reindex: &Reindex,
+    sides: &Sides,
+    source: &Side,
+    destination: &Side,
+    seen: &preflight::Facts,
+) -> Seen<dry_run::Look> {
+    let documents = seen.source.matching.unwrap_or(seen.source.documents);
+    let indices = source.indices.as_ref().ok().and_then(Option::as_ref);
+    let shards =
+        indices.into_iter().flat_map(BTreeMap::values).filter_map(IndexDefinition::number_of_shards).sum::<u32>();
+    let (from, to) = (&source.connected, &destination.connected);
+    let measured = survey::measure(reindex, from, to, documents, shards as usize).await;
+    let host_port = sides.remote.as_ref().map(|remote| remote.host_port.clone()).unwrap_or_default();
+    match measured {
+        Ok(survey::Measured { load, sample, capacity }) => Ok(dry_run::Look {
+            load,
+            mean: sample.mean,
+            processors: capacity.processors,
+            allowlist: dry_run::allowlist(&sides.destination, &host_port),
+        }),
+        Err(Observation::Trouble(trouble)) => Err(trouble),
+        Err(_) => Err(Trouble { reason: "ClusterChanged", message: "a cluster changed meanwhile".into() }),
     }
 }
 
@@ -92,67 +159,63 @@ async fn instances(ctx: &Context, sides: &Sides) -> Option<Pair> {
     Some(Pair { source, destination, endpoints })
 }
 
-fn apart<A, B>(seen: Result<(A, B), Trouble>) -> (Seen<A>, Option<B>) {
-    match seen {
-        Ok((a, b)) => (Ok(a), Some(b)),
-        Err(trouble) => (Err(trouble), None),
-    }
-}
-
-async fn identify(side: &str, client: &SearchClient) -> Seen<ClusterFacts> {
-    client.info().await.map(|info| convert::cluster(&info)).map_err(|error| convert::trouble(side, &error))
-}
-
 /// What stands under the destination index's name.
-async fn existing_index(name: &str, client: &SearchClient) -> Seen<Option<ExistingIndex>> {
-    match client.indices(name).await {
-        Ok(indices) => {
-            let definition = indices.get(name);
-            let made_by = definition.and_then(|definition| index_body::owner_uid(&definition.mappings));
-            let durability = definition.and_then(|definition| definition.setting("translog.durability"));
-            Ok(Some(ExistingIndex {
-                concrete: definition.is_some(),
-                made_by: made_by.map(str::to_owned),
-                durable: !durability.is_some_and(|value| value.eq_ignore_ascii_case("async")),
-            }))
+fn existing_index(name: &str, side: &Side) -> Seen<Option<ExistingIndex>> {
+    let indices = side.indices.as_ref().map_err(Trouble::clone)?;
+    Ok(indices.as_ref().map(|indices| {
+        let definition = indices.get(name);
+        let made_by = definition.and_then(|definition| index_body::owner_uid(&definition.mappings));
+        let durability = definition.and_then(|definition| definition.setting("translog.durability"));
+        ExistingIndex {
+            concrete: definition.is_some(),
+            made_by: made_by.map(str::to_owned),
+            durable: !durability.is_some_and(|value| value.eq_ignore_ascii_case("async")),
         }
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(convert::trouble("the destination", &error)),
-    }
+    }))
 }
 
-async fn source_index(reindex: &Reindex, client: &SearchClient) -> Seen<SourceIndex> {
+async fn pipeline_exists(reindex: &Reindex, destination: Option<&Side>) -> Option<Seen<bool>> {
+    let name = reindex.spec.destination.pipeline.as_ref()?;
+    let exists = destination?.connected.client.pipeline_exists(name).await;
+    Some(exists.map_err(|error| convert::trouble("the destination", &error)))
+}
+
+async fn source_index(reindex: &Reindex, source: Option<&Side>) -> Option<Seen<SourceIndex>> {
+    let source = source?;
     let name = &reindex.spec.source.index;
-    let indices = match client.indices(name).await {
-        Ok(indices) => indices,
-        Err(error) if error.is_not_found() => return Ok(SourceIndex::Absent),
-        Err(error) => return Err(convert::trouble("the source", &error)),
+    let indices = match &source.indices {
+        Ok(Some(indices)) => indices,
+        Ok(None) => return Some(Ok(SourceIndex::Absent)),
+        Err(trouble) => return Some(Err(trouble.clone())),
     };
-    client
-        .can_search(name, reindex.spec.source.query.as_ref())
-        .await
-        .map_err(|error| convert::trouble(&format!("the source refused a search of {name}"), &error))?;
+    let client = &source.connected.client;
+    let (red, searched) =
+        futures::join!(client.red_indices(name), client.can_search(name, reindex.spec.source.query.as_ref()));
+    // Without the right to ask for it, the search tells as much.
+    let red = red.unwrap_or_default();
+    if !red.is_empty() {
+        return Some(Ok(SourceIndex::Red(red)));
+    }
+    if let Err(error) = searched {
+        return Some(Err(convert::trouble(&format!("the source refused a search of {name}"), &error)));
+    }
     let mut mappings = indices.values().map(|definition| &definition.mappings);
     let first = mappings.next();
-    let lags = |definition: &IndexDefinition| {
-        definition.setting("replication.type") == Some("SEGMENT") && definition.number_of_replicas() != Some(0)
+    let named = |is: &dyn Fn(&IndexDefinition) -> bool| -> Vec<String> {
+        indices.iter().filter(|(_, index)| is(index)).map(|(name, _)| name.clone()).collect()
     };
-    Ok(SourceIndex::Found {
-        lagging_replicas: indices.iter().filter(|(_, index)| lags(index)).map(|(name, _)| name.clone()).collect(),
+    let pinned = |(name, definition): (&String, &IndexDefinition)| PinnedIndex {
+        name: name.clone(),
+        uuid: definition.uuid().unwrap_or_default().to_owned(),
+    };
+    Some(Ok(SourceIndex::Found {
+        lagging_replicas: named(&|index| {
+            index.setting("replication.type") == Some("SEGMENT") && index.number_of_replicas() != Some(0)
+        }),
         mappings_differ: mappings.any(|mapping| Some(mapping) != first),
-        without_source: indices
-            .iter()
-            .filter(|(_, definition)| !keeps_source(definition))
-            .map(|(name, _)| name.clone())
-            .collect(),
-        indices: indices
-            .iter()
-            .map(|(name, definition)| PinnedIndex {
-                name: name.clone(),
-                uuid: definition.uuid().unwrap_or_default().to_owned(),
-            })
-            .collect(),
-    })
+        without_source: named(&|index| !keeps_source(index)),
+        indices: indices.iter().map(pinned).collect(),
+    }))
 }
 
 /// Whether documents can be read whole.
@@ -163,7 +226,7 @@ fn keeps_source(definition: &IndexDefinition) -> bool {
 }
 
 /// The definition that a name stands for: the index's own, or that of the alias's or data stream's write index.
-pub fn write_index<'a>(name: &str, indices: &'a BTreeMap<String, IndexDefinition>) -> Option<&'a IndexDefinition> {
+pub fn write_index<'a>(name: &str, indices: &'a Indices) -> Option<&'a IndexDefinition> {
     let writes = |definition: &&IndexDefinition| {
         definition.aliases.get(name).is_some_and(|alias| alias.is_write_index == Some(true))
     };

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use crate::plan::{
+    preflight::Finding,
     remote::{self, RemoteAddress},
-    validate::{Finding, Seen, Trouble, surrounding, terminal},
+    validate::{Seen, Trouble, surrounding},
 };
 
 /// How an instance is run, which decides its network.
@@ -90,7 +91,7 @@ pub fn check(pair: &Pair, remote: Option<&RemoteAddress>) -> Vec<Finding> {
 pub fn check_versions(pair: &Pair) -> Option<Finding> {
     let (Ok(source), Ok(destination)) = (&pair.source, &pair.destination) else { return None };
     (major(source)? != major(destination)?).then(|| {
-        terminal(
+        Finding::terminal(
             "VersionMismatch",
             format!(
                 "Alibaba Cloud supports a reindex between instances of the same major version only: the source is {}, the destination {}",
@@ -121,7 +122,7 @@ fn check_status(side: &str, instance: &Instance) -> Option<Finding> {
 
 fn check_place(source: &Instance, destination: &Instance) -> Option<Finding> {
     if source.region != destination.region {
-        return Some(terminal(
+        return Some(Finding::terminal(
             "RegionMismatch",
             format!(
                 "the source is in region {}, the destination in {}: a reindex works within one region and zone",
@@ -132,7 +133,7 @@ fn check_place(source: &Instance, destination: &Instance) -> Option<Finding> {
     let joined = |zones: &BTreeSet<String>| zones.iter().cloned().collect::<Vec<_>>().join(", ");
     let known = !source.zones.is_empty() && !destination.zones.is_empty();
     (known && source.zones.is_disjoint(&destination.zones)).then(|| {
-        terminal(
+        Finding::terminal(
             "ZoneMismatch",
             format!(
                 "the source is in zone {}, the destination in {}: a reindex works within one zone",
@@ -146,7 +147,7 @@ fn check_place(source: &Instance, destination: &Instance) -> Option<Finding> {
 /// Only what is known not to work: a mode that the API does not tell is found out by the probe.
 fn check_control(source: &Instance, destination: &Instance) -> Option<Finding> {
     (source.control == Some(ControlMode::V3) && destination.control == Some(ControlMode::V2)).then(|| {
-        terminal(
+        Finding::terminal(
             "ControlModeMismatch",
             format!(
                 "the source {} is run in control mode v3 (cloud-native), the destination {} in v2 (basic): a reindex works from v2 to v3, v2 to v2 and v3 to v3",
@@ -189,6 +190,7 @@ fn check_endpoint(destination: &Instance, endpoints: &[Endpoint], remote: &Remot
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::preflight::Gravity;
 
     fn instance(id: &str, control: ControlMode) -> Instance {
         Instance {
@@ -220,7 +222,10 @@ mod tests {
     }
 
     fn reasons(pair: &Pair) -> Vec<(&'static str, bool)> {
-        check(pair, Some(&remote(DOMAIN))).iter().map(|finding| (finding.reason, finding.terminal)).collect()
+        check(pair, Some(&remote(DOMAIN)))
+            .iter()
+            .map(|finding| (finding.reason, finding.gravity == Gravity::Terminal))
+            .collect()
     }
 
     fn source(pair: &mut Pair) -> &mut Instance {
@@ -297,7 +302,7 @@ mod tests {
         let private = remote("es-cn-2.elasticsearch.aliyuncs.com");
         assert_eq!(check(&pair(ControlMode::V2, ControlMode::V2), Some(&private)), []);
         let told = check(&pair(ControlMode::V3, ControlMode::V3), Some(&private));
-        assert_eq!((told[0].reason, told[0].terminal), ("EndpointNotFound", false));
+        assert_eq!((told[0].reason, told[0].gravity), ("EndpointNotFound", Gravity::Surrounding));
     }
 
     #[test]

@@ -55,6 +55,8 @@ fn facts() -> Facts {
         busy_with: None,
         remote: Some(RemoteAddress { url: "https://a:9200".into(), host_port: "a:9200".into() }),
         alibaba_cloud: None,
+        preflight: Some(Ok(preflight::Facts::default())),
+        dry_run: None,
     }
 }
 

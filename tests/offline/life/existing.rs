@@ -15,6 +15,8 @@ use crate::support::{
 
 async fn with(policy: &str) -> World {
     World::with(|reindex| {
+        // The index that is there maps nothing.
+        reindex["spec"]["acceptWarnings"] = json!(["FieldsGuessed"]);
         three(reindex);
         reindex["spec"]["destination"]["ifExists"] = json!(policy);
     })
@@ -96,6 +98,7 @@ async fn of_two_that_append_to_one_index_only_one_starts_tasks() {
     let mut reindex = valid_reindex();
     three(&mut reindex);
     reindex["spec"]["destination"]["ifExists"] = json!("Append");
+    reindex["spec"]["acceptWarnings"] = json!(["FieldsGuessed"]);
     reindex["spec"]["execution"]["parallelism"] = json!(1);
     world.api.apply(reindex);
     world.until_copying().await;

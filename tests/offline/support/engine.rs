@@ -3,6 +3,7 @@
 
 mod http;
 mod index;
+mod room;
 mod tasks;
 mod writing;
 
@@ -69,6 +70,16 @@ pub struct State {
     pub overlaps: Vec<String>,
     /// Names of its ingest pipelines; they change nothing.
     pub pipelines: BTreeSet<String>,
+    /// Its composable templates, each as `GET _index_template` shows it; they change nothing.
+    pub templates: Vec<Value>,
+    /// Persistent settings of the cluster.
+    pub settings: Value,
+    /// Free bytes of its node's disk, and all.
+    pub disk: (i64, i64),
+    /// Privileges that the operator's user lacks.
+    pub lacks: BTreeSet<String>,
+    /// How far its clock is ahead.
+    pub clock_offset_millis: i64,
     /// Bytes that a batch from a remote may have.
     pub chunk_limit: usize,
     /// Bodies of the copies that were started, without `source.remote`.
@@ -128,6 +139,11 @@ impl State {
             password: None,
             api_key: None,
             pipelines: BTreeSet::new(),
+            templates: vec![],
+            settings: json!({}),
+            disk: (900 << 30, 1000 << 30),
+            lacks: BTreeSet::new(),
+            clock_offset_millis: 0,
             chunk_limit: 100 * 1024 * 1024,
             reindexes: vec![],
             allowlist: vec![],

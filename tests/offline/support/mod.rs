@@ -4,5 +4,6 @@ pub mod apiserver;
 pub mod cloud;
 pub mod engine;
 pub mod faults;
+pub mod logs;
 mod patch;
 pub mod world;

@@ -18,7 +18,7 @@ use reindex_operator::{
     allowlist::alibaba_cloud::OperatorIdentity,
     api::{
         Reindex, SearchCluster,
-        conditions::{self, COMPLETE, FAILED, STALLED},
+        conditions::{self, COMPLETE, FAILED, PLANNED, STALLED},
         reindex_status::PartitionState,
     },
     controller::{context::Context, error::Error, reindex::reconcile, search_cluster},
@@ -26,7 +26,7 @@ use reindex_operator::{
 };
 use serde_json::{Value, json};
 
-use super::{apiserver::ApiServer, engine::Engine, faults::Faults};
+use super::{apiserver::ApiServer, engine::Engine, faults::Faults, logs::Logs};
 
 /// The namespace of everything.
 pub const NAMESPACE: &str = "search";
@@ -57,6 +57,8 @@ pub struct World {
     pub destination: Engine,
     /// What this world is about, for messages.
     pub title: String,
+    /// What was logged.
+    pub logs: Logs,
     operator: Operator,
     errors: Vec<String>,
 }
@@ -100,7 +102,16 @@ impl World {
         destination.state().allowlist = vec![source.host_port()];
         fill(&source);
         let operator = Operator::new(&api);
-        let world = World { faults, api, source, destination, title: "a life".into(), operator, errors: vec![] };
+        let world = World {
+            faults,
+            api,
+            source,
+            destination,
+            title: "a life".into(),
+            operator,
+            errors: vec![],
+            logs: Logs::capture(),
+        };
         world.api.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}));
         world.api.apply(secret("es-1-elastic", DESTINATION_PASSWORD));
         world.api.apply(secret("es-2-elastic", SOURCE_PASSWORD));
@@ -433,7 +444,7 @@ pub fn condition(reindex: &Reindex, type_: &str) -> Option<(String, String)> {
 
 /// Whether it ended.
 pub fn is_finished(reindex: &Reindex) -> bool {
-    condition(reindex, COMPLETE).is_some() || condition(reindex, FAILED).is_some()
+    [COMPLETE, FAILED, PLANNED].iter().any(|type_| condition(reindex, type_).is_some())
 }
 
 /// The state of the only partition.

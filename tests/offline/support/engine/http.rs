@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::faults::{Call, Faults},
-    Network, Refusal, State, index, no_such_index, refusal, tasks,
+    Network, Refusal, State, index, no_such_index, refusal, room, tasks,
 };
 
 /// One request.
@@ -95,7 +95,17 @@ fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<
             let memory = json!({"memory": {"limit_in_bytes": 51_200_000}});
             Ok((200, json!({"nodes": {state.node_id(): {"indexing_pressure": memory}}})))
         }
-        ("GET", ["_cluster", "settings"]) => Ok((200, json!({"persistent": {}, "transient": {}}))),
+        ("GET", ["_cluster", "settings"]) => Ok((200, room::settings(&state))),
+        ("GET", ["_cluster", "health", index]) => Ok((200, json!({"indices": {*index: {"status": "green"}}}))),
+        ("GET", ["_cat", "allocation"]) => Ok((200, room::allocation(&state))),
+        ("GET", ["_nodes", "_local", "stats", "os"]) => Ok((200, room::clock(&state))),
+        ("GET", ["_index_template"]) => Ok((200, room::templates(&state))),
+        ("GET", ["_template"]) => Ok((200, json!({}))),
+        ("POST", ["_index_template", "_simulate"]) => {
+            room::check(&request.body["template"]).map(|()| (200, json!({"template": {}})))
+        }
+        ("POST", ["_index_template", "_simulate_index", _]) => Ok((200, room::simulated(&state))),
+        ("POST", ["_security", "user", "_has_privileges"]) => Ok((200, room::privileges(&state, &request.body)?)),
         ("POST", ["_reindex", _, "_rethrottle"]) if state.refuses_rethrottle => Err(refusal(
             403,
             "security_exception",
@@ -143,6 +153,8 @@ fn of_index(state: &mut State, request: &Request, parts: &[&str]) -> Result<(u16
                 state.indices.remove(name);
                 json!({"acknowledged": true})
             }
+            ("GET", ["_settings", "index.max_result_window"]) => json!({}),
+            ("GET", ["_stats", "docs,store"]) => index.size(),
             ("GET", ["_settings"]) => json!({name: {"settings": {"index": index.settings}}}),
             ("PUT", ["_settings"]) => {
                 for (setting, value) in request.body["index"].as_object().into_iter().flatten() {
@@ -184,16 +196,7 @@ fn create(state: &mut State, name: &str, body: &Value) -> Result<(u16, Value), R
             &format!("index [{name}/{}] already exists", index.uuid),
         ));
     }
-    let settings = body["settings"].to_string();
-    let fields = body["mappings"]["properties"].as_object();
-    for analyzer in fields.into_iter().flat_map(|fields| fields.values()).filter_map(|field| field["analyzer"].as_str())
-    {
-        if analyzer != "standard" && !settings.contains(&format!("analysis.analyzer.{analyzer}")) {
-            let why =
-                format!("Failed to parse mapping [_doc]: analyzer [{analyzer}] has not been configured in mappings");
-            return Err(refusal(400, "mapper_parsing_exception", &why));
-        }
-    }
+    room::check(body)?;
     state.create(name, body);
     state.created.push(name.to_owned());
     Ok((200, json!({"acknowledged": true, "shards_acknowledged": true, "index": name})))

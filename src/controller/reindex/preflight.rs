@@ -138,8 +138,10 @@ async fn twice(look: &mut Look<'_>, reindex: &Reindex, indices: &Indices) -> Res
         return Ok(None);
     }
     let (name, query) = (&reindex.spec.source.index, reindex.spec.source.query.as_ref());
+    let window = settings(indices).max_result_window.and_then(|window| u32::try_from(window).ok());
+    let sampled = window.map_or(SAMPLED_IDS, |window| window.min(SAMPLED_IDS));
     for index in indices.keys() {
-        let found = look.client.repeated_id(name, query, index, SAMPLED_IDS).await;
+        let found = look.client.repeated_id(name, query, index, sampled).await;
         match look.take("ids that several indices hold", found)? {
             Some(Some(id)) => return Ok(Some(Twice { id, index: index.clone() })),
             Some(None) => {}

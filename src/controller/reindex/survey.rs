@@ -76,9 +76,9 @@ pub async fn measure(
     documents: i64,
     source_shards: usize,
 ) -> Seen<Measured> {
-    let sample = sample(reindex, source).await.map_err(of("the source"))?;
-    let nodes = destination.client.data_node_capacities().await.map_err(of("the destination"))?;
     let window = source.client.max_result_window(&reindex.spec.source.index).await.map_err(of("the source"))?;
+    let sample = sample(reindex, source, window).await.map_err(of("the source"))?;
+    let nodes = destination.client.data_node_capacities().await.map_err(of("the destination"))?;
     let capacity = Capacity {
         data_nodes: signed(nodes.len() as u64),
         processors: signed(nodes.iter().map(|node| node.processors).sum()),
@@ -92,12 +92,13 @@ pub async fn measure(
 }
 
 /// A few documents tell whether more would be too large to look at.
-async fn sample(reindex: &Reindex, source: &Connected) -> Result<Sample, SearchError> {
+async fn sample(reindex: &Reindex, source: &Connected, window: Option<u64>) -> Result<Sample, SearchError> {
     let spec = &reindex.spec;
     if spec.execution.batch_size > 0 {
         return Ok(Sample::default());
     }
-    let sizes = async |documents| {
+    let sizes = async |documents: u32| {
+        let documents = window.map_or(documents, |most| documents.min(u32::try_from(most).unwrap_or(u32::MAX)));
         let sizes = source.client.sample_sizes(&spec.source.index, spec.source.query.as_ref(), documents).await?;
         Ok(sizes.into_iter().map(signed).collect::<Vec<_>>())
     };

@@ -53,6 +53,8 @@ impl OpenSearch {
     pub fn manifests(&self) -> Vec<Value> {
         let Self { namespace, name, version, settings } = self;
         let mut arguments = vec![format!("cluster.name={name}"), format!("node.name={name}-0")];
+        // A disk that others fill.
+        arguments.push("cluster.routing.allocation.disk.threshold_enabled=false".to_owned());
         arguments.extend_from_slice(settings);
         let container = json!({
             "image": format!("docker.io/local/opensearch:{version}"),

@@ -19,9 +19,9 @@ use crate::{
             es_config::{self, EsConfigError},
             pair,
         },
-        allowlist::{self, WHITELIST},
+        allowlist::{self, Change, WHITELIST},
         restart::Blocked,
-        rollout::{Managed, Progress},
+        rollout::{Managed, Progress, Trust},
         spec_hash::short_hash,
         validate::{Seen, Trouble},
     },
@@ -230,7 +230,7 @@ impl<'a> AlibabaCloud<'a> {
 
     /// What is configured, and how far the instance is. What goes wrong with the API is part of that: a change that is under way
     /// goes on without us.
-    pub async fn look(&self, missing: &[String]) -> Managed {
+    pub async fn look(&self, wanted: &Change) -> Managed {
         let change = self.batch.and_then(|batch| batch.cloud_change.as_ref());
         let object = self.object();
         let (configured, progress) = match self.observe(change).await {
@@ -240,18 +240,23 @@ impl<'a> AlibabaCloud<'a> {
             }
             Err(fault) => {
                 let message = fault.to_string();
-                (Err(Blocked { reason: fault.reason(), message: message.clone() }), Progress::Rolling { message })
+                let passes = fault.class() != Class::Terminal;
+                let blocked = Blocked { reason: fault.reason(), message: message.clone(), passes };
+                (Err(blocked), Progress::Rolling { message })
             }
         };
         let instruction = match &configured {
             Ok(held) => {
-                format!("{}   # in the YML file configuration of {object}", allowlist::line(WHITELIST, held, missing))
+                format!(
+                    "{}   # in the YML file configuration of {object}",
+                    allowlist::line(WHITELIST, held, &wanted.add)
+                )
             }
             // Without what is there a whole line would say to throw it away.
             Err(blocked) => {
                 format!(
                     "add {} to {WHITELIST} of {object}, which was not looked at: {}",
-                    missing.join(", "),
+                    wanted.add.join(", "),
                     blocked.message
                 )
             }
@@ -260,6 +265,8 @@ impl<'a> AlibabaCloud<'a> {
             instruction,
             object,
             configured,
+            // The vendor's configuration takes no file.
+            trust: Ok(Trust::Default),
             owner: None,
             progress,
             // The answer counts data nodes, and others in other places.
@@ -289,12 +296,12 @@ impl<'a> AlibabaCloud<'a> {
         Ok(Look { status, updated_at, es_config, record })
     }
 
-    /// Adds entries to the configuration. The call replaces all of it, so it is read right before.
+    /// Changes the configuration. The call replaces all of it, so it is read right before.
     ///
     /// # Errors
     /// [`ProviderError`]; one that passes by itself means: look again.
-    pub async fn add(&self, entries: &[String]) -> Result<Option<CloudChange>, ProviderError> {
-        self.change(entries).await.map_err(|fault| match &fault {
+    pub async fn apply(&self, change: &Change) -> Result<Option<CloudChange>, ProviderError> {
+        self.change(&change.add).await.map_err(|fault| match &fault {
             // Only the change meets it. What a look meets too is told by the next one, and mended without an edit of the spec.
             CloudFault::Cloud(CloudError::Refused(refusal))
                 if matches!(refusal.fault(), Fault::Forbidden | Fault::Other) =>

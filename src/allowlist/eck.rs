@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use crate::{
     api::search_cluster::{Connection, KeyRef, PasswordRef},
     plan::{
-        allowlist::effective,
+        allowlist::{Change, effective},
         restart::Blocked,
-        rollout::{Managed, Progress},
+        rollout::{Managed, Progress, Trust},
+        trust,
     },
 };
 
@@ -22,7 +23,8 @@ use super::{
     gitops,
     object::Object,
     provider::ProviderError,
-    setting::{self, Place},
+    setting::{self, Form, Place},
+    sources::{self, Sources},
 };
 
 /// Annotations by which ECK is told to leave an object alone.
@@ -45,22 +47,34 @@ pub struct Eck<'a> {
 }
 
 impl Eck<'_> {
-    /// What is configured, and how far ECK is.
+    /// What is configured, how far ECK is, and what a person would write to make `change`. Whether the operator may is asked only where
+    /// it comes to that.
     ///
     /// # Errors
     /// [`ProviderError`]
-    pub async fn look(&self, missing: &[String]) -> Result<Managed, ProviderError> {
+    pub async fn look(&self, change: &Change, before_edit: bool) -> Result<Managed, ProviderError> {
         let object = self.get().await?;
-        self.object().changeable(managed(&object, self.key, missing)).await
+        let seen = managed(&object, self.key, change);
+        if before_edit { self.object().changeable(seen).await } else { Ok(seen) }
     }
 
-    /// Adds entries to every node set.
+    /// Changes every node set.
     ///
     /// # Errors
     /// As [`Object::edit`].
-    pub async fn add(&self, entries: &[String]) -> Result<(), ProviderError> {
+    pub async fn apply(&self, change: &Change) -> Result<(), ProviderError> {
         let object = self.get().await?;
-        self.object().edit(&object, operations(&object, self.key, entries)).await
+        self.object().edit(&object, operations(&object, self.key, change)).await
+    }
+
+    /// Authorities that the node sets list.
+    ///
+    /// # Errors
+    /// [`ProviderError`]
+    pub async fn authorities(&self) -> Result<Vec<String>, ProviderError> {
+        let object = self.get().await?;
+        let places = node_sets(&object).iter().map(|set| setting::find(&set["config"], trust::SETTING, Form::List));
+        Ok(places.flatten().flat_map(|place| place.entries).collect())
     }
 
     /// How the cluster is reached: by the Service and with the Secrets that ECK makes.
@@ -84,36 +98,77 @@ impl Eck<'_> {
     }
 }
 
-/// Name and configuration of each node set.
-fn node_sets(object: &DynamicObject) -> Vec<(&str, &Value)> {
-    let sets = object.data["spec"]["nodeSets"].as_array().map(Vec::as_slice).unwrap_or_default();
-    sets.iter().map(|set| (set["name"].as_str().unwrap_or_default(), &set["config"])).collect()
+fn node_sets(object: &DynamicObject) -> &[Value] {
+    object.data["spec"]["nodeSets"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn places(object: &DynamicObject, key: &str) -> Result<Vec<Place>, String> {
-    let place = |(name, configuration): (&str, &Value)| {
-        setting::find(configuration, key).map_err(|why| format!("node set {name}: {why}"))
+fn name(set: &Value) -> &str {
+    set["name"].as_str().unwrap_or_default()
+}
+
+/// What has the nodes of a node set trust sources.
+struct Trusting {
+    /// Settings as they stand, and as they are to be.
+    settings: Vec<(Place, Place)>,
+    /// The pod template as it is to be.
+    pod_template: Value,
+    /// What they trust as it stands.
+    state: Trust,
+}
+
+fn trusting(set: &Value, sources: &Sources<'_>) -> Result<Trusting, String> {
+    let look = || {
+        let listed = setting::find(&set["config"], trust::SETTING, Form::List)?;
+        let lists = !listed.entries.is_empty();
+        if let Some(why) = sources::conflict(&set["config"], lists) {
+            return Err(why);
+        }
+        let mark = setting::find(&set["config"], trust::MARK, Form::Text)?;
+        let pod_template = sources.in_pod_template(&set["podTemplate"])?;
+        let settings = vec![
+            (listed.clone(), listed.with(&[sources.file()])),
+            (mark.clone(), mark.with(&[trust::MARKED.to_owned()])),
+        ];
+        let is_set = settings.iter().all(|(before, after)| before == after) && pod_template == set["podTemplate"];
+        let state = match (is_set, lists) {
+            (true, _) => Trust::Sources,
+            (false, true) => Trust::Listed,
+            (false, false) => Trust::Default,
+        };
+        Ok(Trusting { settings, pod_template, state })
     };
-    node_sets(object).into_iter().map(place).collect()
+    look().map_err(|why: String| format!("node set {}: {why}", name(set)))
 }
 
-fn managed(object: &DynamicObject, key: &str, missing: &[String]) -> Managed {
+fn place(set: &Value, key: &str) -> Result<Place, String> {
+    setting::find(&set["config"], key, Form::List).map_err(|why| format!("node set {}: {why}", name(set)))
+}
+
+fn sources(change: &Change) -> Option<Sources<'_>> {
+    change.trust.as_ref().map(|map| Sources::new(map, trust::ELASTICSEARCH))
+}
+
+fn managed(object: &DynamicObject, key: &str, change: &Change) -> Managed {
     let title = format!("Elasticsearch {}", object.name_any());
-    let places = places(object, key);
-    let configured = match (unmanaged(object), &places) {
+    let sets = node_sets(object);
+    let not_editable = |why: String| Blocked::by("ConfigNotEditable", format!("{title}: {why}"));
+    let places: Result<Vec<Place>, String> = sets.iter().map(|set| place(set, key)).collect();
+    let configured = match (unmanaged(object), places) {
         (Some(blocked), _) => Err(blocked),
         (None, Ok(places)) => Ok(effective(places.iter().map(|place| &place.entries))),
-        (None, Err(why)) => Err(Blocked { reason: "ConfigNotEditable", message: format!("{title}: {why}") }),
+        (None, Err(why)) => Err(not_editable(why)),
     };
-    let mut instruction = String::from("spec:\n  nodeSets:\n");
-    for ((name, _), place) in node_sets(object).into_iter().zip(places.iter().flatten()) {
-        instruction += &format!("  - name: {name}\n    config:\n{}", place.yaml(missing, 6));
-    }
-    let sets = object.data["spec"]["nodeSets"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let trust = sources(change).map_or(Ok(Trust::Default), |sources| {
+        let states: Result<Vec<Trust>, String> =
+            sets.iter().map(|set| trusting(set, &sources).map(|trusting| trusting.state)).collect();
+        states.map(|states| states.into_iter().min().unwrap_or(Trust::Default)).map_err(not_editable)
+    });
     let counts: Option<Vec<u64>> = sets.iter().map(|set| set["count"].as_u64()).collect();
+    let instruction = instruction(object, key, change);
     Managed {
         object: title,
         configured,
+        trust,
         owner: gitops::owner(&object.metadata, &[&["f:spec", "f:nodeSets"]]),
         progress: progress(object),
         nodes: counts.and_then(|counts| usize::try_from(counts.iter().sum::<u64>()).ok()),
@@ -129,7 +184,7 @@ fn unmanaged(object: &DynamicObject) -> Option<Blocked> {
         "Elasticsearch {} has the annotation {name}: {value:?}: ECK does not act on its changes. Remove it",
         object.name_any()
     );
-    Some(Blocked { reason: "ElasticsearchUnmanaged", message })
+    Some(Blocked::by("ElasticsearchUnmanaged", message))
 }
 
 /// ECK is done when it has seen this generation, has nothing left to do, and the cluster is not red.
@@ -169,21 +224,58 @@ fn in_progress(status: &Value) -> String {
     if told.is_empty() { String::new() } else { format!(" [{}]", told.join("; ")) }
 }
 
-/// The patch that adds entries to every node set that lacks some.
-fn operations(object: &DynamicObject, key: &str, entries: &[String]) -> Result<Vec<Value>, String> {
+/// The exact text that a person commits: what stands there and what is added, for each node set.
+fn instruction(object: &DynamicObject, key: &str, change: &Change) -> String {
+    let mut text = String::from("spec:\n  nodeSets:\n");
+    for set in node_sets(object) {
+        let Ok(place) = place(set, key) else { continue };
+        text += &format!("  - name: {}\n    config:\n", name(set));
+        if !change.add.is_empty() {
+            text += &place.with(&change.add).yaml(6);
+        }
+        let Some(sources) = sources(change) else { continue };
+        let Ok(trusting) = trusting(set, &sources) else { continue };
+        trusting.settings.iter().for_each(|(_, after)| text += &after.yaml(6));
+        text += &format!(
+            "    podTemplate:\n      spec:\n        volumes:\n        - {}\n        containers:\n        - name: elasticsearch\n          \
+             volumeMounts:\n          - {}\n",
+            sources.volume(),
+            sources.mount()
+        );
+    }
+    text
+}
+
+/// The patch that changes every node set which is not yet as it is to be.
+fn operations(object: &DynamicObject, key: &str, change: &Change) -> Result<Vec<Value>, String> {
     let mut operations = vec![];
-    for (at, ((name, configuration), place)) in node_sets(object).into_iter().zip(places(object, key)?).enumerate() {
-        if place.with(entries) == place.entries {
+    for (at, set) in node_sets(object).iter().enumerate() {
+        let listed = place(set, key)?;
+        let mut settings = vec![(listed.clone(), listed.with(&change.add))];
+        let mut edits = vec![];
+        if let Some(sources) = sources(change) {
+            let trusting = trusting(set, &sources)?;
+            settings.extend(trusting.settings);
+            if trusting.pod_template != set["podTemplate"] {
+                edits.push(("podTemplate".to_owned(), trusting.pod_template));
+            }
+        }
+        settings.retain(|(before, after)| before != after);
+        if !settings.is_empty() && set["config"].is_null() {
+            edits.push(("config".to_owned(), json!({})));
+        }
+        edits.extend(settings.iter().map(|(_, place)| (place.pointer("config"), place.value())));
+        if edits.is_empty() {
             continue;
         }
-        let set = format!("/spec/nodeSets/{at}");
-        operations.push(json!({"op": "test", "path": format!("{set}/name"), "value": name}));
-        let config = format!("{set}/config");
-        operations.push(match configuration {
-            Value::Null => json!({"op": "add", "path": config, "value": {key: place.value(entries)}}),
-            // `add` replaces what is there.
-            _ => json!({"op": "add", "path": place.pointer(&config), "value": place.value(entries)}),
-        });
+        let path = format!("/spec/nodeSets/{at}");
+        operations.push(json!({"op": "test", "path": format!("{path}/name"), "value": name(set)}));
+        // `add` replaces what is there; that it is still what was read is tested by the object's version.
+        operations.extend(
+            edits
+                .into_iter()
+                .map(|(below, value)| json!({"op": "add", "path": format!("{path}/{below}"), "value": value})),
+        );
     }
     Ok(operations)
 }
@@ -226,8 +318,12 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    fn entries() -> Vec<String> {
-        vec!["src:9200".to_owned()]
+    fn entries() -> Change {
+        Change { add: vec!["src:9200".to_owned()], trust: None }
+    }
+
+    fn with_trust() -> Change {
+        Change { trust: Some("es-1-reindex-sources".into()), ..entries() }
     }
 
     #[test]
@@ -239,9 +335,89 @@ mod tests {
                 json!({"op": "test", "path": "/spec/nodeSets/0/name", "value": "masters"}),
                 json!({"op": "add", "path": "/spec/nodeSets/0/config/reindex.remote.whitelist", "value": ["o:1", "src:9200"]}),
                 json!({"op": "test", "path": "/spec/nodeSets/1/name", "value": "data"}),
-                json!({"op": "add", "path": "/spec/nodeSets/1/config", "value": {"reindex.remote.whitelist": ["src:9200"]}}),
+                json!({"op": "add", "path": "/spec/nodeSets/1/config", "value": {}}),
+                json!({"op": "add", "path": "/spec/nodeSets/1/config/reindex.remote.whitelist", "value": ["src:9200"]}),
             ]
         );
+    }
+
+    #[test]
+    fn trust_comes_in_the_same_patch() {
+        let own = object(|value| {
+            value["spec"]["nodeSets"][0]["config"]["reindex"] = json!({"ssl": {"certificate_authorities": "own.pem"}});
+            value["spec"]["nodeSets"][0]["podTemplate"] = json!({"metadata": {"labels": {"a": "b"}}});
+        });
+        let file = "/usr/share/elasticsearch/config/reindex-sources/ca.crt";
+        let volume = json!({"name": "reindex-sources", "configMap": {"name": "es-1-reindex-sources"}});
+        let mount = json!({"name": "reindex-sources", "mountPath": "/usr/share/elasticsearch/config/reindex-sources", "readOnly": true});
+        let pods = json!({"volumes": [volume], "containers": [{"name": "elasticsearch", "volumeMounts": [mount]}]});
+        let set = |at: usize, below: &str, value: Value| json!({"op": "add", "path": format!("/spec/nodeSets/{at}/{below}"), "value": value});
+        assert_eq!(
+            operations(&own, WHITELIST, &with_trust()).unwrap(),
+            [
+                json!({"op": "test", "path": "/spec/nodeSets/0/name", "value": "masters"}),
+                set(0, "podTemplate", json!({"metadata": {"labels": {"a": "b"}}, "spec": pods})),
+                set(0, "config/reindex.remote.whitelist", json!(["o:1", "src:9200"])),
+                set(0, "config/reindex/ssl/certificate_authorities", json!(format!("own.pem,{file}"))),
+                set(0, "config/node.attr.reindex_sources", json!("trusted")),
+                json!({"op": "test", "path": "/spec/nodeSets/1/name", "value": "data"}),
+                set(1, "podTemplate", json!({"spec": pods})),
+                set(1, "config", json!({})),
+                set(1, "config/reindex.remote.whitelist", json!(["src:9200"])),
+                set(1, "config/reindex.ssl.certificate_authorities", json!([file])),
+                set(1, "config/node.attr.reindex_sources", json!("trusted")),
+            ]
+        );
+    }
+
+    /// The object as it is after a change.
+    fn changed(before: &DynamicObject, change: &Change) -> DynamicObject {
+        let mut value = serde_json::to_value(before).unwrap();
+        for operation in operations(before, WHITELIST, change).unwrap() {
+            let path = operation["path"].as_str().unwrap();
+            let (parent, name) = path.rsplit_once('/').unwrap();
+            if operation["op"] == "add" {
+                let parent = value.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+                parent.insert(name.to_owned(), operation["value"].clone());
+            }
+        }
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_a_change_has_made_is_known_again() {
+        let before = object(|_| {});
+        assert_eq!(managed(&before, WHITELIST, &with_trust()).trust, Ok(Trust::Default));
+        let after = changed(&before, &with_trust());
+        let seen = managed(&after, WHITELIST, &with_trust());
+        assert_eq!((seen.configured, seen.trust), (Ok(entries().add), Ok(Trust::Sources)));
+        assert_eq!(operations(&after, WHITELIST, &with_trust()), Ok(vec![]));
+        let other = Change { trust: Some("another".into()), ..entries() };
+        assert!(managed(&after, WHITELIST, &other).trust.is_err(), "the volume is another ConfigMap's");
+    }
+
+    #[test]
+    fn a_store_of_somebody_keeps_trust_from_being_changed_and_nothing_else() {
+        let store =
+            object(|value| value["spec"]["nodeSets"][1]["config"] = json!({"reindex.ssl.truststore.path": "t.p12"}));
+        let seen = managed(&store, WHITELIST, &with_trust());
+        assert!(seen.configured.is_ok());
+        let blocked = seen.trust.unwrap_err();
+        assert_eq!(blocked.reason, "ConfigNotEditable");
+        assert!(blocked.message.contains("node set data: reindex.ssl.truststore.path"), "{}", blocked.message);
+        assert_eq!(managed(&store, WHITELIST, &entries()).trust, Ok(Trust::Default));
+    }
+
+    #[test]
+    fn the_text_to_commit_has_volume_and_mount() {
+        let text = managed(&object(|_| {}), WHITELIST, &with_trust()).instruction;
+        let read: Value = serde_saphyr::from_str(&text).unwrap();
+        let set = &read["spec"]["nodeSets"][1];
+        assert_eq!(
+            set["podTemplate"],
+            changed(&object(|_| {}), &with_trust()).data["spec"]["nodeSets"][1]["podTemplate"]
+        );
+        assert_eq!(set["config"]["node.attr.reindex_sources"], "trusted");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! - [`alibaba_cloud`]: a managed instance; the vendor restarts the nodes
 //! - [`object`]: such an object, read and patched
 //! - [`setting`]: the edit of a setting in such an object
+//! - [`sources`]: what has nodes read the authorities of sources, in such an object
 //! - [`config_text`]: the edit of an `elasticsearch.yml`, which keeps every other byte
 //! - [`gitops`]: whether somebody else applies an object again and again
 //!
@@ -20,4 +21,5 @@ pub mod object;
 pub mod open_search_operator;
 pub mod provider;
 pub mod setting;
+pub mod sources;
 pub mod stateful_sets;

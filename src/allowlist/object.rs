@@ -64,7 +64,7 @@ impl Object<'_> {
         };
         Ok(match allowed {
             true => Ok(()),
-            false => Err(Blocked { reason: "NotPermitted", message: self.denied("patch").to_string() }),
+            false => Err(Blocked::by("NotPermitted", self.denied("patch").to_string())),
         })
     }
 

@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use crate::{
     api::search_cluster::{Connection, KeyRef, PasswordRef},
     plan::{
-        allowlist::{ALLOWLIST, WHITELIST, effective},
+        allowlist::{ALLOWLIST, Change, WHITELIST, effective},
         restart::Blocked,
-        rollout::{Managed, Progress},
+        rollout::{Managed, Progress, Trust},
+        trust,
     },
 };
 
@@ -24,7 +25,8 @@ use super::{
     gitops,
     object::Object,
     provider::ProviderError,
-    setting::{self, Place},
+    setting::{self, Form, Place},
+    sources::{self, Sources},
 };
 
 /// The kind's API groups. Where both are installed the operator copies from the older to the newer, and lets nobody change the older.
@@ -43,22 +45,34 @@ pub struct OpenSearchOperator<'a> {
 }
 
 impl OpenSearchOperator<'_> {
-    /// What is configured, and how far the operator is.
+    /// What is configured, how far the operator is, and what a person would write to make `change`. Whether we may is asked only where it
+    /// comes to that.
     ///
     /// # Errors
     /// [`ProviderError`]
-    pub async fn look(&self, missing: &[String]) -> Result<Managed, ProviderError> {
+    pub async fn look(&self, change: &Change, before_edit: bool) -> Result<Managed, ProviderError> {
         let (target, object) = self.get().await?;
-        target.changeable(managed(&object, self.key, missing)).await
+        let seen = managed(&object, self.key, change);
+        if before_edit { target.changeable(seen).await } else { Ok(seen) }
     }
 
-    /// Adds entries to the configuration of every node.
+    /// Changes the configuration of every node.
     ///
     /// # Errors
     /// As [`Object::edit`].
-    pub async fn add(&self, entries: &[String]) -> Result<(), ProviderError> {
+    pub async fn apply(&self, change: &Change) -> Result<(), ProviderError> {
         let (target, object) = self.get().await?;
-        target.edit(&object, operations(&object, self.key, entries)).await
+        target.edit(&object, operations(&object, self.key, change)).await
+    }
+
+    /// Authorities that the configuration lists.
+    ///
+    /// # Errors
+    /// [`ProviderError`]
+    pub async fn authorities(&self) -> Result<Vec<String>, ProviderError> {
+        let (_, object) = self.get().await?;
+        let spots = spots(&object, trust::SETTING, Form::ListInText).unwrap_or_default();
+        Ok(spots.into_iter().flat_map(|spot| spot.place.entries).collect())
     }
 
     /// How the cluster is reached: by the Service and with the Secrets that the operator makes or is told.
@@ -93,15 +107,13 @@ impl OpenSearchOperator<'_> {
 struct Spot {
     /// JSON pointer of its `additionalConfig`.
     pointer: String,
-    /// Whether that is there.
-    exists: bool,
     /// The node pool's position and name; None for all of them.
     pool: Option<(usize, String)>,
     place: Place,
 }
 
-/// Where entries must stand so that every node has them: in each node pool that sets its own, and for all unless each does.
-fn spots(object: &DynamicObject, key: &str) -> Result<Vec<Spot>, String> {
+/// Where entries of a setting must stand so that every node has them: in each node pool that sets its own, and for all unless each does.
+fn spots(object: &DynamicObject, key: &str, new: Form) -> Result<Vec<Spot>, String> {
     let spec = &object.data["spec"];
     let pools = spec["nodePools"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut spots = vec![];
@@ -111,7 +123,6 @@ fn spots(object: &DynamicObject, key: &str) -> Result<Vec<Spot>, String> {
             setting::find_text(&pool["additionalConfig"], key).map_err(|why| format!("node pool {name}: {why}"))?;
         spots.extend(own.map(|place| Spot {
             pointer: format!("/spec/nodePools/{at}/additionalConfig"),
-            exists: true,
             pool: Some((at, name)),
             place,
         }));
@@ -127,43 +138,96 @@ fn spots(object: &DynamicObject, key: &str) -> Result<Vec<Spot>, String> {
     if spots.len() < pools.len() || pools.is_empty() {
         spots.push(Spot {
             pointer: "/spec/general/additionalConfig".into(),
-            exists: general.is_object(),
             pool: None,
-            place: place.unwrap_or_else(|| setting::new_text(name)),
+            place: place.unwrap_or_else(|| Place::new(name, new)),
         });
     }
     Ok(spots)
 }
 
-fn managed(object: &DynamicObject, key: &str, missing: &[String]) -> Managed {
-    let title = format!("OpenSearchCluster {}", object.name_any());
-    let spots = spots(object, key);
-    let configured = match &spots {
-        Ok(spots) => Ok(effective(spots.iter().map(|spot| &spot.place.entries))),
-        Err(why) => Err(Blocked { reason: "ConfigNotEditable", message: format!("{title}: {why}") }),
+impl Spot {
+    fn with(&self, entries: &[String]) -> Edit {
+        Edit {
+            pointer: self.pointer.clone(),
+            pool: self.pool.clone(),
+            before: self.place.clone(),
+            after: self.place.with(entries),
+        }
+    }
+}
+
+/// A setting as it stands at one place, and as it is to be.
+struct Edit {
+    pointer: String,
+    pool: Option<(usize, String)>,
+    before: Place,
+    after: Place,
+}
+
+/// The volumes, as they are to be, and what every node trusts as it stands.
+struct Trusting {
+    settings: Vec<Edit>,
+    volumes: Value,
+    state: Trust,
+}
+
+fn trusting(object: &DynamicObject, sources: &Sources<'_>) -> Result<Trusting, String> {
+    let spec = &object.data["spec"];
+    let authorities = spots(object, trust::SETTING, Form::ListInText)?;
+    let lists = !authorities.is_empty() && authorities.iter().all(|spot| !spot.place.entries.is_empty());
+    let pools = spec["nodePools"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for holder in pools.iter().chain([&spec["general"]]) {
+        if let Some(why) = sources::conflict(&holder["additionalConfig"], lists) {
+            return Err(why);
+        }
+    }
+    let marks = spots(object, trust::MARK, Form::Text)?;
+    let mut settings: Vec<Edit> = authorities.iter().map(|spot| spot.with(&[sources.file()])).collect();
+    settings.extend(marks.iter().map(|spot| spot.with(&[trust::MARKED.to_owned()])));
+    let volumes = sources.in_additional_volumes(&spec["general"]["additionalVolumes"])?;
+    let is_set =
+        settings.iter().all(|edit| edit.before == edit.after) && volumes == spec["general"]["additionalVolumes"];
+    let state = match (is_set, lists) {
+        (true, _) => Trust::Sources,
+        (false, true) => Trust::Listed,
+        (false, false) => Trust::Default,
     };
-    let spots = spots.unwrap_or_default();
-    let mut instruction = String::from("spec:\n");
-    for spot in spots.iter().filter(|spot| spot.pool.is_none()) {
-        instruction += &format!("  general:\n    additionalConfig:\n{}", spot.place.yaml(missing, 6));
-    }
-    for (at, (spot, (_, name))) in
-        spots.iter().filter_map(|spot| spot.pool.as_ref().map(|pool| (spot, pool))).enumerate()
-    {
-        let head = if at == 0 { "  nodePools:\n" } else { "" };
-        instruction += &format!("{head}  - component: {name}\n    additionalConfig:\n{}", spot.place.yaml(missing, 6));
-    }
+    Ok(Trusting { settings, volumes, state })
+}
+
+fn sources<'a>(object: &DynamicObject, change: &'a Change) -> Option<Sources<'a>> {
+    let home = object.data["spec"]["general"]["opensearchHome"].as_str().filter(|home| !home.is_empty());
+    change.trust.as_ref().map(|map| Sources::new(map, home.unwrap_or(trust::OPENSEARCH)))
+}
+
+fn managed(object: &DynamicObject, key: &str, change: &Change) -> Managed {
+    let title = format!("OpenSearchCluster {}", object.name_any());
+    let not_editable = |why: String| Blocked::by("ConfigNotEditable", format!("{title}: {why}"));
+    let found = spots(object, key, Form::ListInText);
+    let own = found.as_ref().is_ok_and(|spots| spots.iter().any(|spot| spot.pool.is_some()));
+    let configured = match found {
+        Ok(spots) => Ok(effective(spots.iter().map(|spot| &spot.place.entries))),
+        Err(why) => Err(not_editable(why)),
+    };
+    let trust = sources(object, change).map_or(Ok(Trust::Default), |sources| {
+        trusting(object, &sources).map(|trusting| trusting.state).map_err(not_editable)
+    });
+    let instruction = instruction(object, key, change);
     let pools = object.data["spec"]["nodePools"].as_array().map(Vec::as_slice).unwrap_or_default();
     let replicas: Option<Vec<u64>> = pools.iter().map(|pool| pool["replicas"].as_u64()).collect();
     let keys = [key, WHITELIST, ALLOWLIST].map(|key| format!("f:{key}"));
     let general = keys.each_ref().map(|key| ["f:spec", "f:general", "f:additionalConfig", key.as_str()]);
     let mut paths: Vec<&[&str]> = general.iter().map(<[&str; 4]>::as_slice).collect();
-    if spots.iter().any(|spot| spot.pool.is_some()) {
+    if own {
         paths.push(&["f:spec", "f:nodePools"]);
+    }
+    if change.trust.is_some() {
+        paths.push(&["f:spec", "f:general", "f:additionalVolumes"]);
     }
     Managed {
         object: title,
         configured,
+        trust,
         owner: gitops::owner(&object.metadata, &paths),
         progress: progress(&object.data["status"]),
         nodes: replicas.and_then(|replicas| usize::try_from(replicas.iter().sum::<u64>()).ok()),
@@ -189,22 +253,65 @@ fn progress(status: &Value) -> Progress {
     }
 }
 
-/// The patch that adds entries wherever some are missing.
-fn operations(object: &DynamicObject, key: &str, entries: &[String]) -> Result<Vec<Value>, String> {
+/// Every setting of a change, as it stands and as it is to be, and the volumes where the change has any.
+fn edits(object: &DynamicObject, key: &str, change: &Change) -> Result<(Vec<Edit>, Option<Value>), String> {
+    let listed = spots(object, key, Form::ListInText)?;
+    let mut edits: Vec<Edit> = listed.iter().map(|spot| spot.with(&change.add)).collect();
+    let Some(sources) = sources(object, change) else { return Ok((edits, None)) };
+    let trusting = trusting(object, &sources)?;
+    edits.extend(trusting.settings);
+    Ok((edits, Some(trusting.volumes)))
+}
+
+/// The exact text that a person commits: what stands there and what is added.
+fn instruction(object: &DynamicObject, key: &str, change: &Change) -> String {
+    // Where trust can't be changed the entries still can.
+    let without = Change { trust: None, ..change.clone() };
+    let (edits, volumes) = edits(object, key, change).or_else(|_| edits(object, key, &without)).unwrap_or_default();
+    let is_shown = |edit: &&Edit| edit.before != edit.after || !change.add.is_empty();
+    let shown: Vec<&Edit> = edits.iter().filter(is_shown).collect();
+    let lines = |pool: Option<&(usize, String)>| {
+        let of = shown.iter().filter(|edit| edit.pool.as_ref() == pool);
+        of.map(|edit| edit.after.yaml(6)).collect::<String>()
+    };
+    let volume = sources(object, change)
+        .filter(|_| volumes.is_some())
+        .map(|sources| format!("    additionalVolumes:\n    - {}\n", sources.additional_volume()));
+    let mut text = String::from("spec:\n");
+    let general = lines(None);
+    if !general.is_empty() || volume.is_some() {
+        text += "  general:\n";
+    }
+    if !general.is_empty() {
+        text += &format!("    additionalConfig:\n{general}");
+    }
+    text += volume.as_deref().unwrap_or_default();
+    let pools: BTreeSet<&(usize, String)> = shown.iter().filter_map(|edit| edit.pool.as_ref()).collect();
+    for (at, pool) in pools.into_iter().enumerate() {
+        let head = if at == 0 { "  nodePools:\n" } else { "" };
+        text += &format!("{head}  - component: {}\n    additionalConfig:\n{}", pool.1, lines(Some(pool)));
+    }
+    text
+}
+
+/// The patch that makes a change wherever it is not made yet.
+fn operations(object: &DynamicObject, key: &str, change: &Change) -> Result<Vec<Value>, String> {
+    let general = &object.data["spec"]["general"];
+    let (mut edits, volumes) = edits(object, key, change)?;
+    edits.retain(|edit| edit.before != edit.after);
     let mut operations = vec![];
-    for spot in spots(object, key)? {
-        let value = spot.place.value(entries);
-        if spot.place.with(entries) == spot.place.entries {
-            continue;
-        }
-        if let Some((at, name)) = &spot.pool {
+    if !general["additionalConfig"].is_object() && edits.iter().any(|edit| edit.pool.is_none()) {
+        operations.push(json!({"op": "add", "path": "/spec/general/additionalConfig", "value": {}}));
+    }
+    for edit in &edits {
+        if let Some((at, name)) = &edit.pool {
             operations.push(json!({"op": "test", "path": format!("/spec/nodePools/{at}/component"), "value": name}));
         }
-        operations.push(match spot.exists {
-            false => json!({"op": "add", "path": spot.pointer, "value": {spot.place.name(): value}}),
-            // `add` replaces what is there.
-            true => json!({"op": "add", "path": spot.place.pointer(&spot.pointer), "value": value}),
-        });
+        // `add` replaces what is there; that it is still what was read is tested by the object's version.
+        operations.push(json!({"op": "add", "path": edit.after.pointer(&edit.pointer), "value": edit.after.value()}));
+    }
+    if let Some(volumes) = volumes.filter(|volumes| *volumes != general["additionalVolumes"]) {
+        operations.push(json!({"op": "add", "path": "/spec/general/additionalVolumes", "value": volumes}));
     }
     Ok(operations)
 }
@@ -267,8 +374,60 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    fn entries() -> Vec<String> {
-        vec!["src:9200".to_owned()]
+    fn entries() -> Change {
+        Change { add: vec!["src:9200".to_owned()], trust: None }
+    }
+
+    fn with_trust() -> Change {
+        Change { trust: Some("os-1-reindex-sources".into()), ..entries() }
+    }
+
+    #[test]
+    fn trust_comes_in_the_same_patch_and_is_known_again() {
+        let own = object(|value| {
+            value["spec"]["general"]["additionalVolumes"] = json!([{"name": "own", "path": "/own", "emptyDir": {}}]);
+            value["spec"]["nodePools"][1]["additionalConfig"] =
+                json!({"reindex.ssl.certificate_authorities": "own.pem"});
+        });
+        let file = "/usr/share/opensearch/config/reindex-sources/ca.crt";
+        let volume = json!({
+            "name": "reindex-sources", "path": "/usr/share/opensearch/config/reindex-sources", "configMap": {"name": "os-1-reindex-sources"},
+        });
+        let volumes = json!([{"name": "own", "path": "/own", "emptyDir": {}}, volume]);
+        let config = "/spec/general/additionalConfig";
+        assert_eq!(
+            operations(&own, ALLOWLIST, &with_trust()).unwrap(),
+            [
+                json!({"op": "add", "path": config, "value": {}}),
+                json!({"op": "add", "path": format!("{config}/reindex.remote.allowlist"), "value": r#"["src:9200"]"#}),
+                json!({"op": "test", "path": "/spec/nodePools/1/component", "value": "data"}),
+                json!({"op": "add", "path": "/spec/nodePools/1/additionalConfig/reindex.ssl.certificate_authorities", "value": format!("own.pem,{file}")}),
+                json!({"op": "add", "path": format!("{config}/reindex.ssl.certificate_authorities"), "value": format!("[\"{file}\"]")}),
+                json!({"op": "add", "path": format!("{config}/node.attr.reindex_sources"), "value": "trusted"}),
+                json!({"op": "add", "path": "/spec/general/additionalVolumes", "value": volumes}),
+            ]
+        );
+        let seen = managed(&own, ALLOWLIST, &with_trust());
+        assert_eq!(seen.trust, Ok(Trust::Default), "one of two pools lists authorities");
+        let read: Value = serde_saphyr::from_str(&seen.instruction).unwrap();
+        assert_eq!(read["spec"]["general"]["additionalVolumes"], json!([volume]));
+        assert_eq!(read["spec"]["general"]["additionalConfig"]["node.attr.reindex_sources"], "trusted");
+        assert_eq!(read["spec"]["nodePools"][0]["component"], "data");
+        let made = object(|value| {
+            value["spec"]["general"]["additionalVolumes"] = volumes;
+            value["spec"]["general"]["additionalConfig"] = json!({
+                "reindex.remote.allowlist": r#"["src:9200"]"#, "reindex.ssl.certificate_authorities": file, "node.attr.reindex_sources": "trusted",
+            });
+        });
+        assert_eq!(managed(&made, ALLOWLIST, &with_trust()).trust, Ok(Trust::Sources));
+        assert_eq!(operations(&made, ALLOWLIST, &with_trust()), Ok(vec![]));
+    }
+
+    #[test]
+    fn nodes_that_are_installed_elsewhere_read_there() {
+        let elsewhere = object(|value| value["spec"]["general"]["opensearchHome"] = json!("/opt/opensearch"));
+        let text = managed(&elsewhere, ALLOWLIST, &with_trust()).instruction;
+        assert!(text.contains("/opt/opensearch/config/reindex-sources/ca.crt"), "{text}");
     }
 
     #[test]
@@ -276,7 +435,8 @@ mod tests {
         assert_eq!(
             operations(&object(|_| {}), ALLOWLIST, &entries()).unwrap(),
             [
-                json!({"op": "add", "path": "/spec/general/additionalConfig", "value": {"reindex.remote.allowlist": r#"["src:9200"]"#}})
+                json!({"op": "add", "path": "/spec/general/additionalConfig", "value": {}}),
+                json!({"op": "add", "path": "/spec/general/additionalConfig/reindex.remote.allowlist", "value": r#"["src:9200"]"#}),
             ]
         );
     }
@@ -314,7 +474,7 @@ mod tests {
                 value["spec"]["nodePools"][at]["additionalConfig"] = json!({"reindex.remote.allowlist": "src:9200"});
             }
         });
-        assert_eq!(managed(&own, ALLOWLIST, &entries()).configured, Ok(entries()));
+        assert_eq!(managed(&own, ALLOWLIST, &entries()).configured, Ok(entries().add));
         assert_eq!(operations(&own, ALLOWLIST, &entries()), Ok(vec![]));
     }
 

@@ -11,7 +11,10 @@ use crate::{
         allowlist::CloudChange,
         search_cluster::{self, Connection},
     },
-    plan::{allowlist::WHITELIST, search_cluster::Configuration},
+    plan::{
+        allowlist::{Change, WHITELIST},
+        search_cluster::Configuration,
+    },
 };
 
 use super::{
@@ -165,38 +168,54 @@ impl<'a> Provider<'a> {
         }
     }
 
-    /// What is configured, how far the nodes are, and the text that a person would write to add `missing`.
+    /// What is configured, how far the nodes are, and the text that a person would write to make `change`. Whether the operator has the
+    /// right to is asked only where it comes to that (`before_edit`).
     ///
     /// # Errors
     /// [`ProviderError::Kube`]
-    pub async fn look(&self, missing: &[String]) -> Result<Configuration, ProviderError> {
+    pub async fn look(&self, change: &Change, before_edit: bool) -> Result<Configuration, ProviderError> {
         match self {
             Provider::None => Ok(Configuration::Pools(vec![])),
             Provider::StatefulSets(sets) => sets.look().await.map(Configuration::Pools),
-            Provider::Eck(eck) => eck.look(missing).await.map(Configuration::Managed),
-            Provider::OpenSearchOperator(operator) => operator.look(missing).await.map(Configuration::Managed),
-            Provider::AlibabaCloud(instance) => Ok(Configuration::Managed(instance.look(missing).await)),
+            Provider::Eck(eck) => eck.look(change, before_edit).await.map(Configuration::Managed),
+            Provider::OpenSearchOperator(operator) => {
+                operator.look(change, before_edit).await.map(Configuration::Managed)
+            }
+            Provider::AlibabaCloud(instance) => Ok(Configuration::Managed(instance.look(change).await)),
         }
     }
 
-    /// Adds entries to the configuration of every node; the rest of it stays. A cloud gives the change a name, under which it is found.
+    /// Files that the configuration lists in `reindex.ssl.certificate_authorities`, as far as it can be seen; nodes don't show it.
+    ///
+    /// # Errors
+    /// [`ProviderError`]
+    pub async fn authorities(&self) -> Result<Vec<String>, ProviderError> {
+        match self {
+            Provider::None | Provider::AlibabaCloud(_) => Ok(vec![]),
+            Provider::StatefulSets(sets) => sets.authorities().await,
+            Provider::Eck(eck) => eck.authorities().await,
+            Provider::OpenSearchOperator(operator) => operator.authorities().await,
+        }
+    }
+
+    /// Changes the configuration of every node; the rest of it stays. A cloud gives the change a name, under which it is found.
     ///
     /// # Errors
     /// [`ProviderError`]; a conflict means that somebody else wrote it meanwhile: look again.
-    pub async fn add(&self, entries: &[String]) -> Result<Option<CloudChange>, ProviderError> {
+    pub async fn apply(&self, change: &Change) -> Result<Option<CloudChange>, ProviderError> {
         match self {
             Provider::None => Ok(None),
-            Provider::StatefulSets(sets) => sets.add(entries).await.map(|()| None),
-            Provider::Eck(eck) => eck.add(entries).await.map(|()| None),
-            Provider::OpenSearchOperator(operator) => operator.add(entries).await.map(|()| None),
-            Provider::AlibabaCloud(instance) => instance.add(entries).await,
+            Provider::StatefulSets(sets) => sets.add(&change.add).await.map(|()| None),
+            Provider::Eck(eck) => eck.apply(change).await.map(|()| None),
+            Provider::OpenSearchOperator(operator) => operator.apply(change).await.map(|()| None),
+            Provider::AlibabaCloud(instance) => instance.apply(change).await,
         }
     }
 
     /// Takes entries out again, where we restart the nodes; elsewhere it would restart every node once more.
     ///
     /// # Errors
-    /// As [`Provider::add`].
+    /// As [`Provider::apply`].
     pub async fn remove(&self, entries: &[String]) -> Result<(), ProviderError> {
         match self {
             Provider::StatefulSets(sets) => sets.remove(entries).await,

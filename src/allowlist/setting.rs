@@ -19,7 +19,7 @@ pub struct Place {
 
 /// How the entries are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub enum Form {
     /// `["a:1", "b:1"]`
     List,
     /// `a:1,b:1`
@@ -30,7 +30,7 @@ enum Form {
 
 impl Place {
     /// A place for a setting that does not stand anywhere yet.
-    fn new(key: &str, form: Form) -> Place {
+    pub fn new(key: &str, form: Form) -> Place {
         Place { path: vec![key.to_owned()], entries: vec![], form }
     }
 
@@ -39,29 +39,28 @@ impl Place {
         self.path.join(".")
     }
 
-    /// Its entries, and these.
-    pub fn with(&self, wanted: &[String]) -> Vec<String> {
+    /// The same place with these entries added.
+    pub fn with(&self, wanted: &[String]) -> Place {
         let missing = wanted.iter().filter(|entry| !self.entries.contains(entry));
-        self.entries.iter().chain(missing).cloned().collect()
+        Place { entries: self.entries.iter().chain(missing).cloned().collect(), ..self.clone() }
     }
 
-    /// What stands there with these entries added.
-    pub fn value(&self, wanted: &[String]) -> Value {
-        let all = self.with(wanted);
+    /// What stands there.
+    pub fn value(&self) -> Value {
         match self.form {
-            Form::List => json!(all),
-            Form::Text => json!(all.join(",")),
-            Form::ListInText => json!(json!(all).to_string()),
+            Form::List => json!(self.entries),
+            Form::Text => json!(self.entries.join(",")),
+            Form::ListInText => json!(json!(self.entries).to_string()),
         }
     }
 
     /// The same as lines of YAML, each indented by `indent`.
-    pub fn yaml(&self, wanted: &[String], indent: usize) -> String {
+    pub fn yaml(&self, indent: usize) -> String {
         let mut text = String::new();
         for (depth, name) in self.path.iter().enumerate() {
             let value = match depth + 1 == self.path.len() {
                 // JSON is YAML, and a text of JSON needs quotes that don't end it.
-                true => match self.value(wanted) {
+                true => match self.value() {
                     Value::String(value) => format!(" '{}'", value.replace('\'', "''")),
                     value => format!(" {value}"),
                 },
@@ -79,14 +78,14 @@ impl Place {
     }
 }
 
-/// Where `key` stands in a configuration, or would be put.
+/// Where `key` stands in a configuration, or would be put, in the form that it has there or that a `new` one gets.
 ///
 /// # Errors
 /// Why it can't be edited, for people.
-pub fn find(configuration: &Value, key: &str) -> Result<Place, String> {
+pub fn find(configuration: &Value, key: &str, new: Form) -> Result<Place, String> {
     match configuration {
-        Value::Null => Ok(Place::new(key, Form::List)),
-        Value::Object(settings) => Ok(standing(settings, key)?.unwrap_or_else(|| Place::new(key, Form::List))),
+        Value::Null => Ok(Place::new(key, new)),
+        Value::Object(settings) => Ok(standing(settings, key)?.unwrap_or_else(|| Place::new(key, new))),
         _ => Err("the configuration is not a map of settings".into()),
     }
 }
@@ -105,9 +104,16 @@ pub fn find_text(configuration: &Value, key: &str) -> Result<Option<Place>, Stri
     Ok(standing(settings, key)?.or(older))
 }
 
-/// A place for the setting where every value is a text.
-pub fn new_text(key: &str) -> Place {
-    Place::new(key, Form::ListInText)
+/// The dotted names of all settings of a configuration.
+pub fn names(configuration: &Value) -> Vec<String> {
+    let mut names = vec![];
+    for (name, value) in configuration.as_object().into_iter().flatten() {
+        match value {
+            Value::Object(_) => names.extend(self::names(value).into_iter().map(|rest| format!("{name}.{rest}"))),
+            _ => names.push(name.clone()),
+        }
+    }
+    names
 }
 
 fn standing(settings: &Map<String, Value>, key: &str) -> Result<Option<Place>, String> {
@@ -166,8 +172,8 @@ mod tests {
     const KEY: &str = WHITELIST;
 
     fn added(configuration: &Value) -> (String, Value) {
-        let place = find(configuration, KEY).unwrap();
-        (place.pointer("/config"), place.value(&["new:9200".to_owned()]))
+        let place = find(configuration, KEY, Form::List).unwrap();
+        (place.pointer("/config"), place.with(&["new:9200".to_owned()]).value())
     }
 
     #[test]
@@ -211,8 +217,15 @@ mod tests {
             json!({"reindex.remote.whitelist": "[o:1"}),
             json!([]),
         ] {
-            assert!(find(&configuration, KEY).is_err(), "{configuration}");
+            assert!(find(&configuration, KEY, Form::List).is_err(), "{configuration}");
         }
+    }
+
+    #[test]
+    fn settings_are_named_as_the_engines_read_them() {
+        let mut found = names(&json!({"a.b": 1, "c": {"d.e": 2, "f": {"g": []}}}));
+        found.sort();
+        assert_eq!(found, ["a.b", "c.d.e", "c.f.g"]);
     }
 
     #[test]
@@ -228,7 +241,7 @@ mod tests {
             (json!({"reindex": {"remote": {"whitelist": ["o:1"]}}}), json!(["o:1", "it's:1"])),
             (json!({"reindex": {"remote": {"whitelist": "[\"o:1\"]"}}}), json!("[\"o:1\",\"it's:1\"]")),
         ] {
-            let yaml = find(&configuration, KEY).unwrap().yaml(&["it's:1".to_owned()], 4);
+            let yaml = find(&configuration, KEY, Form::List).unwrap().with(&["it's:1".to_owned()]).yaml(4);
             let read: Value = serde_saphyr::from_str(&yaml).unwrap();
             assert_eq!(read, json!({"reindex": {"remote": {"whitelist": wrapped}}}), "{yaml}");
         }

@@ -2,6 +2,8 @@
 //!
 //! The StatefulSet itself is never changed: that would release other people's pending changes, and fight whoever applies it.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, Pod, PodSpec},
@@ -15,7 +17,7 @@ use kube::{
 
 use crate::{
     api::{BatchNode, FIELD_MANAGER, search_cluster::StatefulSetPool},
-    plan::restart,
+    plan::{restart, trust},
 };
 
 use super::{
@@ -82,6 +84,21 @@ impl StatefulSets<'_> {
                 None => vec![],
             },
         })
+    }
+
+    /// Authorities that the pools' configurations list.
+    ///
+    /// # Errors
+    /// [`ProviderError::Kube`]
+    pub async fn authorities(&self) -> Result<Vec<String>, ProviderError> {
+        let mut listed = BTreeSet::new();
+        for reference in self.pools.iter().map(|pool| &pool.config_map) {
+            let name = &reference.name;
+            let map = self.maps().get_opt(name).await.map_err(ProviderError::kube("read ConfigMap", name))?;
+            let text = map.and_then(|map| map.data?.remove(&reference.key)).unwrap_or_default();
+            listed.extend(config_text::entries(&text, trust::SETTING).unwrap_or_default());
+        }
+        Ok(listed.into_iter().collect())
     }
 
     async fn pods(&self, set: &StatefulSet) -> Result<Vec<restart::Pod>, ProviderError> {

@@ -28,9 +28,25 @@ pub struct AllowlistStatus {
     /// The exact text to add to the configuration by hand, where the operator doesn't do it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instruction: Option<String>,
+    /// Trust in sources, where `allowlist.trustSource` is set and a Reindex reads from one with an authority of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<TrustStatus>,
     /// The change that is on its way, or the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
+}
+
+/// Whether the nodes trust the certificate authorities of sources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrustStatus {
+    /// The ConfigMap of this namespace that holds the authorities.
+    pub config_map: String,
+    /// Sources whose authority is needed, as `namespace/name`; ten at most.
+    #[schemars(length(max = 10))]
+    pub sources: Vec<String>,
+    /// Every node has been started with the setting that reads the ConfigMap.
+    pub effective: bool,
 }
 
 /// One change of the allowlist: frozen before anything is touched, later needs form the next.
@@ -42,6 +58,9 @@ pub struct Batch {
     /// The entries that it adds.
     #[schemars(length(max = 256))]
     pub entries: Vec<String>,
+    /// The ConfigMap with authorities of sources that it has the nodes trust; absent where it doesn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<String>,
     /// How far it is.
     pub phase: BatchPhase,
     /// The generation of the SearchCluster for which it was made; a failed one is tried again after the next edit of the spec.

@@ -42,6 +42,7 @@ use super::{ClusterRef, allowlist::AllowlistStatus, schema};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.endpoint) || (has(self.provider) && (has(self.provider.eck) || has(self.provider.openSearchOperator) || has(self.provider.alibabaCloud)))").message("endpoint may be left out only with a provider that knows it: eck, openSearchOperator or alibabaCloud"))]
+#[x_kube(validation = Rule::new("!has(self.allowlist) || !has(self.allowlist.trustSource) || !self.allowlist.trustSource || (has(self.provider) && (has(self.provider.eck) || has(self.provider.openSearchOperator)))").message("allowlist.trustSource is possible only with the providers eck and openSearchOperator: with others, set reindex.ssl.certificate_authorities on the nodes yourself"))]
 pub struct SearchClusterSpec {
     /// URL at which the operator reaches the cluster, with scheme and port, such as `https://es-1-http.search.svc:9200`. No user
     /// name, no query; a path prefix is kept. May be left out with the providers `eck` and `openSearchOperator`, where the Service that
@@ -344,6 +345,12 @@ pub struct Allowlist {
     /// out again, which restarts the nodes once more. Default: no; the text to commit stands in `status.allowlist.instruction`.
     #[serde(default, rename = "overrideGitOps")]
     pub override_git_ops: bool,
+    /// Have the nodes trust the certificate authorities of sources, in the same change as the entries: those that `tls.caRef` of a
+    /// source's SearchCluster names, or that its provider keeps. They are put into the ConfigMap `<name>-reindex-sources` of this
+    /// namespace, which the nodes mount and `reindex.ssl.certificate_authorities` names. Only with the providers `eck` and
+    /// `openSearchOperator`. The nodes then trust no public authority as a source's any more. Default: no.
+    #[serde(default)]
+    pub trust_source: bool,
 }
 
 /// Who changes the allowlist.

@@ -127,13 +127,7 @@ pub async fn connect(client: &Client, cluster: &SearchCluster) -> Result<Connect
         Login::Nobody => None,
     };
     let tls = Tls {
-        ca_pem: match reached.ca {
-            Authority::Spec(ca) => Some(objects.certificate(ca).await?),
-            Authority::Provider(ca) => {
-                objects.secret(&ca.name, "tls.caRef").await?.remove(&ca.key).map(|value| value.0)
-            }
-            Authority::Image => None,
-        },
+        ca_pem: objects.authority(&reached.ca).await?,
         server_name: reached.server_name.map(str::to_owned),
         insecure_skip_verify: reached.insecure_skip_verify,
     };
@@ -141,6 +135,16 @@ pub async fn connect(client: &Client, cluster: &SearchCluster) -> Result<Connect
     let connection = Connection { endpoint, credentials: credentials.clone(), tls };
     let client = SearchClient::connect(&connection).map_err(ConnectFault::Client)?;
     Ok(Connected { client, credentials })
+}
+
+/// The authority (PEM) of a cluster's certificate, where its SearchCluster or its provider has one of its own.
+pub async fn authority(client: &Client, cluster: &SearchCluster) -> Result<Option<Vec<u8>>, ConnectFault> {
+    let namespace = cluster.namespace().unwrap_or_default();
+    let objects = Objects { client, namespace: &namespace };
+    match connection::effective(cluster) {
+        Some(reached) => objects.authority(&reached.ca).await,
+        None => Err(ConnectFault::Untold { object: cluster.spec.provider.object().unwrap_or_default() }),
+    }
 }
 
 /// A key's value. A file made with an editor ends in a line break that no password has.
@@ -200,6 +204,16 @@ impl Objects<'_> {
             key: KEY,
         })?;
         Ok(Credentials::ApiKey(key))
+    }
+
+    async fn authority(&self, ca: &Authority<'_>) -> Result<Option<Vec<u8>>, ConnectFault> {
+        match ca {
+            Authority::Spec(ca) => self.certificate(ca).await.map(Some),
+            Authority::Provider(ca) => {
+                Ok(self.secret(&ca.name, "tls.caRef").await?.remove(&ca.key).map(|value| value.0))
+            }
+            Authority::Image => Ok(None),
+        }
     }
 
     async fn certificate(&self, ca: &CaRef) -> Result<Vec<u8>, ConnectFault> {

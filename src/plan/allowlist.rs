@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::api::{
-    Reindex, SearchCluster,
+    Batch, Reindex, SearchCluster,
     conditions::{self, VALIDATED},
+    reindex_status::PinnedSource,
 };
 
 use super::{access::matches_glob, remote, report::is_finished};
@@ -13,6 +14,27 @@ use super::{access::matches_glob, remote, report::is_finished};
 pub const WHITELIST: &str = "reindex.remote.whitelist";
 /// The setting from OpenSearch 2 on.
 pub const ALLOWLIST: &str = "reindex.remote.allowlist";
+
+/// A change of the nodes' configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Entries that it adds.
+    pub add: Vec<String>,
+    /// The ConfigMap with authorities of sources that it has the nodes trust.
+    pub trust: Option<String>,
+}
+
+impl Change {
+    /// The change that a batch makes.
+    pub fn of(batch: &Batch) -> Change {
+        Change { add: batch.entries.clone(), trust: batch.trust.clone() }
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.add.is_empty() && self.trust.is_none()
+    }
+}
 
 /// The setting's name on this distribution and major version.
 pub fn key(distribution: &str, major: u32) -> &'static str {
@@ -41,12 +63,17 @@ pub fn wanted<'a>(reindexes: impl IntoIterator<Item = &'a Reindex>, uuid: &str) 
 }
 
 fn entry(reindex: &Reindex, uuid: &str) -> Option<String> {
+    remote::host_port(&read_from(reindex, uuid)?.remote)
+}
+
+/// The source that a Reindex has the cluster with this UUID read from: if it is validated, and neither finished nor being deleted.
+pub fn read_from<'a>(reindex: &'a Reindex, uuid: &str) -> Option<&'a PinnedSource> {
     let status = reindex.status.as_ref()?;
     let needs = reindex.metadata.deletion_timestamp.is_none()
         && !is_finished(status)
         && conditions::is_true(&status.conditions, VALIDATED)
         && status.destination.as_ref()?.cluster_uuid == uuid;
-    needs.then(|| remote::host_port(&status.source.as_ref()?.remote)).flatten()
+    status.source.as_ref().filter(|_| needs)
 }
 
 /// Of several SearchClusters for one cluster the oldest manages: `namespace/name` of it, None if that is `cluster` itself.

@@ -24,6 +24,7 @@ pub mod rollout;
 pub mod script;
 pub mod search_cluster;
 pub mod spec_hash;
+pub mod trust;
 pub mod validate;
 pub mod verify;
 pub mod window;

@@ -12,7 +12,11 @@ use k8s_openapi::{
 
 use crate::api::{Batch, BatchNode, BatchPhase, NodeState, allowlist::Borrowed};
 
-use super::{allowlist::covers, rollout, spec_hash::short_hash};
+use super::{
+    allowlist::{Change, covers},
+    rollout,
+    spec_hash::short_hash,
+};
 
 mod check;
 mod model;
@@ -30,7 +34,7 @@ pub const SPREAD: SignedDuration = SignedDuration::from_secs(5);
 /// # Errors
 /// What is in the way.
 pub fn freeze(
-    entries: &[String],
+    change: &Change,
     view: &View,
     pools: &[Pool],
     allowed: Permissions,
@@ -52,23 +56,25 @@ pub fn freeze(
     }
     nodes.sort_by_key(|node| (node.id == view.master, node.pod.clone()));
     let pods = nodes.iter().map(|node| node.pod_uid.as_str()).collect();
-    let batch = begun(entries, &pods, view, generation, now);
+    let batch = begun(change, &pods, view, generation, now);
     Ok(Batch { nodes, ..batch })
 }
 
-/// The batch that adds these entries and has these restarted, as it begins. The same change has the same id: an order says nothing, as
+/// The batch that makes this change and has these restarted, as it begins. The same change has the same id: an order says nothing, as
 /// another master may be elected any time.
 pub(super) fn begun(
-    entries: &[String],
+    change: &Change,
     restarted: &BTreeSet<&str>,
     view: &View,
     generation: i64,
     now: Timestamp,
 ) -> Batch {
-    let identity: Vec<&str> = entries.iter().map(String::as_str).chain(restarted.iter().copied()).collect();
+    let identity: Vec<&str> =
+        change.add.iter().chain(&change.trust).map(String::as_str).chain(restarted.iter().copied()).collect();
     Batch {
         id: short_hash(identity.join("\n").as_bytes()),
-        entries: entries.to_vec(),
+        entries: change.add.clone(),
+        trust: change.trust.clone(),
         added: None,
         phase: BatchPhase::Draining,
         generation,
@@ -113,11 +119,11 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn doing(self, reason: &'static str, message: String) -> Step {
-        Step { batch: Some(self.batch), effect: None, doing: Blocked { reason, message } }
+        Step { batch: Some(self.batch), effect: None, doing: Blocked::passing(reason, message) }
     }
 
     fn with(self, effect: Effect, reason: &'static str, message: String) -> Step {
-        Step { batch: Some(self.batch), effect: Some(effect), doing: Blocked { reason, message } }
+        Step { batch: Some(self.batch), effect: Some(effect), doing: Blocked::passing(reason, message) }
     }
 
     fn drain(mut self) -> Step {
@@ -141,12 +147,12 @@ impl Run<'_> {
         if let Err(doing) = check(view, &self.seen.pools, self.allowed) {
             return Step { batch: None, effect: None, doing };
         }
-        let entries = self.batch.entries.clone();
+        let change = Change::of(&self.batch);
         // Kept from the first look: after half an edit it would be too short.
         if self.batch.added.is_none() {
             self.batch.added = Some(self.missing_everywhere());
         }
-        self.with(Effect::Edit(entries), "Editing", "editing the configuration".into())
+        self.with(Effect::Edit(change), "Editing", "editing the configuration".into())
     }
 
     /// Entries that no pool's configuration holds: what a person had put there already is theirs.
@@ -219,8 +225,7 @@ impl Run<'_> {
         }
         let lonely = without_replica(view, Some(&node.id));
         if !self.allowed.unavailable && !lonely.is_empty() {
-            let Blocked { reason, message } = lonely_message(&lonely);
-            return self.doing(reason, message);
+            return Step { batch: Some(self.batch), effect: None, doing: lonely_message(&lonely) };
         }
         let masters = view.nodes.iter().filter(|node| node.master_eligible).count();
         let votes = loaded.is_some_and(|seen| seen.master_eligible);

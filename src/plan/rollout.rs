@@ -12,8 +12,8 @@ use k8s_openapi::{
 use crate::api::{Batch, BatchPhase};
 
 use super::{
-    allowlist::covers,
-    restart::{self, Blocked, Effect, Permissions, Step, View, check_availability, check_owner, undrained},
+    allowlist::{Change, covers},
+    restart::{self, Blocked, Effect, Node, Permissions, Step, View, check_availability, check_owner, undrained},
 };
 
 /// How long a rollout may bring the entries to no further node.
@@ -27,6 +27,8 @@ pub struct Managed {
     /// Entries that the configuration of every node holds, or why it can't be changed. A provider that shows a change only later
     /// counts one that is on its way as made.
     pub configured: Result<Vec<String>, Blocked>,
+    /// Whether the configuration of every node reads the authorities of sources, where that is asked for, or why it can't be made to.
+    pub trust: Result<Trust, Blocked>,
     /// Who applies the object again and again.
     pub owner: Option<String>,
     /// How far the provider is.
@@ -35,6 +37,17 @@ pub struct Managed {
     pub nodes: Option<usize>,
     /// The exact text that a person commits instead.
     pub instruction: String,
+}
+
+/// Which authorities a configuration has the nodes trust in sources; of several nodes the least counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trust {
+    /// Java's own.
+    Default,
+    /// Others, that somebody listed.
+    Listed,
+    /// The sources' (and what somebody listed).
+    Sources,
 }
 
 /// How far a provider is in bringing its configuration to the nodes.
@@ -74,31 +87,34 @@ pub struct Seen<'a> {
 /// # Errors
 /// What is in the way.
 pub fn freeze(
-    entries: &[String],
+    change: &Change,
     view: &View,
     managed: &Managed,
     allowed: Permissions,
     generation: i64,
     now: Timestamp,
 ) -> Result<Batch, Blocked> {
-    check(view, managed, allowed)?;
+    check(change, view, managed, allowed)?;
     let nodes = view.nodes.iter().map(|node| node.id.as_str()).collect();
-    Ok(restart::begun(entries, &nodes, view, generation, now))
+    Ok(restart::begun(change, &nodes, view, generation, now))
 }
 
 /// Every rule that must hold before the configuration is changed.
-fn check(view: &View, managed: &Managed, allowed: Permissions) -> Result<(), Blocked> {
+fn check(change: &Change, view: &View, managed: &Managed, allowed: Permissions) -> Result<(), Blocked> {
     if let Err(blocked) = &managed.configured {
+        return Err(blocked.clone());
+    }
+    if let (Some(_), Err(blocked)) = (&change.trust, &managed.trust) {
         return Err(blocked.clone());
     }
     match &managed.progress {
         Progress::Steady => {}
         Progress::Rolling { message } => {
             let message = format!("waiting for a rollout of {} that is under way: {message}", managed.object);
-            return Err(Blocked { reason: "RolloutInProgress", message });
+            return Err(Blocked::passing("RolloutInProgress", message));
         }
         Progress::Failed { reason, message } => {
-            return Err(Blocked { reason, message: format!("{}: {message}", managed.object) });
+            return Err(Blocked::by(reason, format!("{}: {message}", managed.object)));
         }
     }
     if let Some(owner) = &managed.owner {
@@ -106,7 +122,7 @@ fn check(view: &View, managed: &Managed, allowed: Permissions) -> Result<(), Blo
     }
     if let Some(declared) = managed.nodes.filter(|declared| view.nodes.len() < *declared) {
         let message = format!("{} of {declared} nodes of {} are there", view.nodes.len(), managed.object);
-        return Err(Blocked { reason: "NodesNotReady", message });
+        return Err(Blocked::by("NodesNotReady", message));
     }
     check_availability(view, allowed)
 }
@@ -144,8 +160,17 @@ pub fn failed(batch: &Batch, why: &str, now: Timestamp) -> Batch {
     }
 }
 
+/// The batch as it is kept. One that failed is made again after the next edit of the spec; whoever edited it before that did not ask for
+/// it.
+pub fn noted(batch: Batch, generation: i64) -> Batch {
+    match batch.phase {
+        BatchPhase::Failed => Batch { generation, ..batch },
+        _ => batch,
+    }
+}
+
 fn deleting() -> Blocked {
-    Blocked { reason: "Deleting", message: "the SearchCluster is being deleted".into() }
+    Blocked::passing("Deleting", "the SearchCluster is being deleted".into())
 }
 
 struct Run<'a> {
@@ -157,7 +182,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn doing(self, reason: &'static str, message: String) -> Step {
-        Step { batch: Some(self.batch), effect: None, doing: Blocked { reason, message } }
+        Step { batch: Some(self.batch), effect: None, doing: Blocked::passing(reason, message) }
     }
 
     fn give_up(self, doing: Blocked) -> Step {
@@ -180,9 +205,10 @@ impl Run<'_> {
     }
 
     fn edit(mut self) -> Step {
-        if self.has_entries() {
+        let change = Change::of(&self.batch);
+        if self.holds(&change) {
             self.batch = applied(&self.batch, self.now);
-            let message = format!("{} holds the entries; waiting for its rollout", self.seen.managed.object);
+            let message = format!("{} holds the change; waiting for its rollout", self.seen.managed.object);
             return self.doing("RollingOut", message);
         }
         if self.seen.deleting {
@@ -196,18 +222,17 @@ impl Run<'_> {
             };
         }
         let Some(view) = self.seen.view else { return self.doing("Editing", "the cluster can't be reached".into()) };
-        if let Err(doing) = check(view, self.seen.managed, self.allowed) {
+        if let Err(doing) = check(&change, view, self.seen.managed, self.allowed) {
             return self.give_up(doing);
         }
-        let entries = self.batch.entries.clone();
         // Kept from the first look, as what was there before.
         if self.batch.added.is_none() {
             let configured = self.seen.managed.configured.as_deref().unwrap_or_default();
-            self.batch.added = Some(entries.iter().filter(|entry| !configured.contains(entry)).cloned().collect());
+            self.batch.added = Some(change.add.iter().filter(|entry| !configured.contains(entry)).cloned().collect());
             self.batch.edited_at = Some(Time(self.now));
         }
-        let doing = Blocked { reason: "Editing", message: format!("changing {}", self.seen.managed.object) };
-        Step { batch: Some(self.batch), effect: Some(Effect::Edit(entries)), doing }
+        let doing = Blocked::passing("Editing", format!("changing {}", self.seen.managed.object));
+        Step { batch: Some(self.batch), effect: Some(Effect::Edit(change)), doing }
     }
 
     /// Why it is not known whether the change was made that was asked for: its answer got lost, and nodes may restart by now.
@@ -226,9 +251,9 @@ impl Run<'_> {
         if self.seen.deleting {
             return self.fail("the SearchCluster was deleted; what was changed stays");
         }
-        if self.seen.managed.configured.is_ok() && !self.has_entries() {
-            let why = format!("somebody took the entries out of {object} again while it was rolled out");
-            return self.fail(&why);
+        if self.is_taken_back() {
+            let why = format!("somebody took the change out of {object} again while it was rolled out");
+            return self.fail_at_rest(&why);
         }
         if let Progress::Failed { reason, message } = &self.seen.managed.progress {
             let why = format!("{object} has stopped ({reason}): {message}");
@@ -245,7 +270,11 @@ impl Run<'_> {
         if loaded == nodes && nodes > 0 && self.seen.managed.progress == Progress::Steady {
             self.batch.phase = BatchPhase::Done;
             self.batch.finished_at = Some(Time(self.now));
-            return self.doing("Done", "every node has loaded the entries".into());
+            self.batch.message = None;
+            return self.doing("Done", "every node has loaded the change".into());
+        }
+        if let Some(why) = self.batch.message.clone() {
+            return self.fail_at_rest(&why);
         }
         let state = match (&self.seen.managed.configured, &self.seen.managed.progress) {
             (Err(blocked), _) => blocked.message.clone(),
@@ -253,35 +282,64 @@ impl Run<'_> {
             _ => "it says that it has nothing to do".into(),
         };
         let message = match self.seen.view {
-            Some(_) => format!("{loaded} of {nodes} nodes have loaded the entries; {object}: {state}"),
+            Some(_) => format!("{loaded} of {nodes} nodes have loaded the change; {object}: {state}"),
             None => format!("the cluster can't be reached; {object}: {state}"),
         };
         let since = self.batch.loaded_at.as_ref().or(self.batch.edited_at.as_ref()).map_or(self.now, |time| time.0);
         match self.now.duration_since(since) >= PATIENCE {
-            true => self
-                .fail(&format!("the rollout came to no further node within {} minutes: {message}", PATIENCE.as_mins())),
+            true => self.fail_at_rest(&format!(
+                "the rollout came to no further node within {} minutes: {message}",
+                PATIENCE.as_mins()
+            )),
             false => self.doing("RollingOut", message),
         }
     }
 
-    /// Nodes that have loaded every entry, and all nodes; a node that restarts right now is absent, and counts as one without them.
+    /// It has failed. But while the provider is at it nodes may restart, and no copy begins, unless copies may be interrupted.
+    fn fail_at_rest(mut self, why: &str) -> Step {
+        match (&self.seen.managed.progress, &self.seen.managed.configured) {
+            (Progress::Rolling { message }, Ok(_)) if !self.allowed.interrupt => {
+                let object = &self.seen.managed.object;
+                let told = format!(
+                    "{why}. While {object} is at it nodes may restart, and no copy begins (unless allowlist.interruptRunning is set): {message}"
+                );
+                self.batch.message = Some(why.to_owned());
+                Step { batch: Some(self.batch), effect: None, doing: Blocked::by("RolloutFailed", told) }
+            }
+            _ => self.fail(why),
+        }
+    }
+
+    /// Nodes that have loaded the change, and all nodes; a node that restarts right now is absent, and counts as one without it.
     fn loaded(&self) -> (usize, usize) {
         let nodes = self.seen.view.map(|view| view.nodes.as_slice()).unwrap_or_default();
-        let has_all = |allowlist: &[String]| self.batch.entries.iter().all(|entry| covers(allowlist, entry));
-        let loaded = nodes.iter().filter(|node| has_all(&node.allowlist)).count();
+        let has_all = |node: &&Node| {
+            self.batch.entries.iter().all(|entry| covers(&node.allowlist, entry))
+                && (self.batch.trust.is_none() || node.trusts_sources)
+        };
+        let loaded = nodes.iter().filter(has_all).count();
         (loaded, self.seen.managed.nodes.unwrap_or_default().max(nodes.len()))
     }
 
-    fn has_entries(&self) -> bool {
-        let covered = |entries: &Vec<String>| self.batch.entries.iter().all(|entry| covers(entries, entry));
-        self.seen.managed.configured.as_ref().is_ok_and(covered)
+    /// Whether the configuration is as the change makes it.
+    fn holds(&self, change: &Change) -> bool {
+        let covered = |entries: &Vec<String>| change.add.iter().all(|entry| covers(entries, entry));
+        let trusts = change.trust.is_none() || self.seen.managed.trust == Ok(Trust::Sources);
+        trusts && self.seen.managed.configured.as_ref().is_ok_and(covered)
+    }
+
+    /// Whether the configuration can be read, and is not as the change made it.
+    fn is_taken_back(&self) -> bool {
+        let managed = self.seen.managed;
+        let is_read = managed.configured.is_ok() && (self.batch.trust.is_none() || managed.trust.is_ok());
+        is_read && !self.holds(&Change::of(&self.batch))
     }
 
     fn abandon(self) -> Step {
         const WHY: &str = "the provider of the SearchCluster was changed in the middle";
         match self.batch.borrowed.clone() {
             Some(borrowed) => {
-                let doing = Blocked { reason: "RollingBack", message: format!("{WHY}: putting shard allocation back") };
+                let doing = Blocked::passing("RollingBack", format!("{WHY}: putting shard allocation back"));
                 Step { batch: Some(self.batch), effect: Some(Effect::GiveBack(borrowed)), doing }
             }
             None => self.fail(WHY),

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::api::{
     AllowlistStatus, Batch, BatchPhase, SearchCluster, SearchClusterStatus,
-    allowlist::MAX_ENTRIES,
+    allowlist::{MAX_ENTRIES, TrustStatus},
     conditions::{self, ALLOWLIST_READY, READY, RECONCILING, STALLED, State},
     search_cluster::{Connection, Management},
 };
@@ -14,10 +14,11 @@ use crate::api::{
 mod proposal;
 
 use super::{
-    allowlist::{self, covers},
+    allowlist::{self, Change, covers},
     report::Note,
-    restart::{self, Blocked, Effect, Permissions, Pool, View},
+    restart::{self, Blocked, Effect, Node, Permissions, Pool, View},
     rollout::{self, Managed},
+    trust,
     validate::Trouble,
 };
 
@@ -34,8 +35,15 @@ pub struct Reached {
     pub version: String,
     /// `green`, `yellow` or `red`.
     pub health: String,
-    /// What each node has loaded.
-    pub loaded: Vec<Vec<String>>,
+    /// Its nodes.
+    pub nodes: Vec<Node>,
+}
+
+impl Reached {
+    /// Entries that every node has loaded.
+    pub fn effective(&self) -> Vec<String> {
+        allowlist::effective(self.nodes.iter().map(|node| &node.allowlist))
+    }
 }
 
 /// What was seen.
@@ -47,6 +55,8 @@ pub struct Observation {
     pub connection: Option<Connection>,
     /// Entries that Reindexes need.
     pub wanted: Vec<String>,
+    /// Authorities of sources that the nodes are to trust, where that is asked for and needed.
+    pub trust: Option<trust::Seen>,
     /// An older SearchCluster for the same cluster, which manages it.
     pub managed_by: Option<String>,
     /// A close look, where the provider can be changed: entries are pending or a batch is open.
@@ -56,8 +66,8 @@ pub struct Observation {
 /// A close look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Close {
-    /// The search cluster; None while it can't be reached.
-    pub view: Option<View>,
+    /// The search cluster, or why it can't be seen.
+    pub view: Result<View, Trouble>,
     /// How its nodes are configured.
     pub configuration: Configuration,
     /// Copies into or out of it that run.
@@ -149,9 +159,9 @@ impl<'a> Plan<'a> {
                 self.status.cluster_uuid = Some(reached.uuid.clone());
                 self.status.distribution = Some(reached.distribution.clone());
                 self.status.version = Some(reached.version.clone());
-                self.status.nodes = i32::try_from(reached.loaded.len()).ok();
+                self.status.nodes = i32::try_from(reached.nodes.len()).ok();
                 self.status.health = Some(reached.health.clone());
-                let mut effective = allowlist::effective(&reached.loaded);
+                let mut effective = reached.effective();
                 // What is beyond the list's end waits for the next batch.
                 let pending =
                     seen.wanted.iter().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect();
@@ -159,11 +169,17 @@ impl<'a> Plan<'a> {
                 effective
                     .sort_by_key(|entry| !seen.wanted.iter().any(|wanted| covers(std::slice::from_ref(entry), wanted)));
                 effective.truncate(MAX_ENTRIES);
+                let config_map = trust::config_map(self.cluster);
                 let allowlist = self.allowlist();
+                allowlist.trust = seen.trust.as_ref().map(|trust| TrustStatus {
+                    config_map,
+                    sources: trust.sources.iter().take(trust::NAMED).cloned().collect(),
+                    effective: !trust::is_missing(Some(trust), &reached.nodes),
+                });
                 allowlist.key = allowlist::key(&reached.distribution, reached.major).to_owned();
                 allowlist.effective = effective;
                 allowlist.pending = pending;
-                let message = format!("{} {}, {} nodes", reached.distribution, reached.version, reached.loaded.len());
+                let message = format!("{} {}, {} nodes", reached.distribution, reached.version, reached.nodes.len());
                 self.condition(READY, State::True, "Reachable", &message);
             }
             Err(trouble) => {
@@ -183,22 +199,25 @@ impl<'a> Plan<'a> {
 
     /// No change is on its way: is one needed, and may it be made?
     fn look_after(&mut self, seen: &Observation) {
-        let pending = self.allowlist().pending.clone();
+        let pending = self.pending();
         // It stands only as long as everything that led to it does.
         let proposed = self.allowlist().batch.take_if(|batch| batch.phase == BatchPhase::Proposed);
         self.allowlist().instruction = None;
-        if pending.is_empty() {
+        if pending.is_empty() && seen.trust.as_ref().is_none_or(|trust| trust.kept.is_ok()) {
             return self.condition(
                 ALLOWLIST_READY,
                 State::True,
                 "Effective",
-                "every entry that Reindexes need is loaded by every node",
+                "every node has loaded what Reindexes need",
             );
         }
         if let Some(other) = &seen.managed_by {
             let message =
                 format!("SearchCluster {other} stands for the same cluster, is older, and manages its allowlist");
             return self.hold(false, "ManagedByAnother", &message);
+        }
+        if let Some(Err(blocked)) = seen.trust.as_ref().map(|trust| &trust.kept) {
+            return self.hold(!blocked.passes, blocked.reason, &blocked.message);
         }
         let failed = self
             .allowlist()
@@ -216,42 +235,42 @@ impl<'a> Plan<'a> {
         }
         if self.cluster.spec.allowlist.management == Management::Verify || !self.cluster.spec.provider.can_change() {
             self.instruct(seen);
-            let message =
-                "a person must add the missing entries to the configuration of every node and restart them one by one";
-            return self.hold(false, "VerifyOnly", message);
+            let entries = "the missing entries to the configuration of every node";
+            let change = trust::in_words(entries, &pending);
+            let message = format!("a person must add {change}, and restart the nodes one by one");
+            return self.hold(false, "VerifyOnly", &message);
         }
         // What is in the way from here on passes.
         if proposed.is_some() {
             self.allowlist().batch.clone_from(&proposed);
         }
         match &seen.close {
-            Some(Ok(Close { view: Some(view), configuration, .. })) => {
-                let entries = proposal::entries(proposed.as_ref(), &pending);
-                match self.freeze(entries, view, configuration) {
+            Some(Ok(Close { view: Ok(view), configuration, .. })) => {
+                let change = proposal::change(proposed.as_ref(), pending);
+                match self.freeze(&change, view, configuration, seen.trust.as_ref()) {
                     Ok((batch, how)) => self.propose(proposed, batch, &how),
                     Err(blocked) => self.refuse(&blocked, seen),
                 }
             }
-            Some(Err(trouble)) => self.hold(true, trouble.reason, &trouble.message),
-            Some(Ok(_)) | None => self.hold(false, "Pending", "the change of the allowlist is being prepared"),
+            Some(Err(trouble) | Ok(Close { view: Err(trouble), .. })) => {
+                self.hold(true, trouble.reason, &trouble.message);
+            }
+            None => self.hold(false, "Pending", "the change of the allowlist is being prepared"),
         }
     }
 
+    /// What is needed and not in effect.
+    fn pending(&mut self) -> Change {
+        let allowlist = self.allowlist();
+        let lacking = allowlist.trust.as_ref().filter(|trust| !trust.effective);
+        Change { add: allowlist.pending.clone(), trust: lacking.map(|trust| trust.config_map.clone()) }
+    }
+
     fn refuse(&mut self, blocked: &Blocked, seen: &Observation) {
-        let owned = blocked.reason == "ConfigOwned";
-        if owned {
+        if blocked.reason == "ConfigOwned" {
             self.instruct(seen);
         }
-        let passes = matches!(
-            blocked.reason,
-            "RolloutInProgress"
-                | "Deleting"
-                | "CloudThrottled"
-                | "CloudUnavailable"
-                | "CloudUnreachable"
-                | "InstanceBusy"
-        );
-        self.hold(!owned && !passes, blocked.reason, &blocked.message);
+        self.hold(!blocked.passes, blocked.reason, &blocked.message);
     }
 
     /// The exact text for a person.
@@ -289,14 +308,19 @@ impl<'a> Plan<'a> {
         let Close { view, configuration, copies } = close;
         let mut step = match configuration {
             Configuration::Pools(pools) => {
-                let look = restart::Seen { view: view.clone(), pools: pools.clone(), copies: copies.clone(), deleting };
+                let view = view.clone().ok();
+                let look = restart::Seen { view, pools: pools.clone(), copies: copies.clone(), deleting };
                 restart::advance(&batch, &look, self.permissions(), self.now)
             }
             Configuration::Managed(managed) => {
-                let look = rollout::Seen { view: view.as_ref(), managed, copies, deleting };
+                let look = rollout::Seen { view: view.as_ref().ok(), managed, copies, deleting };
                 rollout::advance(&batch, &look, self.permissions(), self.now)
             }
         };
+        // The cluster answers, and not all that must be known is told: by a user who lacks a right, for one.
+        if let (Err(trouble), Ok(_)) = (view, &seen.reached) {
+            step.doing.message = format!("{}; {}", step.doing.message, trouble.message);
+        }
         self.tell(&batch, step.batch.as_ref(), &step.doing);
         if let Some(done) = step.batch.as_ref().filter(|batch| batch.phase == BatchPhase::Done) {
             let allowlist = self.allowlist();
@@ -306,18 +330,17 @@ impl<'a> Plan<'a> {
             allowlist.managed.truncate(MAX_ENTRIES);
         }
         self.effect = step.effect;
-        // Whoever edited the spec meanwhile did not ask for the failed change to be made again.
-        if let Some(failed) = step.batch.as_mut().filter(|batch| batch.phase == BatchPhase::Failed) {
-            failed.generation = self.generation;
-        }
+        step.batch = step.batch.map(|batch| rollout::noted(batch, self.generation));
         let phase = step.batch.as_ref().map(|batch| batch.phase);
         // Given up before anything was touched: the same change may be made later.
         let proposed = (!deleting).then_some(Batch { phase: BatchPhase::Proposed, added: None, ..batch });
         self.allowlist().batch = step.batch.or(proposed);
-        let stalled = phase == Some(BatchPhase::Failed) || step.doing.reason == "IndexWithoutReplica";
         match phase {
             None => self.refuse(&step.doing, seen),
-            Some(_) => self.hold(stalled, step.doing.reason, &step.doing.message),
+            Some(phase) => {
+                let stalled = phase == BatchPhase::Failed || !step.doing.passes;
+                self.hold(stalled, step.doing.reason, &step.doing.message);
+            }
         }
     }
 

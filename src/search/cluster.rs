@@ -132,6 +132,8 @@ pub struct NodeInfo {
     pub allowlist: Vec<String>,
     /// Where it keeps its data.
     pub path_data: Vec<String>,
+    /// Its attribute `reindex_sources`.
+    pub reindex_sources: Vec<String>,
 }
 
 impl NodeInfo {
@@ -249,6 +251,7 @@ impl SearchClient {
                 roles: node.roles,
                 allowlist: list_setting(&node.settings, &["reindex.remote.allowlist", "reindex.remote.whitelist"]),
                 path_data: list_setting(&node.settings, &["path.data"]),
+                reindex_sources: list_setting(&node.settings, &["node.attr.reindex_sources"]),
             })
             .collect())
     }

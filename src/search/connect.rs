@@ -164,9 +164,16 @@ fn builder(connection: &Connection, resolver: Option<ResolveAs>) -> Result<reqwe
     })
 }
 
-/// Every certificate of the bundle. One that cannot be read fails the whole bundle: half a trust store would show up
-/// much later, as an untrusted node.
 fn certificates(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, SearchError> {
+    authorities(pem)?.iter().map(|der| reqwest::Certificate::from_der(der).map_err(SearchError::build)).collect()
+}
+
+/// Every certificate of the bundle, as DER. One that cannot be read fails the whole bundle: half a trust store would show up much later,
+/// as an untrusted node.
+///
+/// # Errors
+/// [`SearchError::InvalidCertificate`]
+pub fn authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, SearchError> {
     let invalid = |problem| SearchError::InvalidCertificate { problem };
     let mut certificates = Vec::new();
     for der in CertificateDer::pem_slice_iter(pem) {
@@ -174,7 +181,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, SearchError> {
         rustls::RootCertStore::empty()
             .add(der.clone())
             .map_err(|_| invalid("one of its certificates cannot be used as a trust anchor"))?;
-        certificates.push(reqwest::Certificate::from_der(&der).map_err(SearchError::build)?);
+        certificates.push(der.to_vec());
     }
     if certificates.is_empty() {
         return Err(invalid("it contains no certificate"));

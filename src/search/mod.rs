@@ -43,7 +43,7 @@ mod name;
 mod request;
 
 pub use cluster::{ClusterInfo, Distribution, Health, HealthStatus, NodeInfo, ShardCopy, Version};
-pub use connect::{Connection, SearchClient, Tls};
+pub use connect::{Connection, SearchClient, Tls, authorities};
 pub use credentials::{ApiKey, Credentials, InvalidApiKey};
 pub use documents::{DocumentVersion, VersionPages};
 pub use error::{Rejection, SearchError, TlsFault};

@@ -14,8 +14,8 @@ use kube::{
 use reindex_operator::{
     allowlist::{eck::Eck, open_search_operator::OpenSearchOperator, provider::ProviderError},
     plan::{
-        allowlist::{ALLOWLIST, WHITELIST},
-        rollout::Progress,
+        allowlist::{ALLOWLIST, Change, WHITELIST},
+        rollout::{Progress, Trust},
     },
 };
 use serde_json::{Value, json};
@@ -101,6 +101,11 @@ async fn the_objects_of_eck_and_of_the_opensearch_operator_can_be_edited_as_publ
     ended.expect("it passes");
 }
 
+/// An entry and trust.
+fn wanted() -> Change {
+    Change { add: vec!["src:9200".to_owned()], trust: Some("x-reindex-sources".to_owned()) }
+}
+
 async fn eck(installed: &Installed) {
     let api = installed.api("elasticsearch.k8s.elastic.co", "Elasticsearch", "elasticsearches");
     create(
@@ -116,31 +121,44 @@ async fn eck(installed: &Installed) {
     )
     .await;
     let eck = Eck { client: &installed.client, namespace: &installed.namespace, name: "es-1", key: WHITELIST };
-    let entries = vec!["src:9200".to_owned()];
-    let before = eck.look(&entries).await.expect("it is read");
-    assert_eq!((before.configured, before.nodes), (Ok(vec![]), Some(6)));
-    eck.add(&entries).await.expect("it is patched");
+    let before = eck.look(&wanted(), true).await.expect("it is read");
+    assert_eq!((before.configured, before.trust, before.nodes), (Ok(vec![]), Ok(Trust::Default), Some(6)));
+    eck.apply(&wanted()).await.expect("it is patched");
     let stored = api.get("es-1").await.expect("an answer");
+    let file = "/usr/share/elasticsearch/config/reindex-sources/ca.crt";
+    let mount = json!({"name": "reindex-sources", "mountPath": "/usr/share/elasticsearch/config/reindex-sources", "readOnly": true});
+    let pods = json!({
+        "volumes": [{"name": "reindex-sources", "configMap": {"name": "x-reindex-sources"}}],
+        "containers": [{"name": "elasticsearch", "volumeMounts": [mount]}],
+    });
     assert_eq!(
         stored.data["spec"]["nodeSets"],
         json!([
-            {"name": "masters", "count": 3, "config": {"node.roles": ["master"], "reindex": {"remote": {"whitelist": "old:9200,src:9200"}}}},
-            {"name": "data", "count": 2, "podTemplate": {"metadata": {"labels": {"a": "b"}}}, "config": {"reindex.remote.whitelist": ["src:9200"]}},
-            {"name": "ml", "count": 1, "config": {"reindex.remote.whitelist": ["old:9200", "src:9200"]}},
+            {"name": "masters", "count": 3, "podTemplate": {"spec": pods}, "config": {
+                "node.roles": ["master"], "reindex": {"remote": {"whitelist": "old:9200,src:9200"}},
+                "reindex.ssl.certificate_authorities": [file], "node.attr.reindex_sources": "trusted",
+            }},
+            {"name": "data", "count": 2, "podTemplate": {"metadata": {"labels": {"a": "b"}}, "spec": pods}, "config": {
+                "reindex.remote.whitelist": ["src:9200"], "reindex.ssl.certificate_authorities": [file], "node.attr.reindex_sources": "trusted",
+            }},
+            {"name": "ml", "count": 1, "podTemplate": {"spec": pods}, "config": {
+                "reindex.remote.whitelist": ["old:9200", "src:9200"], "reindex.ssl.certificate_authorities": [file],
+                "node.attr.reindex_sources": "trusted",
+            }},
         ])
     );
     let generation = stored.metadata.generation;
-    eck.add(&entries).await.expect("again");
+    eck.apply(&wanted()).await.expect("again");
     assert_eq!(api.get("es-1").await.expect("an answer").metadata.generation, generation, "nothing was left to change");
     // As ECK writes it.
     let status = |observed| json!({"status": {"observedGeneration": observed, "phase": "Ready", "health": "green"}});
     let write = async |status: Value| {
         api.patch_status("es-1", &PatchParams::default(), &Patch::Merge(status)).await.expect("a status");
-        eck.look(&entries).await.expect("it is read")
+        eck.look(&wanted(), true).await.expect("it is read")
     };
     assert!(matches!(write(status(generation.map(|seen| seen - 1))).await.progress, Progress::Rolling { .. }));
     let done = write(status(generation)).await;
-    assert_eq!((done.progress, done.configured), (Progress::Steady, Ok(entries)));
+    assert_eq!((done.progress, done.configured, done.trust), (Progress::Steady, Ok(wanted().add), Ok(Trust::Sources)));
     let connection = eck.connection().await.expect("it is read");
     assert_eq!(connection.endpoint, format!("https://es-1-es-http.{}.svc:9200", installed.namespace));
     // What was read before somebody else's write is not written back.
@@ -176,17 +194,26 @@ async fn opensearch(installed: &Installed) {
     };
     let operator =
         OpenSearchOperator { client: &installed.client, namespace: &installed.namespace, name: "os-1", key: ALLOWLIST };
-    let entries = vec!["src:9200".to_owned()];
     // The older group first, as long as it alone has the object.
     for group in ["opensearch.opster.io", "opensearch.org"] {
         let api = installed.api(group, "OpenSearchCluster", "opensearchclusters");
         create(&api, cluster(group)).await;
-        assert_eq!(operator.look(&entries).await.expect("it is read").configured, Ok(vec![]), "{group}");
-        operator.add(&entries).await.expect("it is patched");
+        assert_eq!(operator.look(&wanted(), true).await.expect("it is read").configured, Ok(vec![]), "{group}");
+        operator.apply(&wanted()).await.expect("it is patched");
         let spec = api.get("os-1").await.expect("an answer").data["spec"].clone();
         assert_eq!(
             spec["general"]["additionalConfig"],
-            json!({"reindex.remote.allowlist": r#"["src:9200"]"#}),
+            json!({
+                "reindex.remote.allowlist": r#"["src:9200"]"#,
+                "reindex.ssl.certificate_authorities": r#"["/usr/share/opensearch/config/reindex-sources/ca.crt"]"#,
+                "node.attr.reindex_sources": "trusted",
+            }),
+            "{group}"
+        );
+        let folder = "/usr/share/opensearch/config/reindex-sources";
+        assert_eq!(
+            spec["general"]["additionalVolumes"],
+            json!([{"name": "reindex-sources", "path": folder, "configMap": {"name": "x-reindex-sources"}}]),
             "{group}"
         );
         assert_eq!(
@@ -194,7 +221,8 @@ async fn opensearch(installed: &Installed) {
             json!({"reindex.remote.allowlist": r#"["old:9200","src:9200"]"#}),
             "{group}"
         );
-        assert_eq!(operator.look(&entries).await.expect("it is read").configured, Ok(entries.clone()), "{group}");
+        let seen = operator.look(&wanted(), true).await.expect("it is read");
+        assert_eq!((seen.configured, seen.trust), (Ok(wanted().add), Ok(Trust::Sources)), "{group}");
     }
     assert_eq!(
         operator.connection().await.expect("it is read").endpoint,

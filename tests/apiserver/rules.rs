@@ -152,6 +152,11 @@ async fn a_search_cluster_with_a_mistake_is_refused_and_told_which() {
         (json!({"provider": {"alibabaCloud": alibaba_cloud(json!({"regionId": "a.b"}))}}), "id of a region"),
         (json!({"provider": {"eck": {"name": "a"}, "openSearchOperator": {"name": "a"}}}), "exactly one provider"),
         (json!({"endpoint": null}), "endpoint may be left out only with"),
+        (json!({"allowlist": {"trustSource": true}}), "only with the providers eck and openSearchOperator"),
+        (
+            json!({"provider": {"statefulSets": [{"name": "a", "configMap": {"name": "b"}}]}, "allowlist": {"trustSource": true}}),
+            "only with the providers eck and openSearchOperator",
+        ),
         (json!({"endpoint": null, "provider": {"none": {}}}), "endpoint may be left out only with"),
         (json!({"provider": {"eck": {"name": ""}}}), "spec.provider.eck.name"),
         (json!({"allowlist": {"management": "Sometimes"}}), "spec.allowlist.management"),
@@ -195,6 +200,7 @@ async fn what_is_right_is_accepted() {
     for change in [
         json!({}),
         json!({"endpoint": null, "provider": {"eck": {"name": "es-1"}}}),
+        json!({"provider": {"eck": {"name": "es-1"}}, "allowlist": {"trustSource": true}}),
         json!({"endpoint": null, "provider": {"openSearchOperator": {"name": "os-1"}}, "allowlist": {"overrideGitOps": true}}),
         json!({"auth": {"basic": {"secretRef": {"name": "a"}}}}),
         json!({"auth": {"apiKey": {"secretRef": {"name": "a"}}}}),

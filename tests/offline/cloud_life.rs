@@ -172,7 +172,7 @@ async fn an_entry_is_merged_into_the_whole_configuration_and_waited_for() {
     }
     let (reason, message) = life.condition(RECONCILING, "True").unwrap();
     assert_eq!(reason, "RollingOut");
-    assert!(message.contains("0 of 1 nodes have loaded the entries") && message.contains("10%"), "{message}");
+    assert!(message.contains("0 of 1 nodes have loaded the change") && message.contains("10%"), "{message}");
     // The node has it, the vendor is not through yet.
     life.load();
     life.round().await.unwrap();
@@ -195,7 +195,7 @@ async fn a_change_that_is_over_is_not_done_until_every_node_has_loaded_it() {
     life.engine.state().further_nodes = vec![vec![ENTRY.to_owned()], vec![]];
     life.round().await.unwrap();
     let (_, message) = life.condition(RECONCILING, "True").unwrap();
-    assert!(message.contains("2 of 3 nodes have loaded the entries"), "{message}");
+    assert!(message.contains("2 of 3 nodes have loaded the change"), "{message}");
     life.engine.state().further_nodes = vec![vec![ENTRY.to_owned()]; 2];
     life.until(BatchPhase::Done).await;
 }
@@ -383,8 +383,11 @@ async fn a_status_that_never_changes_ends_the_waiting() {
     life.api.age("searchclusters.reindex.dev", SignedDuration::from_mins(31));
     // What the cloud said is not ours to age.
     life.change(&change);
-    let batch = life.until(BatchPhase::Failed).await;
-    assert!(batch.message.unwrap().contains("not to be seen yet"));
+    let message = life.assert_stalled("RolloutFailed").await;
+    assert!(message.contains("not to be seen yet") && message.contains("interruptRunning"), "{message}");
+    assert_eq!(life.phase(), Some(BatchPhase::RollingOut), "nodes may still restart");
+    life.change(&json!({"spec": {"allowlist": {"interruptRunning": true}}}));
+    life.until(BatchPhase::Failed).await;
     life.assert_stalled("RolloutFailed").await;
     assert_eq!(life.cloud.count("UpdateInstanceSettings"), 1, "it is never made again");
 }
@@ -396,7 +399,7 @@ async fn a_configuration_that_somebody_replaced_is_told() {
     life.cloud.finish();
     life.cloud.state().instances.get_mut(INSTANCE).unwrap()["esConfig"] = json!({"action.auto_create_index": "true"});
     let batch = life.until(BatchPhase::Failed).await;
-    assert!(batch.message.unwrap().contains("somebody took the entries out"));
+    assert!(batch.message.unwrap().contains("somebody took the change out"));
 }
 
 #[tokio::test]

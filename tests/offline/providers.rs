@@ -15,8 +15,15 @@ const ECK: &str = "elasticsearches.elasticsearch.k8s.elastic.co";
 const OPENSEARCH: &str = "opensearchclusters.opensearch.org";
 const OLDER_OPENSEARCH: &str = "opensearchclusters.opensearch.opster.io";
 
+mod trust;
+
 /// A destination of three nodes that allows nothing, whose SearchCluster names `provider`, and a Reindex that waits for its allowlist.
 async fn world(provider: Value, objects: &[Value]) -> World {
+    world_with(provider, objects, |_| {}).await
+}
+
+/// The same, after a change.
+async fn world_with(provider: Value, objects: &[Value], change: impl FnOnce(&World)) -> World {
     let mut world = World::new().await;
     {
         let mut destination = world.destination.state();
@@ -33,6 +40,7 @@ async fn world(provider: Value, objects: &[Value]) -> World {
             "status": {"allowlist": {"effective": []}},
         }),
     );
+    change(&world);
     world.round_of_cluster("es-1").await;
     for _ in 0..3 {
         world.round().await;
@@ -245,10 +253,17 @@ async fn a_change_that_somebody_takes_back_is_not_made_again() {
     for _ in 0..4 {
         world.round_of_cluster("es-1").await;
     }
+    assert_eq!(
+        phase(&world),
+        Some(BatchPhase::RollingOut),
+        "ECK restarts nodes once more, and no copy begins meanwhile"
+    );
+    eck_says(&world, "Ready");
+    world.round_of_cluster("es-1").await;
     assert_eq!((phase(&world), patches(&world, ECK)), (Some(BatchPhase::Failed), 1));
     let (reason, message) = told(&world, STALLED);
     assert_eq!(reason, "RolloutFailed");
-    assert!(message.contains("took the entries out of Elasticsearch es-1"), "{message}");
+    assert!(message.contains("took the change out of Elasticsearch es-1"), "{message}");
 }
 
 #[tokio::test]
@@ -261,10 +276,13 @@ async fn a_phase_that_never_changes_is_not_waited_for_forever() {
     for _ in 0..40 {
         world.round_of_cluster("es-1").await;
     }
-    assert_eq!((phase(&world), patches(&world, ECK)), (Some(BatchPhase::Failed), 1));
+    assert_eq!((phase(&world), patches(&world, ECK)), (Some(BatchPhase::RollingOut), 1), "nodes may still restart");
     let (reason, message) = told(&world, STALLED);
     assert_eq!(reason, "RolloutFailed");
     assert!(message.contains("1 of 3 nodes") && message.contains("ApplyingChanges"), "{message}");
+    world.change_cluster("es-1", json!({"spec": {"allowlist": {"interruptRunning": true}}}));
+    world.round_of_cluster("es-1").await;
+    assert_eq!((phase(&world), told(&world, STALLED).0.as_str()), (Some(BatchPhase::Failed), "RolloutFailed"));
     restart_nodes(&world, 3);
     world.round_of_cluster("es-1").await;
     assert_eq!(told(&world, ALLOWLIST_READY).0, "Effective", "late is not never");

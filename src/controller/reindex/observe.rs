@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{
+    allowlist::provider::Provider,
     api::{
         Reindex, ReindexStatus, SearchCluster,
         reindex::VerificationLevel,
@@ -24,6 +25,7 @@ use crate::{
         reindex::{
             self, Allowlist, Copying, Hold, Observation, PartitionSeen, Prepare, Release, Stage, Verify, created,
         },
+        trust,
         validate::Trouble,
         verify::{Counts, ShardPosition},
     },
@@ -199,7 +201,7 @@ impl Eyes<'_> {
         let status = self.sides.destination.status.clone().unwrap_or_default();
         let listed = status.allowlist.clone().unwrap_or_default();
         if !plan::allowlist::covers(&listed.effective, &wanted) {
-            let (stalled, said) = validate::what_the_cluster_says(&status, &wanted);
+            let (stalled, said) = validate::what_the_cluster_says(&status, listed.pending.contains(&wanted));
             let name = self.sides.destination.name_any();
             let message = format!("the source {wanted} is not on the allowlist of SearchCluster {name}: {said}");
             return Ok(Observation::Allowlist(Allowlist::Missing { stalled, message }));
@@ -219,7 +221,54 @@ impl Eyes<'_> {
             connect_timeout: &spec.source.connect_timeout,
         };
         let verdict = destination.client.probe_reindex(&remote, &spec.source.index, &spec.destination.index).await;
-        Ok(Observation::Allowlist(judge_probe(verdict.map_err(of("the destination"))?, &wanted)))
+        let verdict = verdict.map_err(of("the destination"))?;
+        Ok(Observation::Allowlist(self.judge_probe(verdict, &wanted).await))
+    }
+
+    async fn judge_probe(&self, verdict: ProbeVerdict, wanted: &str) -> Allowlist {
+        let (reason, message) = match verdict {
+            ProbeVerdict::Passed => return Allowlist::Passed,
+            ProbeVerdict::NotAllowed => (
+                "NotAllowed",
+                format!(
+                    "a node of the destination refuses the source {wanted}, although all of them showed it on their allowlist"
+                ),
+            ),
+            ProbeVerdict::Unreachable(why) => (
+                "SourceUnreachable",
+                format!(
+                    "the destination's nodes can't reach the source at {wanted} ({why}): check the network between the clusters, and remoteEndpoint or remotes"
+                ),
+            ),
+            ProbeVerdict::Untrusted => return self.untrusted(wanted).await,
+            ProbeVerdict::Unauthorized => (
+                "SourceAuthenticationFailed",
+                format!("the source at {wanted} refused its own credentials when the destination used them"),
+            ),
+            ProbeVerdict::Rejected(why) => {
+                ("ProbeRejected", format!("a reindex of no documents from {wanted} was refused: {why}"))
+            }
+        };
+        Allowlist::Refused(Trouble { reason, message })
+    }
+
+    /// The destination's nodes don't trust the source: its SearchCluster sees to that, or a person is told what to do.
+    async fn untrusted(&self, wanted: &str) -> Allowlist {
+        let Sides { destination, source, .. } = self.sides;
+        if trust::is_awaited(destination, source) {
+            let status = destination.status.clone().unwrap_or_default();
+            let (stalled, said) = validate::what_the_cluster_says(&status, true);
+            let name = destination.name_any();
+            let message =
+                format!("nodes of SearchCluster {name} don't trust the certificate of the source {wanted} yet: {said}");
+            return Allowlist::Missing { stalled, message };
+        }
+        let provider = Provider::of(&self.ctx.client, &self.ctx.operator_identity, destination);
+        let listed = provider.authorities().await.unwrap_or_default();
+        Allowlist::Refused(Trouble {
+            reason: "SourceUntrusted",
+            message: trust::untrusted(destination, source, wanted, &listed),
+        })
     }
 
     /// The address that was pinned: the one that the allowlist was changed for.
@@ -436,36 +485,4 @@ pub fn of(side: &'static str) -> impl Fn(SearchError) -> Observation {
 
 fn kubernetes(error: &Error) -> Observation {
     Observation::Trouble(Trouble { reason: "KubernetesError", message: error.to_string() })
-}
-
-fn judge_probe(verdict: ProbeVerdict, wanted: &str) -> Allowlist {
-    let (reason, message) = match verdict {
-        ProbeVerdict::Passed => return Allowlist::Passed,
-        ProbeVerdict::NotAllowed => (
-            "NotAllowed",
-            format!(
-                "a node of the destination refuses the source {wanted}, although all of them showed it on their allowlist"
-            ),
-        ),
-        ProbeVerdict::Unreachable(why) => (
-            "SourceUnreachable",
-            format!(
-                "the destination's nodes can't reach the source at {wanted} ({why}): check the network between the clusters, and remoteEndpoint or remotes"
-            ),
-        ),
-        ProbeVerdict::Untrusted => (
-            "SourceUntrusted",
-            format!(
-                "the destination's nodes don't trust the certificate of the source at {wanted}: set reindex.ssl.certificate_authorities in their configuration to the source's CA"
-            ),
-        ),
-        ProbeVerdict::Unauthorized => (
-            "SourceAuthenticationFailed",
-            format!("the source at {wanted} refused its own credentials when the destination used them"),
-        ),
-        ProbeVerdict::Rejected(why) => {
-            ("ProbeRejected", format!("a reindex of no documents from {wanted} was refused: {why}"))
-        }
-    };
-    Allowlist::Refused(Trouble { reason, message })
 }

@@ -250,11 +250,10 @@ fn busy_with(ctx: &Context, reindex: &Reindex, cluster_uuid: &str) -> Option<Str
     ctx.reindexes.state().iter().find(|other| same(other)).map(|other| named(other))
 }
 
-/// What the destination's SearchCluster says about an entry that is missing: whether a person must act, and the words.
-pub fn what_the_cluster_says(status: &SearchClusterStatus, wanted: &str) -> (bool, String) {
+/// What the destination's SearchCluster says about what is missing, if it has taken that up (`known`): whether a person must act, and the
+/// words.
+pub fn what_the_cluster_says(status: &SearchClusterStatus, known: bool) -> (bool, String) {
     let said = conditions::get(&status.conditions, ALLOWLIST_READY).filter(|condition| condition.status == "False");
-    let known =
-        status.allowlist.as_ref().is_some_and(|allowlist| allowlist.pending.iter().any(|entry| entry == wanted));
     match said {
         Some(condition) if known => {
             let stalled = conditions::is_true(&status.conditions, STALLED);

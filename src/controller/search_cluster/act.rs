@@ -20,16 +20,14 @@ const PRIMARIES: &str = "primaries";
 pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Result<(), Error> {
     let provider = Provider::of(&ctx.client, &ctx.operator_identity, cluster);
     match effect {
-        Effect::Edit(entries) => match provider.add(&entries).await {
+        Effect::Edit(change) => match provider.apply(&change).await {
             // Written at once: a change that somebody takes back is not made again.
             Ok(cloud_change) if provider.is_managed() => {
                 let applied = |batch: &Batch| rollout::applied(batch, Timestamp::now());
                 write_batch(ctx, cluster, |batch| Batch { cloud_change: cloud_change.clone(), ..applied(batch) }).await
             }
             Err(error @ ProviderError::Refused { .. }) => {
-                let generation = cluster.metadata.generation.unwrap_or_default();
-                let failed = |batch: &Batch| rollout::failed(batch, &error.to_string(), Timestamp::now());
-                write_batch(ctx, cluster, |batch| Batch { generation, ..failed(batch) }).await
+                write_batch(ctx, cluster, |batch| rollout::failed(batch, &error.to_string(), Timestamp::now())).await
             }
             result => put_back_if_forbidden(ctx, cluster, result.map(drop)).await,
         },
@@ -89,7 +87,7 @@ async fn give_back(client: &SearchClient, borrowed: &Borrowed) -> Result<(), Err
 async fn write_batch(ctx: &Context, cluster: &SearchCluster, change: impl Fn(&Batch) -> Batch) -> Result<(), Error> {
     let mut next = cluster.status.clone().unwrap_or_default();
     if let Some(batch) = next.allowlist.as_mut().and_then(|allowlist| allowlist.batch.as_mut()) {
-        *batch = change(batch);
+        *batch = rollout::noted(change(batch), cluster.metadata.generation.unwrap_or_default());
     }
     status::write(&ctx.client, cluster, &next).await.map(drop).map_err(Error::kube("write the status"))
 }

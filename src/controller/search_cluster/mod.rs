@@ -1,13 +1,15 @@
 //! The controller of SearchClusters.
 //!
 //! One pass of [`reconcile`]:
-//! 1. observe: look at the cluster; closely, where its allowlist may have to change (I/O)
+//! 1. observe: look at the cluster; closely, where its allowlist may have to change. Authorities of sources are kept in a ConfigMap of
+//!    our own on the way, which has to hold them before any node may be told to read it (I/O)
 //! 2. decide: what is reported, and the next step of a change (pure, `plan::search_cluster`)
 //! 3. write: the new status, which holds the intent, under the resourceVersion that was read (I/O)
 //! 4. act: edit, restart or put back (I/O)
 
 mod act;
 mod observe;
+mod trust;
 
 use std::sync::Arc;
 

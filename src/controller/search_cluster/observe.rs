@@ -1,25 +1,31 @@
 //! Looks at a SearchCluster.
 
+use std::collections::BTreeSet;
+
 use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{
     allowlist::provider::{Provider, ProviderError},
     api::{
-        Reindex, SearchCluster,
+        Batch, BatchPhase, Reindex, SearchCluster,
         allowlist::MAX_ENTRIES,
         reindex_status::{PartitionState, ReindexStatus},
         search_cluster::Management,
     },
     controller::{connect::connect, context::Context, error::Error},
     plan::{
-        allowlist::{self, covers, managed_by_another, wanted},
+        self,
+        allowlist::{Change, covers, managed_by_another, wanted},
         connection::asks_provider,
         restart::{Node, Shard, View},
-        search_cluster::{Close, Observation, Reached, is_open},
+        search_cluster::{Close, Observation, Reached},
+        trust::{MARKED, Seen},
         validate::Trouble,
     },
     search::{NodeInfo, SearchClient, SearchError},
 };
+
+use super::trust;
 
 /// Looks.
 pub async fn observe(ctx: &Context, cluster: &SearchCluster) -> Result<Observation, Error> {
@@ -38,28 +44,35 @@ pub async fn observe(ctx: &Context, cluster: &SearchCluster) -> Result<Observati
         Err(error) => Err(provider_trouble(&error)),
     };
     let connection = known.status.and_then(|status| status.connection);
-    let looked = match &client {
+    let reached = match &client {
         Ok(client) => look(client).await.map_err(|error| trouble(&error)),
         Err(trouble) => Err(trouble.clone()),
     };
     let known = cluster.status.as_ref().and_then(|status| status.cluster_uuid.clone());
-    let uuid = looked.as_ref().map(|(reached, _)| reached.uuid.clone()).ok().or(known).unwrap_or_default();
+    let uuid = reached.as_ref().map(|reached| reached.uuid.clone()).ok().or(known).unwrap_or_default();
     let reindexes = ctx.reindexes.state();
     let wanted = wanted(reindexes.iter().map(AsRef::as_ref), &uuid);
-    let (reached, nodes) = match looked {
-        Ok((reached, nodes)) => (Ok(reached), Some(nodes)),
-        Err(trouble) => (Err(trouble), None),
-    };
-    let missing = missing(reached.as_ref().ok(), &wanted);
+    let trust = trust::keep(ctx, cluster, &uuid).await?;
+    let missing = missing(cluster, reached.as_ref().ok(), &wanted, trust.as_ref());
     let managed_by = match missing.is_empty() {
         false => managed_by(ctx, cluster, &uuid).await?,
         true => None,
     };
-    let close = match is_open(cluster.status.as_ref()) || (!missing.is_empty() && is_worth_a_look(cluster)) {
-        true => Some(look_closely(ctx, cluster, client.as_ref().ok(), nodes, &uuid, &missing).await?),
+    let batch = open_batch(cluster);
+    let close = match batch.is_some() || (!missing.is_empty() && is_worth_a_look(cluster)) {
+        true => {
+            // What a batch is about is what is looked for while it is open.
+            let change = batch.map_or(missing, Change::of);
+            Some(look_closely(ctx, cluster, client.as_ref().ok(), &reached, &uuid, &change).await?)
+        }
         false => None,
     };
-    Ok(Observation { reached, connection, wanted, managed_by, close })
+    Ok(Observation { reached, connection, wanted, trust, managed_by, close })
+}
+
+fn open_batch(cluster: &SearchCluster) -> Option<&Batch> {
+    let batch = cluster.status.as_ref()?.allowlist.as_ref()?.batch.as_ref()?;
+    batch.phase.closes_the_gate().then_some(batch)
 }
 
 fn provider_trouble(error: &ProviderError) -> Trouble {
@@ -70,26 +83,26 @@ fn trouble(error: &SearchError) -> Trouble {
     Trouble { reason: error.reason(), message: error.public_message() }
 }
 
-async fn look(client: &SearchClient) -> Result<(Reached, Vec<NodeInfo>), SearchError> {
+async fn look(client: &SearchClient) -> Result<Reached, SearchError> {
     let info = client.info().await?;
     let health = client.health().await?;
-    let nodes = client.nodes().await?;
-    let reached = Reached {
+    Ok(Reached {
         uuid: info.cluster_uuid,
         distribution: info.distribution.to_string(),
         major: info.version.major,
         version: info.version.to_string(),
         health: format!("{:?}", health.status).to_lowercase(),
-        loaded: nodes.iter().map(|node| node.allowlist.clone()).collect(),
-    };
-    Ok((reached, nodes))
+        nodes: client.nodes().await?.into_iter().map(node).collect(),
+    })
 }
 
 /// What Reindexes need and not every node has loaded, as much as one batch takes.
-fn missing(reached: Option<&Reached>, wanted: &[String]) -> Vec<String> {
-    let Some(reached) = reached else { return vec![] };
-    let effective = allowlist::effective(&reached.loaded);
-    wanted.iter().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect()
+fn missing(cluster: &SearchCluster, reached: Option<&Reached>, wanted: &[String], trust: Option<&Seen>) -> Change {
+    let Some(reached) = reached else { return Change::default() };
+    let effective = reached.effective();
+    let add = wanted.iter().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect();
+    let lacks_trust = plan::trust::is_missing(trust, &reached.nodes);
+    Change { add, trust: lacks_trust.then(|| plan::trust::config_map(cluster)) }
 }
 
 /// Where the operator may make the change, or has more to tell a person than a line of a file.
@@ -110,26 +123,39 @@ async fn look_closely(
     ctx: &Context,
     cluster: &SearchCluster,
     client: Option<&SearchClient>,
-    nodes: Option<Vec<NodeInfo>>,
+    reached: &Result<Reached, Trouble>,
     uuid: &str,
-    missing: &[String],
+    change: &Change,
 ) -> Result<Result<Close, Trouble>, Error> {
-    let configuration = match Provider::of(&ctx.client, &ctx.operator_identity, cluster).look(missing).await {
+    let rolling_out = open_batch(cluster).is_some_and(|batch| batch.phase == BatchPhase::RollingOut);
+    let before_edit = !rolling_out && cluster.spec.allowlist.management != Management::Verify;
+    let provider = Provider::of(&ctx.client, &ctx.operator_identity, cluster);
+    let configuration = match provider.look(change, before_edit).await {
         Ok(configuration) => configuration,
         Err(error) => return Ok(Err(provider_trouble(&error))),
     };
-    // Not reached while its only node restarts: that is seen, not an error.
-    let view = match (client, nodes) {
-        (Some(client), Some(nodes)) => view(client, nodes).await.ok(),
-        _ => None,
-    };
     let api: Api<Reindex> = Api::all(ctx.client.clone());
-    let live = api.list(&ListParams::default()).await.map_err(Error::kube("list the Reindexes"))?;
-    let copies =
-        live.items.iter().filter(|reindex| reindex.status.as_ref().is_some_and(|status| touches(status, uuid)));
+    let live = api.list(&ListParams::default()).await.map_err(Error::kube("list the Reindexes"))?.items;
+    // Not reached while its only node restarts: that is seen, not an error.
+    let view = match (client, reached) {
+        (Some(client), Ok(reached)) => {
+            let filling = live.iter().filter_map(|reindex| filling(reindex.status.as_ref()?, reindex, uuid)).collect();
+            view(client, reached.nodes.clone(), filling).await.map_err(|error| trouble(&error))
+        }
+        (_, Err(trouble)) => Err(trouble.clone()),
+        (None, Ok(_)) => Err(Trouble { reason: "Unreachable", message: "the cluster can't be reached".into() }),
+    };
+    let copies = live.iter().filter(|reindex| reindex.status.as_ref().is_some_and(|status| touches(status, uuid)));
     let copies =
         copies.map(|reindex| format!("{}/{}", reindex.namespace().unwrap_or_default(), reindex.name_any())).collect();
     Ok(Ok(Close { view, configuration, copies }))
+}
+
+/// The index of this cluster whose replicas a Reindex has switched off until it is filled.
+fn filling(status: &ReindexStatus, reindex: &Reindex, uuid: &str) -> Option<String> {
+    let had_replicas = status.tuning.as_ref().is_some_and(|tuning| tuning.number_of_replicas != "0");
+    let is_here = status.destination.as_ref().is_some_and(|destination| destination.cluster_uuid == uuid);
+    (had_replicas && is_here).then(|| reindex.spec.destination.index.clone())
 }
 
 /// Whether a copy into or out of the cluster runs, or is about to.
@@ -142,12 +168,13 @@ fn touches(status: &ReindexStatus, uuid: &str) -> bool {
     runs && (source == Some(uuid) || destination == Some(uuid))
 }
 
-async fn view(client: &SearchClient, nodes: Vec<NodeInfo>) -> Result<View, SearchError> {
+async fn view(client: &SearchClient, nodes: Vec<Node>, filling: BTreeSet<String>) -> Result<View, SearchError> {
     let health = client.health().await?;
     let shards = client.shards().await?;
     let allocation = client.allocation_enable().await?;
     Ok(View {
-        nodes: nodes.into_iter().map(node).collect(),
+        nodes,
+        filling,
         master: client.elected_master().await?,
         shards: shards
             .into_iter()
@@ -173,6 +200,7 @@ fn node(info: NodeInfo) -> Node {
         id: info.id,
         name: info.name,
         ip: info.ip,
+        trusts_sources: info.reindex_sources.iter().any(|value| value == MARKED),
         allowlist: info.allowlist,
         path_data: info.path_data,
     }

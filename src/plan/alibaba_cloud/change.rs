@@ -66,7 +66,7 @@ pub fn configured(
     entries: &[String],
 ) -> Result<Vec<String>, Blocked> {
     let mut held = es_config::entries(look.es_config.as_ref(), key)
-        .map_err(|error| Blocked { reason: "ConfigNotEditable", message: error.to_string() })?;
+        .map_err(|error| Blocked::by("ConfigNotEditable", error.to_string()))?;
     if change.is_some() && matches!(progress(look, change), Progress::Rolling { .. }) {
         held.extend(entries.iter().cloned());
     }

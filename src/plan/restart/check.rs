@@ -29,12 +29,12 @@ pub fn check_owner(object: &str, owner: &str, allowed: Permissions) -> Result<()
     if allowed.override_git_ops {
         return Ok(());
     }
-    blocked(
+    Err(Blocked::passing(
         "ConfigOwned",
         format!(
             "{object} is applied by {owner}, which would undo an edit: commit the change there (status.allowlist.instruction has it), or set allowlist.overrideGitOps"
         ),
-    )
+    ))
 }
 
 /// Whether every index stays available while nodes restart one by one.
@@ -137,7 +137,7 @@ pub fn undrained(view: &View, copies: &[String], allowed: Permissions) -> Option
     })
 }
 
-/// Indices that have a primary (on `node`, if given) without a started replica on another node.
+/// Indices that have a primary (on `node`, if given) without a started replica on another node; not those that are being filled.
 pub fn without_replica(view: &View, node: Option<&str>) -> BTreeSet<String> {
     let elsewhere = |primary: &Shard| {
         view.shards.iter().any(|copy| {
@@ -148,22 +148,24 @@ pub fn without_replica(view: &View, node: Option<&str>) -> BTreeSet<String> {
                 && copy.node != primary.node
         })
     };
-    let concerned = |shard: &&Shard| shard.primary && (node.is_none() || shard.node.as_deref() == node);
+    let concerned = |shard: &&Shard| {
+        shard.primary && (node.is_none() || shard.node.as_deref() == node) && !view.filling.contains(&shard.index)
+    };
     view.shards.iter().filter(concerned).filter(|shard| !elsewhere(shard)).map(|shard| shard.index.clone()).collect()
 }
 
 pub fn lonely_message(indices: &BTreeSet<String>) -> Blocked {
     let named: Vec<_> = indices.iter().take(NAMED).map(String::as_str).collect();
     let more = if indices.len() > NAMED { format!(" and {} more", indices.len() - NAMED) } else { String::new() };
-    Blocked {
-        reason: "IndexWithoutReplica",
-        message: format!(
+    Blocked::by(
+        "IndexWithoutReplica",
+        format!(
             "a restart would make these indices unavailable, as they have a shard without a started replica: {}{more}. Give them a replica, or set allowlist.allowUnavailable",
             named.join(", ")
         ),
-    }
+    )
 }
 
 fn blocked<T>(reason: &'static str, message: String) -> Result<T, Blocked> {
-    Err(Blocked { reason, message })
+    Err(Blocked::by(reason, message))
 }

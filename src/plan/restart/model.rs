@@ -1,6 +1,11 @@
 //! What a change of the allowlist is decided from, and what it is made of.
 
-use crate::api::{Batch, BatchNode, allowlist::Borrowed};
+use std::collections::BTreeSet;
+
+use crate::{
+    api::{Batch, BatchNode, allowlist::Borrowed},
+    plan::allowlist::Change,
+};
 
 /// A node of the search cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +20,8 @@ pub struct Node {
     pub master_eligible: bool,
     /// Entries that it has loaded.
     pub allowlist: Vec<String>,
+    /// It was started with the setting that reads the authorities of sources.
+    pub trusts_sources: bool,
     /// Where it keeps its data.
     pub path_data: Vec<String>,
 }
@@ -43,6 +50,8 @@ pub struct View {
     pub master: String,
     /// Its shards.
     pub shards: Vec<Shard>,
+    /// Indices whose replicas an unfinished Reindex has switched off. Nobody else needs them yet, and it waits while nodes restart.
+    pub filling: BTreeSet<String>,
     /// Shards that are being made or moved.
     pub moving: i64,
     /// Shards without a node.
@@ -89,13 +98,27 @@ pub struct Pod {
     pub durable_paths: Vec<String>,
 }
 
-/// Why nothing is restarted.
+/// Why a change does not go on right now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
     /// Reason of a condition.
     pub reason: &'static str,
     /// What is in the way, and what to do.
     pub message: String,
+    /// It passes by itself, or by what somebody does anyway; else a person must act.
+    pub passes: bool,
+}
+
+impl Blocked {
+    /// A person must act.
+    pub fn by(reason: &'static str, message: String) -> Blocked {
+        Blocked { reason, message, passes: false }
+    }
+
+    /// It is waited for.
+    pub fn passing(reason: &'static str, message: String) -> Blocked {
+        Blocked { reason, message, passes: true }
+    }
 }
 
 /// What a person allowed beyond the careful default.
@@ -125,8 +148,8 @@ pub struct Seen {
 /// What is done after the batch was written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Add the batch's entries to the configuration.
-    Edit(Vec<String>),
+    /// Make the batch's change of the configuration.
+    Edit(Change),
     /// Keep replicas where they are, flush, take the node out of the vote if need be, and evict its pod.
     Restart(BatchNode, Borrowed),
     /// Put back what was changed on the cluster.
@@ -142,6 +165,6 @@ pub struct Step {
     pub batch: Option<Batch>,
     /// What is done then.
     pub effect: Option<Effect>,
-    /// What it waits for or does: reason and message.
+    /// What it waits for or does.
     pub doing: Blocked,
 }

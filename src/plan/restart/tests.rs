@@ -12,6 +12,10 @@ fn strings(entries: &[&str]) -> Vec<String> {
     entries.iter().map(|entry| (*entry).to_owned()).collect()
 }
 
+fn change() -> Change {
+    Change { add: strings(&[ENTRY]), trust: None }
+}
+
 /// Three nodes, each with a copy of the one index; `n-0` is master.
 fn view() -> View {
     let node = |n: usize| Node {
@@ -20,6 +24,7 @@ fn view() -> View {
         ip: format!("10.0.0.{n}"),
         master_eligible: true,
         allowlist: vec![],
+        trusts_sources: false,
         path_data: strings(&["/data/d"]),
     };
     let shard = |primary, node: &str| Shard {
@@ -56,16 +61,16 @@ fn pools() -> Vec<Pool> {
     }]
 }
 
-fn refused(change: impl Fn(&mut View, &mut Pool)) -> &'static str {
+fn refused(mutate: impl Fn(&mut View, &mut Pool)) -> &'static str {
     let (mut view, mut pools) = (view(), pools());
-    change(&mut view, &mut pools[0]);
-    freeze(&strings(&[ENTRY]), &view, &pools, Permissions::default(), 1, at(0))
+    mutate(&mut view, &mut pools[0]);
+    freeze(&change(), &view, &pools, Permissions::default(), 1, at(0))
         .map_or_else(|blocked| blocked.reason, |_| "frozen")
 }
 
 #[test]
 fn a_healthy_cluster_is_frozen_with_its_master_last() {
-    let batch = freeze(&strings(&[ENTRY]), &view(), &pools(), Permissions::default(), 1, at(0)).unwrap();
+    let batch = freeze(&change(), &view(), &pools(), Permissions::default(), 1, at(0)).unwrap();
     assert_eq!(batch.phase, BatchPhase::Draining);
     let order: Vec<_> = batch.nodes.iter().map(|node| node.pod.as_str()).collect();
     assert_eq!(order, ["n-1", "n-2", "n-0"]);
@@ -90,12 +95,23 @@ fn whatever_is_in_the_way_is_named() {
 }
 
 #[test]
+fn an_index_that_is_being_filled_holds_nothing_up() {
+    let filling = |index: &str| {
+        refused(|view, _| {
+            view.shards.pop();
+            view.filling = [index.to_owned()].into();
+        })
+    };
+    assert_eq!((filling("products"), filling("another")), ("frozen", "IndexWithoutReplica"));
+}
+
+#[test]
 fn what_a_person_allowed_is_not_in_the_way() {
     let mut view = view();
     view.shards.pop();
     view.nodes[1].master_eligible = false;
     let allowed = Permissions { unavailable: true, ..Permissions::default() };
-    assert!(freeze(&strings(&[ENTRY]), &view, &pools(), allowed, 1, at(0)).is_ok());
+    assert!(freeze(&change(), &view, &pools(), allowed, 1, at(0)).is_ok());
 }
 
 /// The world that a batch acts on: effects change it as the real ones would.
@@ -108,7 +124,7 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let batch = freeze(&strings(&[ENTRY]), &view(), &pools(), Permissions::default(), 1, at(0)).unwrap();
+        let batch = freeze(&change(), &view(), &pools(), Permissions::default(), 1, at(0)).unwrap();
         World {
             batch,
             seen: Seen { view: Some(view()), pools: pools(), copies: vec![], deleting: false },
@@ -123,9 +139,9 @@ impl World {
         let step = advance(&self.batch, &self.seen, Permissions::default(), at(self.now));
         self.batch = step.batch.expect("the batch goes on");
         match step.effect {
-            Some(Effect::Edit(entries)) => {
+            Some(Effect::Edit(change)) => {
                 self.log.push("edit".into());
-                self.seen.pools[0].entries = Ok(entries);
+                self.seen.pools[0].entries = Ok(change.add);
             }
             Some(Effect::Restart(node, _)) => {
                 self.log.push(format!("restart {}", node.pod));
@@ -292,7 +308,7 @@ fn of_two_masters_the_one_that_restarts_leaves_the_vote_first() {
     let mut view = view();
     view.nodes[2].master_eligible = false;
     let allowed = Permissions { unavailable: true, ..Permissions::default() };
-    let mut batch = freeze(&strings(&[ENTRY]), &view, &pools(), allowed, 1, at(0)).unwrap();
+    let mut batch = freeze(&change(), &view, &pools(), allowed, 1, at(0)).unwrap();
     batch.phase = BatchPhase::Restarting;
     let mut pools = pools();
     pools[0].entries = Ok(strings(&[ENTRY]));
@@ -328,5 +344,5 @@ fn a_config_map_from_git_is_edited_where_a_person_says_so() {
     let mut pools = pools();
     pools[0].owner = Some("Argo CD".into());
     let allowed = Permissions { override_git_ops: true, ..Permissions::default() };
-    assert!(freeze(&strings(&[ENTRY]), &view(), &pools, allowed, 1, at(0)).is_ok());
+    assert!(freeze(&change(), &view(), &pools, allowed, 1, at(0)).is_ok());
 }

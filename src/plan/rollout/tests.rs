@@ -13,6 +13,14 @@ fn entries() -> Vec<String> {
     vec![ENTRY.to_owned()]
 }
 
+fn change() -> Change {
+    Change { add: entries(), trust: None }
+}
+
+fn with_trust() -> Change {
+    Change { trust: Some("es-1-reindex-sources".into()), ..change() }
+}
+
 fn view() -> View {
     let node =
         |n: usize| Node { id: format!("id-{n}"), name: format!("n-{n}"), master_eligible: true, ..Node::default() };
@@ -34,6 +42,7 @@ fn managed() -> Managed {
     Managed {
         object: "Elasticsearch es-1".into(),
         configured: Ok(vec![]),
+        trust: Ok(Trust::Default),
         owner: None,
         progress: Progress::Steady,
         nodes: Some(3),
@@ -62,7 +71,11 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let batch = freeze(&entries(), &view(), &managed(), Permissions::default(), 1, at(0)).unwrap();
+        World::of(&change())
+    }
+
+    fn of(change: &Change) -> World {
+        let batch = freeze(change, &view(), &managed(), Permissions::default(), 1, at(0)).unwrap();
         World {
             batch: Some(batch),
             view: Some(view()),
@@ -76,7 +89,11 @@ impl World {
 
     /// Drained and changed; the rollout has begun.
     fn rolling_out() -> World {
-        let mut world = World::new();
+        World::rolling_out_with(&change())
+    }
+
+    fn rolling_out_with(change: &Change) -> World {
+        let mut world = World::of(change);
         world.pass();
         world.pass();
         world.managed.progress = rolling();
@@ -92,9 +109,10 @@ impl World {
         let step = advance(self.batch.as_ref().unwrap(), &seen, Permissions::default(), at(self.now));
         self.batch = step.batch;
         match step.effect {
-            Some(Effect::Edit(entries)) => {
+            Some(Effect::Edit(change)) => {
                 self.edits += 1;
-                self.managed.configured = Ok(entries);
+                self.managed.configured = Ok(change.add);
+                self.managed.trust = Ok(change.trust.map_or(Trust::Default, |_| Trust::Sources));
                 self.batch = self.batch.as_ref().map(|batch| applied(batch, at(self.now)));
             }
             Some(Effect::GiveBack(_)) => self.batch.as_mut().unwrap().borrowed = None,
@@ -115,17 +133,17 @@ impl World {
     }
 }
 
-fn refused(change: impl Fn(&mut View, &mut Managed)) -> &'static str {
+fn refused(mutate: impl Fn(&mut View, &mut Managed)) -> &'static str {
     let (mut view, mut managed) = (view(), managed());
-    change(&mut view, &mut managed);
-    freeze(&entries(), &view, &managed, Permissions::default(), 1, at(0))
+    mutate(&mut view, &mut managed);
+    freeze(&change(), &view, &managed, Permissions::default(), 1, at(0))
         .map_or_else(|blocked| blocked.reason, |_| "frozen")
 }
 
 #[test]
 fn whatever_is_in_the_way_is_named() {
     assert_eq!(refused(|_, _| {}), "frozen");
-    let unmanaged = Blocked { reason: "Unmanaged", message: "paused".into() };
+    let unmanaged = Blocked::by("Unmanaged", "paused".into());
     assert_eq!(refused(|_, managed| managed.configured = Err(unmanaged.clone())), "Unmanaged");
     assert_eq!(refused(|_, managed| managed.progress = rolling()), "RolloutInProgress");
     assert_eq!(refused(|_, managed| managed.progress = stopped()), "ElasticsearchStalled");
@@ -143,7 +161,7 @@ fn what_a_person_allowed_is_not_in_the_way() {
     managed.nodes = Some(1);
     managed.owner = Some("Flux".into());
     let allowed = Permissions { unavailable: true, override_git_ops: true, ..Permissions::default() };
-    assert!(freeze(&entries(), &view, &managed, allowed, 1, at(0)).is_ok());
+    assert!(freeze(&change(), &view, &managed, allowed, 1, at(0)).is_ok());
 }
 
 #[test]
@@ -203,7 +221,67 @@ fn a_change_that_somebody_reverts_is_not_made_again() {
     let mut world = World::rolling_out();
     world.managed.configured = Ok(vec![]);
     assert_eq!(world.pass().reason, "RolloutFailed");
+    assert_eq!(world.phase(), Some(BatchPhase::RollingOut), "nodes restart once more, and no copy begins meanwhile");
+    world.managed.progress = Progress::Steady;
+    assert_eq!(world.pass().reason, "RolloutFailed");
     assert_eq!((world.phase(), world.edits), (Some(BatchPhase::Failed), 1));
+}
+
+#[test]
+fn the_gate_stays_closed_while_nodes_may_still_restart_unless_copies_may_be_interrupted() {
+    let mut world = World::rolling_out();
+    world.pass();
+    world.now += PATIENCE.as_secs();
+    let doing = world.pass();
+    assert_eq!((doing.reason, doing.passes, world.phase()), ("RolloutFailed", false, Some(BatchPhase::RollingOut)));
+    assert!(doing.message.contains("ApplyingChanges"), "{}", doing.message);
+    let (mut late, mut interrupted) = (world.batch.clone().unwrap(), world.batch.clone().unwrap());
+    // Late is not never.
+    world.load(3);
+    world.managed.progress = Progress::Steady;
+    let seen = Seen { view: world.view.as_ref(), managed: &world.managed, copies: &[], deleting: false };
+    late = advance(&late, &seen, Permissions::default(), at(world.now)).batch.unwrap();
+    assert_eq!((late.phase, late.message), (BatchPhase::Done, None));
+    let nodes = view();
+    let mut rolling = managed();
+    rolling.configured = Ok(entries());
+    rolling.progress = self::rolling();
+    let seen = Seen { view: Some(&nodes), managed: &rolling, copies: &[], deleting: false };
+    let allowed = Permissions { interrupt: true, ..Permissions::default() };
+    interrupted = advance(&interrupted, &seen, allowed, at(world.now)).batch.unwrap();
+    assert_eq!(interrupted.phase, BatchPhase::Failed);
+}
+
+#[test]
+fn trust_and_entries_are_one_change_and_both_are_looked_for() {
+    let mut world = World::rolling_out_with(&with_trust());
+    world.managed.progress = Progress::Steady;
+    world.load(3);
+    let doing = world.pass();
+    assert!(doing.message.starts_with("0 of 3 nodes"), "{}", doing.message);
+    for node in &mut world.view.as_mut().unwrap().nodes {
+        node.trusts_sources = true;
+    }
+    world.pass();
+    assert_eq!((world.phase(), world.edits), (Some(BatchPhase::Done), 1));
+}
+
+#[test]
+fn trust_that_somebody_takes_back_is_not_asked_for_again() {
+    let mut world = World::rolling_out_with(&with_trust());
+    world.managed.trust = Ok(Trust::Listed);
+    assert_eq!(world.pass().reason, "RolloutFailed");
+    assert_eq!(world.edits, 1);
+}
+
+#[test]
+fn what_keeps_trust_from_being_changed_holds_up_only_a_change_that_wants_it() {
+    let conflict = Managed { trust: Err(Blocked::by("ConfigNotEditable", "a store".into())), ..managed() };
+    let try_it = |change: &Change| freeze(change, &view(), &conflict, Permissions::default(), 1, at(0));
+    assert_eq!(try_it(&with_trust()).unwrap_err().message, "a store");
+    let plain = try_it(&change()).unwrap();
+    let trusting = freeze(&with_trust(), &view(), &managed(), Permissions::default(), 1, at(0)).unwrap();
+    assert_ne!(plain.id, trusting.id, "an approval of one is none of the other");
 }
 
 #[test]
@@ -227,7 +305,7 @@ fn only_a_rollout_that_comes_to_no_further_node_runs_out_of_time() {
     }
     world.now += 10;
     let doing = world.pass();
-    assert_eq!(world.phase(), Some(BatchPhase::Failed));
+    assert_eq!(doing.reason, "RolloutFailed");
     assert!(doing.message.contains("2 of 3 nodes"), "{}", doing.message);
 }
 

@@ -7,9 +7,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::{
     api::{APPROVAL, Batch, BatchPhase, search_cluster::Management},
     plan::{
+        allowlist::Change,
         restart::{self, Blocked, View},
-        rollout,
+        rollout::{self, Trust},
         spec_hash::short_hash,
+        trust,
         window::{self, Opening},
     },
 };
@@ -19,11 +21,15 @@ use super::{Configuration, Plan};
 /// How many nodes a message names.
 const NAMED: usize = 12;
 
-/// The entries of the next change: those that were proposed before, while all of them are still needed; later needs form the next one.
-pub(super) fn entries<'a>(proposed: Option<&'a Batch>, pending: &'a [String]) -> &'a [String] {
-    match proposed {
-        Some(batch) if batch.entries.iter().all(|entry| pending.contains(entry)) => &batch.entries,
-        _ => pending,
+/// The next change: what was proposed before, while all of it is still needed; later needs form the next one.
+pub(super) fn change(proposed: Option<&Batch>, pending: Change) -> Change {
+    let is_needed = |change: &Change| {
+        change.add.iter().all(|entry| pending.add.contains(entry))
+            && change.trust.iter().all(|map| pending.trust.as_ref() == Some(map))
+    };
+    match proposed.map(Change::of).filter(is_needed) {
+        Some(change) => change,
+        None => pending,
     }
 }
 
@@ -31,19 +37,24 @@ impl Plan<'_> {
     /// The change as it would be made now, and how, in words.
     pub(super) fn freeze(
         &self,
-        entries: &[String],
+        change: &Change,
         view: &View,
         configuration: &Configuration,
+        trusted: Option<&trust::Seen>,
     ) -> Result<(Batch, String), Blocked> {
         let (allowed, generation, now) = (self.permissions(), self.generation, self.now);
         match configuration {
             Configuration::Pools(pools) => {
-                let batch = restart::freeze(entries, view, pools, allowed, generation, now)?;
+                let batch = restart::freeze(change, view, pools, allowed, generation, now)?;
                 let how = format!("restarting one by one {}", named(batch.nodes.iter().map(|node| node.pod.as_str())));
                 Ok((batch, how))
             }
             Configuration::Managed(managed) => {
-                let batch = rollout::freeze(entries, view, managed, allowed, generation, now)?;
+                let batch = rollout::freeze(change, view, managed, allowed, generation, now)?;
+                let replaces = change.trust.is_some() && managed.trust == Ok(Trust::Default);
+                if let Some(blocked) = trusted.filter(|_| replaces).and_then(trust::would_lose) {
+                    return Err(blocked);
+                }
                 let nodes: BTreeSet<&str> = view.nodes.iter().map(|node| node.name.as_str()).collect();
                 let how =
                     format!("changing {}, after which {} are restarted", managed.object, named(nodes.into_iter()));
@@ -60,7 +71,8 @@ impl Plan<'_> {
         let started_at = same.map_or(fresh.started_at.clone(), |before| before.started_at);
         let id = identity(&fresh.id, &started_at);
         let batch = Batch { id, started_at, phase: BatchPhase::Proposed, ..fresh };
-        let change = format!("adding {} and {how}", named(batch.entries.iter().map(String::as_str)));
+        let entries = named(batch.entries.iter().map(String::as_str));
+        let change = format!("adding {} and {how}", trust::in_words(&entries, &Change::of(&batch)));
         let (id, is_approved) = (batch.id.clone(), self.is_approved(&batch));
         self.allowlist().batch = Some(batch);
         if !is_approved {

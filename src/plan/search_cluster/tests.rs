@@ -3,7 +3,10 @@ use serde_json::json;
 use super::*;
 use crate::{
     api::{APPROVAL, Batch},
-    plan::{restart::Node, rollout::Progress},
+    plan::{
+        restart::Node,
+        rollout::{Progress, Trust},
+    },
 };
 
 /// With a fraction of a second, as a clock has it and a status does not keep.
@@ -31,11 +34,14 @@ fn seen(wanted: &[&str]) -> Observation {
         ip: format!("10.0.0.{n}"),
         master_eligible: true,
         allowlist: vec![],
+        trusts_sources: false,
         path_data: vec![],
     };
+    let nodes: Vec<Node> = (0..3).map(node).collect();
     let managed = Managed {
         object: "Elasticsearch es-1".into(),
         configured: Ok(vec![]),
+        trust: Ok(Trust::Default),
         owner: None,
         progress: Progress::Steady,
         nodes: Some(3),
@@ -48,13 +54,14 @@ fn seen(wanted: &[&str]) -> Observation {
             major: 7,
             version: "7.17.29".into(),
             health: "green".into(),
-            loaded: vec![vec![]; 3],
+            nodes: nodes.clone(),
         }),
         connection: None,
         wanted: wanted.iter().map(|entry| (*entry).to_owned()).collect(),
+        trust: None,
         managed_by: None,
         close: Some(Ok(Close {
-            view: Some(View { nodes: (0..3).map(node).collect(), master: "id-0".into(), ..View::default() }),
+            view: Ok(View { nodes, master: "id-0".into(), ..View::default() }),
             configuration: Configuration::Managed(managed),
             copies: vec![],
         })),
@@ -132,7 +139,7 @@ fn what_is_in_the_way_for_a_while_does_not_use_an_approval_up() {
     let id = batch(&cluster).unwrap().id;
     approve(&mut cluster, &id);
     let mut absent = seen(&["a:9200"]);
-    if let Some(Ok(Close { view: Some(view), .. })) = &mut absent.close {
+    if let Some(Ok(Close { view: Ok(view), .. })) = &mut absent.close {
         view.nodes.pop();
     }
     see(&mut cluster, &absent, "2026-11-27T12:05:00.5Z");
@@ -155,7 +162,7 @@ fn the_last_change_is_shown_until_the_next_one_is_proposed() {
     let done = Batch { phase: BatchPhase::Done, ..batch(&cluster).unwrap() };
     cluster.status.as_mut().unwrap().allowlist.as_mut().unwrap().batch = Some(done.clone());
     let mut absent = seen(&["b:9200"]);
-    if let Some(Ok(Close { view: Some(view), .. })) = &mut absent.close {
+    if let Some(Ok(Close { view: Ok(view), .. })) = &mut absent.close {
         view.nodes.pop();
     }
     see(&mut cluster, &absent, "2026-11-27T12:05:00.5Z");
@@ -185,7 +192,7 @@ fn a_proposal_that_is_not_what_would_be_done_any_more_is_another_one() {
     see(&mut cluster, &seen(&["a:9200"]), NOON);
     let id = batch(&cluster).unwrap().id;
     let mut replaced = seen(&["a:9200"]);
-    if let Some(Ok(Close { view: Some(view), .. })) = &mut replaced.close {
+    if let Some(Ok(Close { view: Ok(view), .. })) = &mut replaced.close {
         view.nodes[2].id = "a-new-node".into();
     }
     see(&mut cluster, &replaced, "2026-11-27T12:05:00Z");
@@ -243,7 +250,7 @@ fn a_change_whose_answer_was_lost_keeps_the_gate_closed_until_it_is_seen() {
     assert_eq!((phase(&cluster), batch(&cluster).unwrap().added.is_some()), (Some(BatchPhase::Editing), true));
     let mut unclear = seen(&["a:9200"]);
     if let Some(Ok(Close { configuration: Configuration::Managed(managed), .. })) = &mut unclear.close {
-        managed.configured = Err(Blocked { reason: "CloudUnreachable", message: "no answer".into() });
+        managed.configured = Err(Blocked::passing("CloudUnreachable", "no answer".into()));
     }
     see(&mut cluster, &unclear, "2026-11-27T12:00:30Z");
     assert_eq!(phase(&cluster), Some(BatchPhase::Editing));
@@ -277,4 +284,97 @@ fn a_failed_change_is_not_made_again_for_an_edit_that_came_before_it_failed() {
     assert_eq!(phase(&cluster), Some(BatchPhase::Failed));
     see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:02:00Z");
     assert_eq!((phase(&cluster), told(&cluster).0.as_str()), (Some(BatchPhase::Failed), "RolloutFailed"));
+}
+
+/// A source with an authority of its own is needed, which the ConfigMap holds.
+fn with_trust(mut seen: Observation, public: &[&str]) -> Observation {
+    let public = public.iter().map(|name| (*name).to_owned()).collect();
+    seen.trust = Some(trust::Seen { sources: vec!["search/es-2".into()], public, kept: Ok(()) });
+    seen
+}
+
+/// Every node has loaded these, and trusts sources if `trusts`.
+fn loaded(mut seen: Observation, entries: &[&str], trusts: bool) -> Observation {
+    if let Ok(reached) = &mut seen.reached {
+        for node in &mut reached.nodes {
+            node.allowlist = entries.iter().map(|entry| (*entry).to_owned()).collect();
+            node.trusts_sources = trusts;
+        }
+    }
+    seen
+}
+
+#[test]
+fn entries_and_trust_are_proposed_as_one_change() {
+    let mut cluster = cluster(json!({"management": "Approval", "trustSource": true}));
+    see(&mut cluster, &with_trust(seen(&["a:9200"]), &[]), NOON);
+    let (reason, message) = told(&cluster);
+    assert_eq!(reason, "WaitingForApproval");
+    assert!(
+        message.contains("adding a:9200, and trust in the authorities that ConfigMap es-1-reindex-sources holds"),
+        "{message}"
+    );
+    let proposed = batch(&cluster).unwrap();
+    assert_eq!(proposed.trust.as_deref(), Some("es-1-reindex-sources"));
+    // Nobody needs it any more: it is another change.
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:01:00Z");
+    let without = batch(&cluster).unwrap();
+    assert_eq!(without.trust, None);
+    assert_ne!(without.id, proposed.id);
+}
+
+#[test]
+fn trust_alone_is_a_change_too() {
+    let mut cluster = cluster(json!({"management": "Automatic", "trustSource": true}));
+    let lacking = loaded(with_trust(seen(&["a:9200"]), &[]), &["a:9200"], false);
+    see(&mut cluster, &lacking, NOON);
+    let begun = batch(&cluster).unwrap();
+    assert_eq!((begun.phase, begun.entries.len(), begun.trust.is_some()), (BatchPhase::Draining, 0, true));
+    let status = cluster.status.clone().unwrap().allowlist.unwrap().trust.unwrap();
+    assert_eq!((status.sources, status.effective), (vec!["search/es-2".to_owned()], false));
+    cluster.status.as_mut().unwrap().allowlist.as_mut().unwrap().batch = None;
+    see(&mut cluster, &loaded(lacking, &["a:9200"], true), "2026-11-27T12:01:00Z");
+    assert_eq!((told(&cluster).0.as_str(), batch(&cluster)), ("Effective", None));
+}
+
+#[test]
+fn a_public_authority_is_not_lost_for_it() {
+    let mut cluster = cluster(json!({"management": "Automatic", "trustSource": true}));
+    let mut public = with_trust(seen(&["a:9200"]), &["shop/es-9"]);
+    see(&mut cluster, &public, NOON);
+    let (reason, message) = told(&cluster);
+    assert!(reason == "PublicAuthority" && message.contains("shop/es-9"), "{message}");
+    assert!(batch(&cluster).is_none());
+    // Where a list stands already nothing is lost.
+    if let Some(Ok(Close { configuration: Configuration::Managed(managed), .. })) = &mut public.close {
+        managed.trust = Ok(Trust::Listed);
+    }
+    see(&mut cluster, &public, "2026-11-27T12:01:00Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Draining));
+}
+
+#[test]
+fn a_config_map_that_can_t_be_kept_is_told_and_nothing_is_changed() {
+    let mut cluster = cluster(json!({"management": "Automatic", "trustSource": true}));
+    let mut foreign = with_trust(seen(&["a:9200"]), &[]);
+    foreign.trust.as_mut().unwrap().kept = Err(Blocked::by("SourcesNotOurs", "it is somebody's".into()));
+    see(&mut cluster, &foreign, NOON);
+    assert_eq!((told(&cluster).0.as_str(), batch(&cluster)), ("SourcesNotOurs", None));
+    see(&mut cluster, &loaded(foreign, &["a:9200"], true), "2026-11-27T12:01:00Z");
+    assert_eq!(told(&cluster).0, "SourcesNotOurs", "authorities that are added later would not get there");
+}
+
+#[test]
+fn why_the_cluster_can_t_be_seen_closely_is_told() {
+    let mut cluster = cluster(json!({"management": "Automatic"}));
+    let mut unseen = seen(&["a:9200"]);
+    if let Some(Ok(close)) = &mut unseen.close {
+        close.view = Err(Trouble { reason: "Forbidden", message: "the user may not read _cat/shards".into() });
+    }
+    see(&mut cluster, &unseen, NOON);
+    assert_eq!(told(&cluster), ("Forbidden".into(), "the user may not read _cat/shards".into()));
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:01:00Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Draining));
+    see(&mut cluster, &unseen, "2026-11-27T12:02:00Z");
+    assert!(told(&cluster).1.ends_with("the user may not read _cat/shards"), "{:?}", told(&cluster));
 }

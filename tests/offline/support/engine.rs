@@ -52,6 +52,8 @@ pub struct State {
     pub allowlist: Vec<String>,
     /// What its further nodes allow, one list a node.
     pub further_nodes: Vec<Vec<String>>,
+    /// How many of its nodes were started with the setting that reads the authorities of sources.
+    pub trusting_nodes: usize,
     /// How fast its tasks are.
     pub pace: Pace,
     /// Whether the operator's user may not change the throttle of a task.
@@ -148,6 +150,7 @@ impl State {
             reindexes: vec![],
             allowlist: vec![],
             further_nodes: vec![],
+            trusting_nodes: 0,
             pace: Pace::PerPoll(2),
             refuses_rethrottle: false,
             processors: 2,

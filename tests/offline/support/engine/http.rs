@@ -231,6 +231,9 @@ fn nodes(state: &State) -> Value {
             if !allowlist.is_empty() {
                 settings["reindex.remote.whitelist"] = json!(allowlist);
             }
+            if n < state.trusting_nodes {
+                settings["node.attr.reindex_sources"] = json!("trusted");
+            }
             let ip = format!("127.0.0.{}", n + 1);
             let node = json!({"name": name, "ip": ip, "version": state.version, "roles": ["data", "master"], "settings": settings});
             (id, node)

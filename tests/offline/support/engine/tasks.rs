@@ -129,7 +129,7 @@ pub fn reindex(state: &Mutex<State>, network: &Network, request: &Request) -> Re
     check_body(body)?;
     let shown = remote_authorization(body);
     state.lock().unwrap().note(shown.as_deref());
-    let read = match allowed(state, body) {
+    let read = match allowed(state, body).and_then(|()| trusted(state, body)) {
         Ok(()) => read_source(network, body),
         Err(refusal) => Err(refusal),
     };
@@ -208,7 +208,7 @@ fn check_body(body: &Value) -> Result<(), Refusal> {
 
 fn host_port(body: &Value) -> String {
     let host = body["source"]["remote"]["host"].as_str().unwrap_or_default();
-    host.trim_start_matches("http://").trim_end_matches('/').to_owned()
+    host.split_once("://").map_or(host, |(_, rest)| rest).trim_end_matches('/').to_owned()
 }
 
 fn allowed(state: &Mutex<State>, body: &Value) -> Result<(), Refusal> {
@@ -216,6 +216,15 @@ fn allowed(state: &Mutex<State>, body: &Value) -> Result<(), Refusal> {
     let listed = state.lock().unwrap().allowlist.contains(&wanted);
     let why = format!("[{wanted}] not whitelisted in reindex.remote.whitelist");
     if listed { Ok(()) } else { Err(refusal(400, "illegal_argument_exception", &why)) }
+}
+
+/// A source that speaks TLS has an authority of its own here, which the node trusts if it was started so.
+fn trusted(state: &Mutex<State>, body: &Value) -> Result<(), Refusal> {
+    let by_tls = body["source"]["remote"]["host"].as_str().is_some_and(|host| host.starts_with("https:"));
+    match by_tls && state.lock().unwrap().trusting_nodes == 0 {
+        true => Err(refusal(500, "s_s_l_handshake_exception", "PKIX path building failed")),
+        false => Ok(()),
+    }
 }
 
 /// What a destination shows the source: `username` and `password`, or the header that it was given.

@@ -1,0 +1,243 @@
+//! Trust in sources that speak TLS with an authority of their own.
+
+use super::*;
+
+const AUTHORITY: &str = include_str!("../../fixtures/search/tls/ca.pem");
+const ANOTHER: &str = include_str!("../../fixtures/search/tls/other-ca.pem");
+const ENTRY: &str = "es-2.example:9200";
+const FILE: &str = "/usr/share/elasticsearch/config/reindex-sources/ca.crt";
+
+fn authority(text: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "es-2-ca", "namespace": NAMESPACE},
+        "data": {"ca.crt": text},
+    })
+}
+
+/// The destination reads from the source by TLS, whose authority es-2's SearchCluster names.
+fn by_tls(world: &World) {
+    world.api.apply(authority(AUTHORITY));
+    let tls = json!({"caRef": {"configMap": {"name": "es-2-ca", "key": "ca.crt"}}});
+    world.change_cluster("es-2", json!({"spec": {"remoteEndpoint": format!("https://{ENTRY}"), "tls": tls}}));
+}
+
+async fn trusting(provider: Value, objects: &[Value]) -> World {
+    world_with(provider, objects, |world| {
+        by_tls(world);
+        world.change_cluster("es-1", json!({"spec": {"allowlist": {"trustSource": true}}}));
+    })
+    .await
+}
+
+async fn trusting_eck() -> World {
+    trusting(json!({"eck": {"name": "es-1"}}), &[elasticsearch(), elastic_user()]).await
+}
+
+/// What nodes would read.
+fn kept(world: &World) -> String {
+    let map = world.api.find("configmaps", NAMESPACE, "es-1-reindex-sources").expect("the ConfigMap");
+    assert_eq!(map["metadata"]["annotations"]["reindex.dev/sources-of"], "es-1");
+    assert!(map["metadata"].get("ownerReferences").is_none(), "nodes that mount it must outlive the SearchCluster");
+    map["data"]["ca.crt"].as_str().unwrap().to_owned()
+}
+
+fn certificates(text: &str) -> usize {
+    text.matches("BEGIN CERTIFICATE").count()
+}
+
+/// All nodes have loaded the entry; so many of them read the authorities, too.
+fn load(world: &World, trusting: usize) {
+    let mut state = world.destination.state();
+    state.allowlist = vec![ENTRY.to_owned()];
+    state.further_nodes = vec![vec![ENTRY.to_owned()]; 2];
+    state.trusting_nodes = trusting;
+}
+
+#[tokio::test]
+async fn eck_is_told_entries_and_trust_in_one_change() {
+    let mut world = trusting_eck().await;
+    until(&mut world, BatchPhase::RollingOut).await;
+    let begun = batch(&world).unwrap();
+    assert_eq!((begun.entries, begun.trust.as_deref()), (vec![ENTRY.to_owned()], Some("es-1-reindex-sources")));
+    assert_eq!(certificates(&kept(&world)), 1);
+    let mount = json!({"name": "reindex-sources", "mountPath": "/usr/share/elasticsearch/config/reindex-sources", "readOnly": true});
+    let pods = json!({"spec": {
+        "volumes": [{"name": "reindex-sources", "configMap": {"name": "es-1-reindex-sources"}}],
+        "containers": [{"name": "elasticsearch", "volumeMounts": [mount]}],
+    }});
+    assert_eq!(
+        world.api.find(ECK, NAMESPACE, "es-1").unwrap()["spec"]["nodeSets"],
+        json!([
+            {"name": "masters", "count": 1, "podTemplate": pods, "config": {
+                "node.attr.zone": "a", "reindex.remote.whitelist": [ENTRY],
+                "reindex.ssl.certificate_authorities": [FILE], "node.attr.reindex_sources": "trusted",
+            }},
+            {"name": "data", "count": 2, "podTemplate": pods, "config": {
+                "reindex": {"remote": {"whitelist": ["old:9200", ENTRY]}},
+                "reindex.ssl.certificate_authorities": [FILE], "node.attr.reindex_sources": "trusted",
+            }},
+        ])
+    );
+    let journal = world.faults.journal();
+    let at = |verb: &str, path: &str| {
+        journal.iter().position(|call| call.verb == verb && call.path.ends_with(path)).unwrap()
+    };
+    assert!(
+        at("POST", "/configmaps") < at("PATCH", "/elasticsearches/es-1"),
+        "a node finds what its configuration names"
+    );
+    eck_says(&world, "Ready");
+    load(&world, 2);
+    world.round_of_cluster("es-1").await;
+    assert_eq!(phase(&world), Some(BatchPhase::RollingOut), "one node was not started with it");
+    load(&world, 3);
+    until(&mut world, BatchPhase::Done).await;
+    world.round_of_cluster("es-1").await;
+    assert_eq!((told(&world, ALLOWLIST_READY).0.as_str(), patches(&world, ECK)), ("Effective", 1));
+    let trust = cluster(&world).status.unwrap().allowlist.unwrap().trust.unwrap();
+    assert_eq!((trust.sources, trust.effective), (vec![format!("{NAMESPACE}/es-2")], true));
+}
+
+#[tokio::test]
+async fn an_authority_that_comes_later_needs_no_restart_and_none_is_taken_out() {
+    let mut world = trusting_eck().await;
+    until(&mut world, BatchPhase::RollingOut).await;
+    eck_says(&world, "Ready");
+    load(&world, 3);
+    until(&mut world, BatchPhase::Done).await;
+    let first = kept(&world);
+    world.api.apply(authority(ANOTHER));
+    world.round_of_cluster("es-1").await;
+    let both = kept(&world);
+    assert!(both.starts_with(&first) && certificates(&both) == 2, "{both}");
+    let journal = world.faults.journal().len();
+    world.round_of_cluster("es-1").await;
+    let later = world.faults.journal()[journal..].to_vec();
+    assert!(
+        later.iter().all(|call| call.verb == "GET" || call.to != "apiserver"),
+        "an unchanged world is not written: {later:?}"
+    );
+    assert_eq!((told(&world, ALLOWLIST_READY).0.as_str(), patches(&world, ECK)), ("Effective", 1));
+}
+
+#[tokio::test]
+async fn entries_that_are_there_leave_a_change_of_trust_alone() {
+    let mut world = trusting_eck().await;
+    load(&world, 0);
+    world.change_cluster("es-1", json!({"status": {"allowlist": {"batch": null}}}));
+    until(&mut world, BatchPhase::RollingOut).await;
+    let begun = batch(&world).unwrap();
+    assert_eq!((begun.entries, begun.trust.is_some()), (vec![], true));
+    let object = world.api.find(ECK, NAMESPACE, "es-1").unwrap();
+    assert_eq!(object["spec"]["nodeSets"][0]["config"].get("reindex.remote.whitelist"), None);
+}
+
+#[tokio::test]
+async fn a_config_map_of_somebody_else_is_not_overwritten() {
+    let foreign = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "es-1-reindex-sources", "namespace": NAMESPACE},
+        "data": {"ca.crt": "somebody's"},
+    });
+    let mut world = trusting(json!({"eck": {"name": "es-1"}}), &[elasticsearch(), elastic_user(), foreign]).await;
+    for _ in 0..3 {
+        world.round_of_cluster("es-1").await;
+    }
+    assert_eq!((told(&world, STALLED).0.as_str(), patches(&world, ECK)), ("SourcesNotOurs", 0));
+    let map = world.api.find("configmaps", NAMESPACE, "es-1-reindex-sources").unwrap();
+    assert_eq!(map["data"]["ca.crt"], "somebody's");
+}
+
+#[tokio::test]
+async fn the_right_to_make_the_config_map_is_named_where_it_is_missing() {
+    let provider = json!({"eck": {"name": "es-1"}});
+    let mut world = world_with(provider, &[elasticsearch(), elastic_user()], |world| {
+        by_tls(world);
+        world.api.deny("post", "configmaps");
+        world.change_cluster("es-1", json!({"spec": {"allowlist": {"trustSource": true}}}));
+    })
+    .await;
+    world.round_of_cluster("es-1").await;
+    let (reason, message) = told(&world, STALLED);
+    assert_eq!(reason, "NotPermitted");
+    assert!(message.contains(&format!("may not create configmaps in namespace {NAMESPACE}")), "{message}");
+    assert_eq!(patches(&world, ECK), 0);
+    world.api.grant();
+    until(&mut world, BatchPhase::RollingOut).await;
+}
+
+#[tokio::test]
+async fn under_verify_the_text_to_commit_names_what_is_there_already() {
+    let mut world = trusting_eck().await;
+    world.change_cluster(
+        "es-1",
+        json!({"spec": {"allowlist": {"management": "Verify"}}, "status": {"allowlist": {"batch": null}}}),
+    );
+    world.round_of_cluster("es-1").await;
+    assert_eq!(told(&world, ALLOWLIST_READY).0, "VerifyOnly");
+    for part in [FILE, "node.attr.reindex_sources: 'trusted'", "es-1-reindex-sources", "volumeMounts"] {
+        assert!(instruction(&world).contains(part), "{part} in {}", instruction(&world));
+    }
+    assert_eq!((certificates(&kept(&world)), patches(&world, ECK)), (1, 0), "what would be mounted is there");
+}
+
+#[tokio::test]
+async fn the_opensearch_operator_mounts_it_for_all_nodes() {
+    let objects = [opensearch("opensearch.org"), admin_password()];
+    let mut world = trusting(json!({"openSearchOperator": {"name": "es-1"}}), &objects).await;
+    until(&mut world, BatchPhase::RollingOut).await;
+    let general = world.api.find(OPENSEARCH, NAMESPACE, "es-1").unwrap()["spec"]["general"].clone();
+    let folder = "/usr/share/opensearch/config/reindex-sources";
+    assert_eq!(
+        general,
+        json!({
+            "serviceName": "es-1",
+            "additionalConfig": {
+                "reindex.remote.whitelist": format!("old:9200,{ENTRY}"),
+                "reindex.ssl.certificate_authorities": format!("[\"{folder}/ca.crt\"]"),
+                "node.attr.reindex_sources": "trusted",
+            },
+            "additionalVolumes": [{"name": "reindex-sources", "path": folder, "configMap": {"name": "es-1-reindex-sources"}}],
+        })
+    );
+    load(&world, 3);
+    until(&mut world, BatchPhase::Done).await;
+    assert_eq!(patches(&world, OPENSEARCH), 1);
+}
+
+#[tokio::test]
+async fn an_untrusted_source_is_told_with_the_line_and_the_place() {
+    let mut world = World::new().await;
+    by_tls(&world);
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "es-1-config", "namespace": NAMESPACE},
+        "data": {"elasticsearch.yml": "reindex.ssl.certificate_authorities: [own.pem]\n"},
+    });
+    world.api.apply(map);
+    let provider = json!({"statefulSets": [{"name": "es-1", "configMap": {"name": "es-1-config"}}]});
+    world.change_cluster(
+        "es-1",
+        json!({"spec": {"provider": provider}, "status": {"allowlist": {"effective": [ENTRY]}}}),
+    );
+    world.destination.state().allowlist = vec![ENTRY.to_owned()];
+    let (reason, message) = world.until_stalled().await;
+    assert_eq!(reason, "SourceUntrusted");
+    for part in [
+        format!("reindex.ssl.certificate_authorities: [\"own.pem\", \"{FILE}\"]"),
+        format!("ConfigMap {NAMESPACE}/es-2-ca, key ca.crt"),
+    ] {
+        assert!(message.contains(&part), "{part} in {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_reindex_waits_for_trust_that_is_on_its_way() {
+    let mut world = trusting_eck().await;
+    load(&world, 0);
+    world.round_of_cluster("es-1").await;
+    world.change_cluster("es-1", json!({"status": {"allowlist": {"batch": null}}}));
+    world.round().await;
+    let reindex = world.reindex().unwrap();
+    let (reason, message) = condition(&reindex, RECONCILING).expect("nobody has to act");
+    assert_eq!(reason, "WaitingForAllowlist", "{message}");
+    assert!(message.contains("don't trust the certificate of the source es-2.example:9200 yet"), "{message}");
+}

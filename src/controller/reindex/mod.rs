@@ -9,6 +9,7 @@
 //! Passes follow one another until one says to wait.
 
 mod act;
+mod allowlist;
 mod cleanup;
 mod convert;
 mod gate;

@@ -1,0 +1,99 @@
+//! Whether the destination may read from the source, and can: what its SearchCluster says, then a reindex of no documents.
+
+use kube::ResourceExt;
+
+use crate::{
+    allowlist::provider::Provider,
+    plan::{
+        allowlist::covers,
+        reindex::{Allowlist, Observation},
+        trust,
+        validate::Trouble,
+    },
+    search::{ProbeVerdict, RemoteSource},
+};
+
+use super::{
+    convert, gate,
+    observe::{Eyes, Seen, of, open},
+    sides::Sides,
+    validate,
+};
+
+impl Eyes<'_> {
+    /// Whether the destination may read from the source, and can.
+    pub(super) async fn allowlist(&self) -> Seen<Observation> {
+        let wanted = self.sides.remote.as_ref().map(|remote| remote.host_port.clone()).unwrap_or_default();
+        let status = self.sides.destination.status.clone().unwrap_or_default();
+        let listed = status.allowlist.clone().unwrap_or_default();
+        if !covers(&listed.effective, &wanted) {
+            let (stalled, said) = validate::what_the_cluster_says(&status, listed.pending.contains(&wanted));
+            let name = self.sides.destination.name_any();
+            let message = format!("the source {wanted} is not on the allowlist of SearchCluster {name}: {said}");
+            return Ok(Observation::Allowlist(Allowlist::Missing { stalled, message }));
+        }
+        // Nodes that restart would be taken for nodes that can't be reached, or can't reach the source.
+        if let Some(cluster) = gate::seen_closed(self.ctx, &self.status) {
+            return Ok(Observation::Allowlist(Allowlist::Restarting(cluster)));
+        }
+        let destination = self.destination().await?;
+        let source = open(self.ctx, "the source", &self.sides.source).await.map_err(Observation::Trouble)?;
+        let spec = &self.reindex.spec;
+        let remote = RemoteSource {
+            host: self.remote(),
+            credentials: source.credentials.as_ref(),
+            takes_api_key: convert::takes_api_key(Some(&self.status)),
+            socket_timeout: &spec.source.socket_timeout,
+            connect_timeout: &spec.source.connect_timeout,
+        };
+        let verdict = destination.client.probe_reindex(&remote, &spec.source.index, &spec.destination.index).await;
+        let verdict = verdict.map_err(of("the destination"))?;
+        Ok(Observation::Allowlist(self.judge_probe(verdict, &wanted).await))
+    }
+
+    async fn judge_probe(&self, verdict: ProbeVerdict, wanted: &str) -> Allowlist {
+        let (reason, message) = match verdict {
+            ProbeVerdict::Passed => return Allowlist::Passed,
+            ProbeVerdict::NotAllowed => (
+                "NotAllowed",
+                format!(
+                    "a node of the destination refuses the source {wanted}, although all of them showed it on their allowlist"
+                ),
+            ),
+            ProbeVerdict::Unreachable(why) => (
+                "SourceUnreachable",
+                format!(
+                    "the destination's nodes can't reach the source at {wanted} ({why}): check the network between the clusters, and remoteEndpoint or remotes"
+                ),
+            ),
+            ProbeVerdict::Untrusted => return self.untrusted(wanted).await,
+            ProbeVerdict::Unauthorized => (
+                "SourceAuthenticationFailed",
+                format!("the source at {wanted} refused its own credentials when the destination used them"),
+            ),
+            ProbeVerdict::Rejected(why) => {
+                ("ProbeRejected", format!("a reindex of no documents from {wanted} was refused: {why}"))
+            }
+        };
+        Allowlist::Refused(Trouble { reason, message })
+    }
+
+    /// The destination's nodes don't trust the source: its SearchCluster sees to that, or a person is told what to do.
+    async fn untrusted(&self, wanted: &str) -> Allowlist {
+        let Sides { destination, source, .. } = self.sides;
+        if trust::is_awaited(destination, source) {
+            let status = destination.status.clone().unwrap_or_default();
+            let (stalled, said) = validate::what_the_cluster_says(&status, true);
+            let name = destination.name_any();
+            let message =
+                format!("nodes of SearchCluster {name} don't trust the certificate of the source {wanted} yet: {said}");
+            return Allowlist::Missing { stalled, message };
+        }
+        let provider = Provider::of(&self.ctx.client, &self.ctx.operator_identity, destination);
+        let listed = provider.authorities().await.unwrap_or_default();
+        Allowlist::Refused(Trouble {
+            reason: "SourceUntrusted",
+            message: trust::untrusted(destination, source, wanted, &listed),
+        })
+    }
+}

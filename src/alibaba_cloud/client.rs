@@ -137,14 +137,7 @@ impl CloudClient {
         let (status, body) = answer(call.action, &host(&self.endpoint), request).await?;
         if !(200..300).contains(&status) {
             let refusal = Refusal::parse(call.action, status, &body, Some(&self.key));
-            tracing::info!(
-                action = call.action,
-                status,
-                code = refusal.code,
-                request_id = refusal.request_id,
-                message = refusal.message,
-                "Alibaba Cloud refused a call"
-            );
+            refusal.log();
             return Err(CloudError::Refused(refusal));
         }
         serde_json::from_slice(&body).map_err(|source| CloudError::Decode { action: call.action, source })

@@ -149,7 +149,9 @@ impl Role {
         if !(200..300).contains(&status) {
             // The token is no AccessKey, but must not be quoted either.
             let shown = AccessKey { id: String::new(), secret: token, security_token: None };
-            return Err(CloudError::Refused(Refusal::parse(ACTION, status, &body, Some(&shown))));
+            let refusal = Refusal::parse(ACTION, status, &body, Some(&shown));
+            refusal.log();
+            return Err(CloudError::Refused(refusal));
         }
         read(&body).map_err(|source| CloudError::Decode { action: ACTION, source })
     }

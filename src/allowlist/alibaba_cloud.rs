@@ -301,7 +301,7 @@ impl<'a> AlibabaCloud<'a> {
     /// # Errors
     /// [`ProviderError`]; one that passes by itself means: look again.
     pub async fn apply(&self, change: &Change) -> Result<Option<CloudChange>, ProviderError> {
-        self.change(&change.add).await.map_err(|fault| match &fault {
+        self.change(change).await.map_err(|fault| match &fault {
             // Only the change meets it. What a look meets too is told by the next one, and mended without an edit of the spec.
             CloudFault::Cloud(CloudError::Refused(refusal))
                 if matches!(refusal.fault(), Fault::Forbidden | Fault::Other) =>
@@ -351,7 +351,7 @@ impl<'a> AlibabaCloud<'a> {
     }
 
     /// None where the entries stand there by now: the same configuration sent once more could restart the nodes for nothing.
-    async fn change(&self, entries: &[String]) -> Result<Option<CloudChange>, CloudFault> {
+    async fn change(&self, change: &Change) -> Result<Option<CloudChange>, CloudFault> {
         let client = self.connect().await?;
         let instance = client.describe_instance().await?;
         // What is shown of an instance that is being changed may be what it was before.
@@ -359,10 +359,10 @@ impl<'a> AlibabaCloud<'a> {
             return Err(CloudFault::Changing { instance: self.spec.instance_id.clone(), status: instance.status });
         }
         let held = es_config::entries(instance.es_config.as_ref(), WHITELIST)?;
-        if entries.iter().all(|entry| allowlist::covers(&held, entry)) {
+        if change.add.iter().all(|entry| allowlist::covers(&held, entry)) {
             return Ok(None);
         }
-        let config = es_config::with(instance.es_config.as_ref(), WHITELIST, entries)?;
+        let config = es_config::with(instance.es_config.as_ref(), WHITELIST, change)?;
         let token = client_token(self.batch, &config);
         let request_id = client.update_instance_settings(&config, &token).await?;
         Ok(Some(CloudChange { request_id, updated_at_before: instance.updated_at }))

@@ -125,10 +125,7 @@ fn trusting(set: &Value, sources: &Sources<'_>) -> Result<Trusting, String> {
         }
         let mark = setting::find(&set["config"], trust::MARK, Form::Text)?;
         let pod_template = sources.in_pod_template(&set["podTemplate"])?;
-        let settings = vec![
-            (listed.clone(), listed.with(&[sources.file()])),
-            (mark.clone(), mark.with(&[trust::MARKED.to_owned()])),
-        ];
+        let settings = vec![(listed.clone(), listed.with(&sources.file())), (mark.clone(), mark.with(trust::MARKED))];
         let is_set = settings.iter().all(|(before, after)| before == after) && pod_template == set["podTemplate"];
         let state = match (is_set, lists) {
             (true, _) => Trust::Sources,
@@ -231,7 +228,7 @@ fn instruction(object: &DynamicObject, key: &str, change: &Change) -> String {
         let Ok(place) = place(set, key) else { continue };
         text += &format!("  - name: {}\n    config:\n", name(set));
         if !change.add.is_empty() {
-            text += &place.with(&change.add).yaml(6);
+            text += &place.after(change).yaml(6);
         }
         let Some(sources) = sources(change) else { continue };
         let Ok(trusting) = trusting(set, &sources) else { continue };
@@ -251,7 +248,7 @@ fn operations(object: &DynamicObject, key: &str, change: &Change) -> Result<Vec<
     let mut operations = vec![];
     for (at, set) in node_sets(object).iter().enumerate() {
         let listed = place(set, key)?;
-        let mut settings = vec![(listed.clone(), listed.with(&change.add))];
+        let mut settings = vec![(listed.clone(), listed.after(change))];
         let mut edits = vec![];
         if let Some(sources) = sources(change) {
             let trusting = trusting(set, &sources)?;
@@ -319,7 +316,7 @@ mod tests {
     }
 
     fn entries() -> Change {
-        Change { add: vec!["src:9200".to_owned()], trust: None }
+        Change { add: vec!["src:9200".to_owned()], ..Change::default() }
     }
 
     fn with_trust() -> Change {

@@ -145,23 +145,16 @@ fn spots(object: &DynamicObject, key: &str, new: Form) -> Result<Vec<Spot>, Stri
     Ok(spots)
 }
 
-impl Spot {
-    fn with(&self, entries: &[String]) -> Edit {
-        Edit {
-            pointer: self.pointer.clone(),
-            pool: self.pool.clone(),
-            before: self.place.clone(),
-            after: self.place.with(entries),
-        }
-    }
-}
-
 /// A setting as it stands at one place, and as it is to be.
 struct Edit {
-    pointer: String,
-    pool: Option<(usize, String)>,
-    before: Place,
+    spot: Spot,
     after: Place,
+}
+
+impl Edit {
+    fn is_made(&self) -> bool {
+        self.spot.place == self.after
+    }
 }
 
 /// The volumes, as they are to be, and what every node trusts as it stands.
@@ -182,11 +175,11 @@ fn trusting(object: &DynamicObject, sources: &Sources<'_>) -> Result<Trusting, S
         }
     }
     let marks = spots(object, trust::MARK, Form::Text)?;
-    let mut settings: Vec<Edit> = authorities.iter().map(|spot| spot.with(&[sources.file()])).collect();
-    settings.extend(marks.iter().map(|spot| spot.with(&[trust::MARKED.to_owned()])));
+    let listed = |spot: Spot| Edit { after: spot.place.with(&sources.file()), spot };
+    let marked = |spot: Spot| Edit { after: spot.place.with(trust::MARKED), spot };
+    let settings: Vec<Edit> = authorities.into_iter().map(listed).chain(marks.into_iter().map(marked)).collect();
     let volumes = sources.in_additional_volumes(&spec["general"]["additionalVolumes"])?;
-    let is_set =
-        settings.iter().all(|edit| edit.before == edit.after) && volumes == spec["general"]["additionalVolumes"];
+    let is_set = settings.iter().all(Edit::is_made) && volumes == spec["general"]["additionalVolumes"];
     let state = match (is_set, lists) {
         (true, _) => Trust::Sources,
         (false, true) => Trust::Listed,
@@ -256,7 +249,7 @@ fn progress(status: &Value) -> Progress {
 /// Every setting of a change, as it stands and as it is to be, and the volumes where the change has any.
 fn edits(object: &DynamicObject, key: &str, change: &Change) -> Result<(Vec<Edit>, Option<Value>), String> {
     let listed = spots(object, key, Form::ListInText)?;
-    let mut edits: Vec<Edit> = listed.iter().map(|spot| spot.with(&change.add)).collect();
+    let mut edits: Vec<Edit> = listed.into_iter().map(|spot| Edit { after: spot.place.after(change), spot }).collect();
     let Some(sources) = sources(object, change) else { return Ok((edits, None)) };
     let trusting = trusting(object, &sources)?;
     edits.extend(trusting.settings);
@@ -268,10 +261,10 @@ fn instruction(object: &DynamicObject, key: &str, change: &Change) -> String {
     // Where trust can't be changed the entries still can.
     let without = Change { trust: None, ..change.clone() };
     let (edits, volumes) = edits(object, key, change).or_else(|_| edits(object, key, &without)).unwrap_or_default();
-    let is_shown = |edit: &&Edit| edit.before != edit.after || !change.add.is_empty();
+    let is_shown = |edit: &&Edit| !edit.is_made() || !change.add.is_empty();
     let shown: Vec<&Edit> = edits.iter().filter(is_shown).collect();
     let lines = |pool: Option<&(usize, String)>| {
-        let of = shown.iter().filter(|edit| edit.pool.as_ref() == pool);
+        let of = shown.iter().filter(|edit| edit.spot.pool.as_ref() == pool);
         of.map(|edit| edit.after.yaml(6)).collect::<String>()
     };
     let volume = sources(object, change)
@@ -286,7 +279,7 @@ fn instruction(object: &DynamicObject, key: &str, change: &Change) -> String {
         text += &format!("    additionalConfig:\n{general}");
     }
     text += volume.as_deref().unwrap_or_default();
-    let pools: BTreeSet<&(usize, String)> = shown.iter().filter_map(|edit| edit.pool.as_ref()).collect();
+    let pools: BTreeSet<&(usize, String)> = shown.iter().filter_map(|edit| edit.spot.pool.as_ref()).collect();
     for (at, pool) in pools.into_iter().enumerate() {
         let head = if at == 0 { "  nodePools:\n" } else { "" };
         text += &format!("{head}  - component: {}\n    additionalConfig:\n{}", pool.1, lines(Some(pool)));
@@ -298,17 +291,18 @@ fn instruction(object: &DynamicObject, key: &str, change: &Change) -> String {
 fn operations(object: &DynamicObject, key: &str, change: &Change) -> Result<Vec<Value>, String> {
     let general = &object.data["spec"]["general"];
     let (mut edits, volumes) = edits(object, key, change)?;
-    edits.retain(|edit| edit.before != edit.after);
+    edits.retain(|edit| !edit.is_made());
     let mut operations = vec![];
-    if !general["additionalConfig"].is_object() && edits.iter().any(|edit| edit.pool.is_none()) {
+    if !general["additionalConfig"].is_object() && edits.iter().any(|edit| edit.spot.pool.is_none()) {
         operations.push(json!({"op": "add", "path": "/spec/general/additionalConfig", "value": {}}));
     }
     for edit in &edits {
-        if let Some((at, name)) = &edit.pool {
+        if let Some((at, name)) = &edit.spot.pool {
             operations.push(json!({"op": "test", "path": format!("/spec/nodePools/{at}/component"), "value": name}));
         }
         // `add` replaces what is there; that it is still what was read is tested by the object's version.
-        operations.push(json!({"op": "add", "path": edit.after.pointer(&edit.pointer), "value": edit.after.value()}));
+        operations
+            .push(json!({"op": "add", "path": edit.after.pointer(&edit.spot.pointer), "value": edit.after.value()}));
     }
     if let Some(volumes) = volumes.filter(|volumes| *volumes != general["additionalVolumes"]) {
         operations.push(json!({"op": "add", "path": "/spec/general/additionalVolumes", "value": volumes}));
@@ -354,193 +348,4 @@ fn connection(object: &DynamicObject, namespace: &str) -> Result<Connection, Str
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn object(change: impl FnOnce(&mut Value)) -> DynamicObject {
-        let mut value = json!({
-            "apiVersion": "opensearch.org/v1", "kind": "OpenSearchCluster",
-            "metadata": {"name": "os-1", "namespace": "search"},
-            "spec": {
-                "general": {"serviceName": "os-1", "httpPort": 9200},
-                "nodePools": [
-                    {"component": "masters", "replicas": 3, "roles": ["cluster_manager"]},
-                    {"component": "data", "replicas": 2, "roles": ["data"]},
-                ],
-            },
-            "status": {"phase": "RUNNING", "health": "green", "componentsStatus": []},
-        });
-        change(&mut value);
-        serde_json::from_value(value).unwrap()
-    }
-
-    fn entries() -> Change {
-        Change { add: vec!["src:9200".to_owned()], trust: None }
-    }
-
-    fn with_trust() -> Change {
-        Change { trust: Some("os-1-reindex-sources".into()), ..entries() }
-    }
-
-    #[test]
-    fn trust_comes_in_the_same_patch_and_is_known_again() {
-        let own = object(|value| {
-            value["spec"]["general"]["additionalVolumes"] = json!([{"name": "own", "path": "/own", "emptyDir": {}}]);
-            value["spec"]["nodePools"][1]["additionalConfig"] =
-                json!({"reindex.ssl.certificate_authorities": "own.pem"});
-        });
-        let file = "/usr/share/opensearch/config/reindex-sources/ca.crt";
-        let volume = json!({
-            "name": "reindex-sources", "path": "/usr/share/opensearch/config/reindex-sources", "configMap": {"name": "os-1-reindex-sources"},
-        });
-        let volumes = json!([{"name": "own", "path": "/own", "emptyDir": {}}, volume]);
-        let config = "/spec/general/additionalConfig";
-        assert_eq!(
-            operations(&own, ALLOWLIST, &with_trust()).unwrap(),
-            [
-                json!({"op": "add", "path": config, "value": {}}),
-                json!({"op": "add", "path": format!("{config}/reindex.remote.allowlist"), "value": r#"["src:9200"]"#}),
-                json!({"op": "test", "path": "/spec/nodePools/1/component", "value": "data"}),
-                json!({"op": "add", "path": "/spec/nodePools/1/additionalConfig/reindex.ssl.certificate_authorities", "value": format!("own.pem,{file}")}),
-                json!({"op": "add", "path": format!("{config}/reindex.ssl.certificate_authorities"), "value": format!("[\"{file}\"]")}),
-                json!({"op": "add", "path": format!("{config}/node.attr.reindex_sources"), "value": "trusted"}),
-                json!({"op": "add", "path": "/spec/general/additionalVolumes", "value": volumes}),
-            ]
-        );
-        let seen = managed(&own, ALLOWLIST, &with_trust());
-        assert_eq!(seen.trust, Ok(Trust::Default), "one of two pools lists authorities");
-        let read: Value = serde_saphyr::from_str(&seen.instruction).unwrap();
-        assert_eq!(read["spec"]["general"]["additionalVolumes"], json!([volume]));
-        assert_eq!(read["spec"]["general"]["additionalConfig"]["node.attr.reindex_sources"], "trusted");
-        assert_eq!(read["spec"]["nodePools"][0]["component"], "data");
-        let made = object(|value| {
-            value["spec"]["general"]["additionalVolumes"] = volumes;
-            value["spec"]["general"]["additionalConfig"] = json!({
-                "reindex.remote.allowlist": r#"["src:9200"]"#, "reindex.ssl.certificate_authorities": file, "node.attr.reindex_sources": "trusted",
-            });
-        });
-        assert_eq!(managed(&made, ALLOWLIST, &with_trust()).trust, Ok(Trust::Sources));
-        assert_eq!(operations(&made, ALLOWLIST, &with_trust()), Ok(vec![]));
-    }
-
-    #[test]
-    fn nodes_that_are_installed_elsewhere_read_there() {
-        let elsewhere = object(|value| value["spec"]["general"]["opensearchHome"] = json!("/opt/opensearch"));
-        let text = managed(&elsewhere, ALLOWLIST, &with_trust()).instruction;
-        assert!(text.contains("/opt/opensearch/config/reindex-sources/ca.crt"), "{text}");
-    }
-
-    #[test]
-    fn the_setting_is_a_text_that_holds_a_list() {
-        assert_eq!(
-            operations(&object(|_| {}), ALLOWLIST, &entries()).unwrap(),
-            [
-                json!({"op": "add", "path": "/spec/general/additionalConfig", "value": {}}),
-                json!({"op": "add", "path": "/spec/general/additionalConfig/reindex.remote.allowlist", "value": r#"["src:9200"]"#}),
-            ]
-        );
-    }
-
-    #[test]
-    fn what_a_node_pool_sets_itself_is_changed_too() {
-        let own = object(|value| {
-            value["spec"]["general"]["additionalConfig"] = json!({"reindex.remote.allowlist": "o:1, p:1"});
-            value["spec"]["nodePools"][1]["additionalConfig"] = json!({"reindex.remote.allowlist": r#"["o:1"]"#});
-        });
-        assert_eq!(
-            operations(&own, ALLOWLIST, &entries()).unwrap(),
-            [
-                json!({"op": "test", "path": "/spec/nodePools/1/component", "value": "data"}),
-                json!({"op": "add", "path": "/spec/nodePools/1/additionalConfig/reindex.remote.allowlist", "value": r#"["o:1","src:9200"]"#}),
-                json!({"op": "add", "path": "/spec/general/additionalConfig/reindex.remote.allowlist", "value": "o:1,p:1,src:9200"}),
-            ]
-        );
-        let seen = managed(&own, ALLOWLIST, &entries());
-        assert_eq!((seen.configured, seen.nodes), (Ok(vec!["o:1".to_owned()]), Some(5)));
-        let read: Value = serde_saphyr::from_str(&seen.instruction).unwrap();
-        assert_eq!(
-            read,
-            json!({"spec": {
-                "general": {"additionalConfig": {"reindex.remote.allowlist": "o:1,p:1,src:9200"}},
-                "nodePools": [{"component": "data", "additionalConfig": {"reindex.remote.allowlist": r#"["o:1","src:9200"]"#}}],
-            }})
-        );
-    }
-
-    #[test]
-    fn where_every_pool_sets_its_own_the_general_one_says_nothing() {
-        let own = object(|value| {
-            for at in 0..2 {
-                value["spec"]["nodePools"][at]["additionalConfig"] = json!({"reindex.remote.allowlist": "src:9200"});
-            }
-        });
-        assert_eq!(managed(&own, ALLOWLIST, &entries()).configured, Ok(entries().add));
-        assert_eq!(operations(&own, ALLOWLIST, &entries()), Ok(vec![]));
-    }
-
-    #[test]
-    fn a_restart_that_is_told_is_waited_for() {
-        let component = |name: &str, status: &str| json!({"phase": "RUNNING", "health": "green", "componentsStatus": [{"component": name, "status": status}]});
-        assert_eq!(progress(&component("RollingRestart", "Finished")), Progress::Steady);
-        for status in [
-            component("RollingRestart", "InProgress"),
-            component("Restarter", "InProgress"),
-            json!({"phase": "UPGRADING", "health": "green"}),
-            json!({"phase": "RUNNING", "health": "red"}),
-            Value::Null,
-        ] {
-            assert!(matches!(progress(&status), Progress::Rolling { .. }), "{status}");
-        }
-    }
-
-    #[test]
-    fn the_way_in_is_the_operators_own() {
-        let generated = object(|value| {
-            value["spec"]["general"]["serviceName"] = json!("search");
-            value["spec"]["security"] = json!({"tls": {"http": {"generate": true}}});
-        });
-        let found = connection(&generated, "shop").unwrap();
-        assert_eq!(found.endpoint, "https://search.shop.svc:9200");
-        assert_eq!(found.server_name.as_deref(), Some("os-1.shop.svc"));
-        assert_eq!(found.ca.unwrap().name, "os-1-ca");
-        assert_eq!(found.password.unwrap().secret, "os-1-admin-password");
-        let own = object(|value| {
-            value["spec"]["security"] = json!({
-                "config": {"adminCredentialsSecret": {"name": "admin"}},
-                "tls": {"http": {"generate": false, "secret": {"name": "http"}, "caSecret": {"name": "ca"}}},
-            });
-        });
-        let found = connection(&own, "shop").unwrap();
-        assert_eq!((found.ca.unwrap().name, found.password.unwrap().secret), ("ca".into(), "admin".into()));
-    }
-    #[test]
-    fn whoever_may_write_the_object_leads_nobody_elsewhere() {
-        for (field, value) in [
-            ("serviceName", json!("evil.example:443/x")),
-            ("serviceName", json!("169.254.169.254")),
-            ("serviceName", json!("a@b")),
-            ("httpPort", json!(70_000)),
-        ] {
-            let led = object(|object| object["spec"]["general"][field] = value.clone());
-            let refused = connection(&led, "shop").unwrap_err();
-            assert!(refused.contains(field), "{refused}");
-        }
-    }
-
-    #[test]
-    fn the_older_name_is_used_where_it_stands_and_never_beside_the_newer() {
-        let older = object(|value| {
-            value["spec"]["general"].as_object_mut().unwrap().remove("additionalConfig");
-            value["spec"]["nodePools"][1]["additionalConfig"] = json!({"reindex.remote.whitelist": "o:1"});
-        });
-        let patched = operations(&older, ALLOWLIST, &entries()).unwrap();
-        let text = serde_json::to_string(&patched).unwrap();
-        assert!(text.contains("reindex.remote.whitelist") && !text.contains("reindex.remote.allowlist"), "{text}");
-        let both = object(|value| {
-            value["spec"]["general"]["additionalConfig"] = json!({"reindex.remote.allowlist": "n:1"});
-            value["spec"]["nodePools"][1]["additionalConfig"] = json!({"reindex.remote.whitelist": "o:1"});
-        });
-        let refused = managed(&both, ALLOWLIST, &entries()).configured.unwrap_err();
-        assert_eq!(refused.reason, "ConfigNotEditable", "{}", refused.message);
-    }
-}
+mod tests;

@@ -205,20 +205,20 @@ impl<'a> Provider<'a> {
     pub async fn apply(&self, change: &Change) -> Result<Option<CloudChange>, ProviderError> {
         match self {
             Provider::None => Ok(None),
-            Provider::StatefulSets(sets) => sets.add(&change.add).await.map(|()| None),
+            Provider::StatefulSets(sets) => sets.apply(change).await.map(|()| None),
             Provider::Eck(eck) => eck.apply(change).await.map(|()| None),
             Provider::OpenSearchOperator(operator) => operator.apply(change).await.map(|()| None),
             Provider::AlibabaCloud(instance) => instance.apply(change).await,
         }
     }
 
-    /// Takes entries out again, where we restart the nodes; elsewhere it would restart every node once more.
+    /// Takes a change back by its opposite, where we restart the nodes; elsewhere it would restart every node once more.
     ///
     /// # Errors
     /// As [`Provider::apply`].
-    pub async fn remove(&self, entries: &[String]) -> Result<(), ProviderError> {
+    pub async fn take_back(&self, opposite: &Change) -> Result<(), ProviderError> {
         match self {
-            Provider::StatefulSets(sets) => sets.remove(entries).await,
+            Provider::StatefulSets(sets) => sets.apply(opposite).await,
             Provider::None | Provider::Eck(_) | Provider::OpenSearchOperator(_) | Provider::AlibabaCloud(_) => Ok(()),
         }
     }

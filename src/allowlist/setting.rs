@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::plan::allowlist::{ALLOWLIST, WHITELIST};
+use crate::plan::allowlist::{ALLOWLIST, Change, WHITELIST};
 
 /// Where a setting stands below a configuration, and what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +39,14 @@ impl Place {
         self.path.join(".")
     }
 
-    /// The same place with these entries added.
-    pub fn with(&self, wanted: &[String]) -> Place {
-        let missing = wanted.iter().filter(|entry| !self.entries.contains(entry));
-        Place { entries: self.entries.iter().chain(missing).cloned().collect(), ..self.clone() }
+    /// The same place with these entries added, and those taken out.
+    pub fn after(&self, change: &Change) -> Place {
+        Place { entries: change.applied_to(&self.entries), ..self.clone() }
+    }
+
+    /// The same place with one entry more.
+    pub fn with(&self, entry: &str) -> Place {
+        self.after(&Change { add: vec![entry.to_owned()], ..Change::default() })
     }
 
     /// What stands there.
@@ -173,7 +177,7 @@ mod tests {
 
     fn added(configuration: &Value) -> (String, Value) {
         let place = find(configuration, KEY, Form::List).unwrap();
-        (place.pointer("/config"), place.with(&["new:9200".to_owned()]).value())
+        (place.pointer("/config"), place.with("new:9200").value())
     }
 
     #[test]
@@ -241,7 +245,7 @@ mod tests {
             (json!({"reindex": {"remote": {"whitelist": ["o:1"]}}}), json!(["o:1", "it's:1"])),
             (json!({"reindex": {"remote": {"whitelist": "[\"o:1\"]"}}}), json!("[\"o:1\",\"it's:1\"]")),
         ] {
-            let yaml = find(&configuration, KEY, Form::List).unwrap().with(&["it's:1".to_owned()]).yaml(4);
+            let yaml = find(&configuration, KEY, Form::List).unwrap().with("it's:1").yaml(4);
             let read: Value = serde_saphyr::from_str(&yaml).unwrap();
             assert_eq!(read, json!({"reindex": {"remote": {"whitelist": wrapped}}}), "{yaml}");
         }

@@ -17,7 +17,7 @@ use kube::{
 
 use crate::{
     api::{BatchNode, FIELD_MANAGER, search_cluster::StatefulSetPool},
-    plan::{restart, trust},
+    plan::{allowlist::Change, restart, trust},
 };
 
 use super::{
@@ -114,20 +114,13 @@ impl StatefulSets<'_> {
         Ok(pods.items.iter().filter(owned).map(facts).collect())
     }
 
-    /// Adds entries to every pool's configuration; two pools may share a ConfigMap.
+    /// Changes the entries in every pool's configuration; two pools may share a ConfigMap.
     ///
     /// # Errors
     /// [`ProviderError`]; a conflict means that somebody else wrote it meanwhile: look again.
-    pub async fn add(&self, entries: &[String]) -> Result<(), ProviderError> {
-        self.edit(|text| config_text::add(text, self.key, entries)).await
-    }
-
-    /// Takes entries out again.
-    ///
-    /// # Errors
-    /// As [`StatefulSets::add`].
-    pub async fn remove(&self, entries: &[String]) -> Result<(), ProviderError> {
-        self.edit(|text| config_text::remove(text, self.key, entries)).await
+    pub async fn apply(&self, change: &Change) -> Result<(), ProviderError> {
+        self.edit(|text| config_text::remove(&config_text::add(text, self.key, &change.add)?, self.key, &change.remove))
+            .await
     }
 
     async fn edit(&self, change: impl Fn(&str) -> Result<String, ConfigTextError>) -> Result<(), ProviderError> {

@@ -21,6 +21,18 @@ pub struct AllowlistStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub managed: Vec<String>,
+    /// Entries that the operator took out of the configuration again, and that are in effect until nodes restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub removed: Vec<String>,
+    /// Entries that Reindexes need, with those that need them; 32 entries at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub needs: Vec<EntryNeeds>,
+    /// Nodes that lack entries which other nodes have loaded; ten nodes at most. Absent where all nodes have loaded the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub lacking: Vec<NodeLacks>,
     /// Entries that Reindexes need and that are not effective yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
@@ -34,6 +46,30 @@ pub struct AllowlistStatus {
     /// The change that is on its way, or the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
+}
+
+/// Who needs an entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryNeeds {
+    /// The entry.
+    pub entry: String,
+    /// How many Reindexes need it.
+    pub count: i32,
+    /// Ten of them, as `namespace/name`.
+    #[schemars(length(max = 10))]
+    pub reindexes: Vec<String>,
+}
+
+/// What a node has not loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeLacks {
+    /// Name of the node.
+    pub node: String,
+    /// Ten of the entries that it lacks.
+    #[schemars(length(max = 10))]
+    pub entries: Vec<String>,
 }
 
 /// Whether the nodes trust the certificate authorities of sources.
@@ -58,6 +94,10 @@ pub struct Batch {
     /// The entries that it adds.
     #[schemars(length(max = 256))]
     pub entries: Vec<String>,
+    /// Entries that it takes out, as no Reindex needs them any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub removes: Vec<String>,
     /// The ConfigMap with authorities of sources that it has the nodes trust; absent where it doesn't.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<String>,

@@ -345,6 +345,13 @@ pub struct Allowlist {
     /// out again, which restarts the nodes once more. Default: no; the text to commit stands in `status.allowlist.instruction`.
     #[serde(default, rename = "overrideGitOps")]
     pub override_git_ops: bool,
+    /// What becomes of an entry that the operator added when no Reindex needs it any more. `Remove` takes it out of the configuration and
+    /// restarts nothing for it: it takes effect at the next restart, whoever causes that. With provider `statefulSets` and management
+    /// `Automatic` the ConfigMap is edited at once, within `window`. Where an edit restarts the nodes (`eck`, `openSearchOperator`,
+    /// `alibabaCloud`), and with `Approval`, it goes with the next change that is made anyway. What a person entered always stays, and
+    /// with `Verify` everything does.
+    #[serde(default)]
+    pub retention: Retention,
     /// Have the nodes trust the certificate authorities of sources, in the same change as the entries: those that `tls.caRef` of a
     /// source's SearchCluster names, or that its provider keeps. They are put into the ConfigMap `<name>-reindex-sources` of this
     /// namespace, which the nodes mount and `reindex.ssl.certificate_authorities` names. Only with the providers `eck` and
@@ -364,6 +371,16 @@ pub enum Management {
     /// The operator does, after a person has approved: the condition `AllowlistReady` says what will be changed and restarted, and the
     /// annotation `reindex.dev/approve-allowlist` with the id of that change lets it go, once.
     Approval,
+}
+
+/// What becomes of entries that nobody needs any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Retention {
+    /// They stay.
+    #[default]
+    Retain,
+    /// Those that the operator added are taken out of the configuration.
+    Remove,
 }
 
 /// A maintenance window.

@@ -1,9 +1,10 @@
 //! The allowlist of reindex sources: which entries are wanted, which are there, and who looks after them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{
     Batch, Reindex, SearchCluster,
+    allowlist::{EntryNeeds, NodeLacks},
     conditions::{self, VALIDATED},
     reindex_status::PinnedSource,
 };
@@ -15,11 +16,18 @@ pub const WHITELIST: &str = "reindex.remote.whitelist";
 /// The setting from OpenSearch 2 on.
 pub const ALLOWLIST: &str = "reindex.remote.allowlist";
 
+/// How many names or entries are listed for each entry and node in a status.
+const NAMED: usize = 10;
+/// How many entries a status says the needs of.
+const NEEDS_LISTED: usize = 32;
+
 /// A change of the nodes' configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// Entries that it adds.
     pub add: Vec<String>,
+    /// Entries that it takes out.
+    pub remove: Vec<String>,
     /// The ConfigMap with authorities of sources that it has the nodes trust.
     pub trust: Option<String>,
 }
@@ -27,12 +35,18 @@ pub struct Change {
 impl Change {
     /// The change that a batch makes.
     pub fn of(batch: &Batch) -> Change {
-        Change { add: batch.entries.clone(), trust: batch.trust.clone() }
+        Change { add: batch.entries.clone(), remove: batch.removes.clone(), trust: batch.trust.clone() }
     }
 
-    /// Whether it changes nothing.
-    pub fn is_empty(&self) -> bool {
+    /// Whether it brings the nodes nothing that they need.
+    pub fn is_needless(&self) -> bool {
         self.add.is_empty() && self.trust.is_none()
+    }
+
+    /// A list as it is after the change.
+    pub fn applied_to(&self, list: &[String]) -> Vec<String> {
+        let added = self.add.iter().filter(|entry| !list.contains(entry));
+        list.iter().filter(|entry| !self.remove.contains(entry)).chain(added).cloned().collect()
     }
 }
 
@@ -56,10 +70,42 @@ pub fn effective<'a>(nodes: impl IntoIterator<Item = &'a Vec<String>>) -> Vec<St
     nodes.fold(first, |all, node| all.intersection(&node).cloned().collect()).into_iter().collect()
 }
 
+/// Entries that are needed, and the Reindexes that need them as `namespace/name`.
+pub type Wanted = BTreeMap<String, BTreeSet<String>>;
+
 /// Entries that Reindexes need of the cluster with this UUID: validated ones that are neither finished nor being deleted.
-pub fn wanted<'a>(reindexes: impl IntoIterator<Item = &'a Reindex>, uuid: &str) -> Vec<String> {
-    let entries: BTreeSet<String> = reindexes.into_iter().filter_map(|reindex| entry(reindex, uuid)).collect();
-    entries.into_iter().collect()
+pub fn wanted<'a>(reindexes: impl IntoIterator<Item = &'a Reindex>, uuid: &str) -> Wanted {
+    let mut wanted = Wanted::new();
+    for reindex in reindexes {
+        let Some(entry) = entry(reindex, uuid) else { continue };
+        let meta = &reindex.metadata;
+        let (namespace, name) =
+            (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+        wanted.entry(entry).or_default().insert(format!("{namespace}/{name}"));
+    }
+    wanted
+}
+
+/// Who needs what, as much as a status holds.
+pub fn needs(wanted: &Wanted) -> Vec<EntryNeeds> {
+    let told = |(entry, reindexes): (&String, &BTreeSet<String>)| EntryNeeds {
+        entry: entry.clone(),
+        count: i32::try_from(reindexes.len()).unwrap_or(i32::MAX),
+        reindexes: reindexes.iter().take(NAMED).cloned().collect(),
+    };
+    wanted.iter().take(NEEDS_LISTED).map(told).collect()
+}
+
+/// Nodes that lack entries which others have loaded, as many as a status holds; nodes by name.
+pub fn lacking<'a>(nodes: impl IntoIterator<Item = (&'a String, &'a Vec<String>)>) -> Vec<NodeLacks> {
+    let nodes: BTreeMap<&String, &Vec<String>> = nodes.into_iter().collect();
+    let all: BTreeSet<&String> = nodes.values().copied().flatten().collect();
+    let told = |(node, loaded): (&&String, &&Vec<String>)| {
+        let lacks = all.iter().filter(|entry| !covers(loaded, entry)).take(NAMED);
+        let entries: Vec<String> = lacks.map(|entry| (*entry).clone()).collect();
+        (!entries.is_empty()).then(|| NodeLacks { node: (*node).clone(), entries })
+    };
+    nodes.iter().filter_map(told).take(NAMED).collect()
 }
 
 fn entry(reindex: &Reindex, uuid: &str) -> Option<String> {
@@ -156,10 +202,59 @@ mod tests {
     #[test]
     fn only_validated_unfinished_reindexes_of_this_cluster_count() {
         let running = reindex(validated(json!([])));
-        assert_eq!(wanted([&running, &running], "d"), strings(&["es-2:9200"]));
-        assert_eq!(wanted([&running], "other"), strings(&[]));
-        assert_eq!(wanted([&reindex(validated(json!(["Complete"])))], "d"), strings(&[]));
-        assert_eq!(wanted([&reindex(json!({}))], "d"), strings(&[]));
+        let entries = |reindexes: &[&Reindex], uuid: &str| {
+            wanted(reindexes.iter().copied(), uuid).into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(entries(&[&running, &running], "d"), strings(&["es-2:9200"]));
+        assert_eq!(entries(&[&running], "other"), strings(&[]));
+        assert_eq!(entries(&[&reindex(validated(json!(["Complete"])))], "d"), strings(&[]));
+        assert_eq!(entries(&[&reindex(json!({}))], "d"), strings(&[]));
+    }
+
+    #[test]
+    fn who_needs_an_entry_is_counted_and_ten_are_named() {
+        let many: Vec<Reindex> = (0..12)
+            .map(|n| {
+                let mut reindex = reindex(validated(json!([])));
+                reindex.metadata.name = Some(format!("copy-{n:02}"));
+                reindex
+            })
+            .collect();
+        let told = needs(&wanted(many.iter().rev(), "d"));
+        assert_eq!((told.len(), told[0].entry.as_str(), told[0].count), (1, "es-2:9200", 12));
+        let first: Vec<String> = (0..10).map(|n| format!("n/copy-{n:02}")).collect();
+        assert_eq!(told[0].reindexes, first, "whatever order they come in");
+        let sources: Wanted = (0..100).map(|n| (format!("es-{n}:9200"), BTreeSet::new())).collect();
+        assert_eq!(needs(&sources).len(), NEEDS_LISTED);
+    }
+
+    #[test]
+    fn nodes_that_lack_what_others_have_are_named() {
+        let nodes = |lists: &[&[&str]]| -> Vec<(String, Vec<String>)> {
+            lists.iter().enumerate().map(|(n, list)| (format!("n-{n:02}"), strings(list))).collect()
+        };
+        let of = |lists: &[&[&str]]| lacking(nodes(lists).iter().map(|(name, list)| (name, list)));
+        assert_eq!(of(&[&["a:1"], &["a:1"]]), []);
+        assert_eq!(of(&[&[], &[]]), [], "all lack it alike");
+        assert_eq!(
+            of(&[&["a:1", "b:1"], &["*:1"], &["a:1"]]),
+            [
+                NodeLacks { node: "n-00".into(), entries: strings(&["*:1"]) },
+                NodeLacks { node: "n-02".into(), entries: strings(&["*:1", "b:1"]) },
+            ]
+        );
+        let mut many = vec![[].as_slice(); 20];
+        let all: Vec<String> = (0..20).map(|n| format!("e-{n:02}:1")).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        many.push(&all);
+        let told = of(&many);
+        assert_eq!((told.len(), told[0].entries.len()), (NAMED, NAMED), "a status is bounded");
+    }
+
+    #[test]
+    fn a_change_adds_and_takes_out_once() {
+        let change = Change { add: strings(&["a:1", "b:1"]), remove: strings(&["c:1"]), trust: None };
+        assert_eq!(change.applied_to(&strings(&["c:1", "a:1"])), strings(&["a:1", "b:1"]));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod reindex;
 pub mod remote;
 pub mod report;
 pub mod restart;
+pub mod retention;
 pub mod rollout;
 pub mod script;
 pub mod search_cluster;

@@ -69,11 +69,18 @@ pub(super) fn begun(
     generation: i64,
     now: Timestamp,
 ) -> Batch {
-    let identity: Vec<&str> =
-        change.add.iter().chain(&change.trust).map(String::as_str).chain(restarted.iter().copied()).collect();
+    let identity: Vec<&str> = change
+        .add
+        .iter()
+        .chain(&change.trust)
+        .map(String::as_str)
+        .chain(change.remove.iter().flat_map(|entry| ["without", entry.as_str()]))
+        .chain(restarted.iter().copied())
+        .collect();
     Batch {
         id: short_hash(identity.join("\n").as_bytes()),
         entries: change.add.clone(),
+        removes: change.remove.clone(),
         trust: change.trust.clone(),
         added: None,
         phase: BatchPhase::Draining,
@@ -305,7 +312,11 @@ impl Run<'_> {
 
     fn rolling_back(self) -> Step {
         let message = self.batch.message.clone().unwrap_or_default();
-        let effect = Effect::RollBack(self.batch.added.clone().unwrap_or_default(), self.batch.borrowed.clone());
+        let opposite = match &self.batch.added {
+            Some(added) => Change { add: self.batch.removes.clone(), remove: added.clone(), trust: None },
+            None => Change::default(),
+        };
+        let effect = Effect::RollBack(opposite, self.batch.borrowed.clone());
         self.with(effect, "RollingBack", format!("{message}: putting the configuration back"))
     }
 }

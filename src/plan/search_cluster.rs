@@ -14,12 +14,14 @@ use crate::api::{
 mod proposal;
 
 use super::{
-    allowlist::{self, Change, covers},
+    allowlist::{self, Change, Wanted, covers},
     report::Note,
     restart::{self, Blocked, Effect, Node, Permissions, Pool, View},
+    retention,
     rollout::{self, Managed},
     trust,
     validate::Trouble,
+    window::{self, Opening},
 };
 
 /// What was seen of the cluster.
@@ -53,8 +55,8 @@ pub struct Observation {
     pub reached: Result<Reached, Trouble>,
     /// How its provider says that it is reached, as far as is known.
     pub connection: Option<Connection>,
-    /// Entries that Reindexes need.
-    pub wanted: Vec<String>,
+    /// Entries that Reindexes need, as the watch last told.
+    pub wanted: Wanted,
     /// Authorities of sources that the nodes are to trust, where that is asked for and needed.
     pub trust: Option<trust::Seen>,
     /// An older SearchCluster for the same cluster, which manages it.
@@ -72,6 +74,8 @@ pub struct Close {
     pub configuration: Configuration,
     /// Copies into or out of it that run.
     pub copies: Vec<String>,
+    /// Entries that Reindexes need; read from the apiserver, not from a cache that may not be filled yet.
+    pub needed: Wanted,
 }
 
 /// How the nodes of a cluster are configured, and who restarts them.
@@ -164,10 +168,10 @@ impl<'a> Plan<'a> {
                 let mut effective = reached.effective();
                 // What is beyond the list's end waits for the next batch.
                 let pending =
-                    seen.wanted.iter().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect();
+                    seen.wanted.keys().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect();
                 // Those that Reindexes need stay in the list, whatever else is on a long one.
                 effective
-                    .sort_by_key(|entry| !seen.wanted.iter().any(|wanted| covers(std::slice::from_ref(entry), wanted)));
+                    .sort_by_key(|entry| !seen.wanted.keys().any(|wanted| covers(std::slice::from_ref(entry), wanted)));
                 effective.truncate(MAX_ENTRIES);
                 let config_map = trust::config_map(self.cluster);
                 let allowlist = self.allowlist();
@@ -179,6 +183,9 @@ impl<'a> Plan<'a> {
                 allowlist.key = allowlist::key(&reached.distribution, reached.major).to_owned();
                 allowlist.effective = effective;
                 allowlist.pending = pending;
+                allowlist.needs = allowlist::needs(&seen.wanted);
+                allowlist.lacking = allowlist::lacking(reached.nodes.iter().map(|node| (&node.name, &node.allowlist)));
+                retention::forget(allowlist, &reached.nodes);
                 let message = format!("{} {}, {} nodes", reached.distribution, reached.version, reached.nodes.len());
                 self.condition(READY, State::True, "Reachable", &message);
             }
@@ -199,11 +206,12 @@ impl<'a> Plan<'a> {
 
     /// No change is on its way: is one needed, and may it be made?
     fn look_after(&mut self, seen: &Observation) {
-        let pending = self.pending();
+        self.take_out(seen);
+        let pending = self.pending(seen);
         // It stands only as long as everything that led to it does.
         let proposed = self.allowlist().batch.take_if(|batch| batch.phase == BatchPhase::Proposed);
         self.allowlist().instruction = None;
-        if pending.is_empty() && seen.trust.as_ref().is_none_or(|trust| trust.kept.is_ok()) {
+        if pending.is_needless() && seen.trust.as_ref().is_none_or(|trust| trust.kept.is_ok()) {
             return self.condition(
                 ALLOWLIST_READY,
                 State::True,
@@ -259,11 +267,43 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// What is needed and not in effect.
-    fn pending(&mut self) -> Change {
+    /// What is needed and not in effect, and what may go with it.
+    fn pending(&mut self, seen: &Observation) -> Change {
+        let cluster = self.cluster;
         let allowlist = self.allowlist();
         let lacking = allowlist.trust.as_ref().filter(|trust| !trust.effective);
-        Change { add: allowlist.pending.clone(), trust: lacking.map(|trust| trust.config_map.clone()) }
+        let remove = match &seen.close {
+            Some(Ok(close)) if !retention::is_at_once(cluster) => {
+                retention::unneeded(cluster, allowlist, &close.needed)
+            }
+            _ => vec![],
+        };
+        Change { add: allowlist.pending.clone(), remove, trust: lacking.map(|trust| trust.config_map.clone()) }
+    }
+
+    /// Takes out what nobody needs any more, or puts back what is needed again, where that restarts nothing.
+    fn take_out(&mut self, seen: &Observation) {
+        let Some(Ok(Close { configuration: Configuration::Pools(pools), needed, .. })) = &seen.close else { return };
+        if seen.managed_by.is_some() || self.cluster.metadata.deletion_timestamp.is_some() {
+            return;
+        }
+        let is_open = window::opening(self.cluster.spec.allowlist.window.as_ref(), self.now) == Ok(Opening::Open);
+        let cluster = self.cluster;
+        let allowlist = self.allowlist();
+        let Some(change) = retention::at_once(cluster, allowlist, needed, pools, is_open) else { return };
+        retention::begin(allowlist, &change);
+        for (entries, what) in [
+            (
+                &change.remove,
+                "is taken out of the configuration, as no Reindex needs it any more; nodes keep it until they restart",
+            ),
+            (&change.add, "is put back into the configuration, as it is needed again"),
+        ] {
+            if !entries.is_empty() {
+                self.note(false, "AllowlistTidied", &format!("{} {what}", entries.join(", ")));
+            }
+        }
+        self.effect = Some(Effect::Tidy(change));
     }
 
     fn refuse(&mut self, blocked: &Blocked, seen: &Observation) {
@@ -305,7 +345,12 @@ impl<'a> Plan<'a> {
             None => return,
         };
         let deleting = self.cluster.metadata.deletion_timestamp.is_some();
-        let Close { view, configuration, copies } = close;
+        let Close { view, configuration, copies, needed } = close;
+        let mut batch = batch;
+        if matches!(batch.phase, BatchPhase::Draining | BatchPhase::Editing) {
+            // Needed again since it was frozen.
+            batch.removes.retain(|entry| !needed.contains_key(entry));
+        }
         let mut step = match configuration {
             Configuration::Pools(pools) => {
                 let view = view.clone().ok();
@@ -317,17 +362,24 @@ impl<'a> Plan<'a> {
                 rollout::advance(&batch, &look, self.permissions(), self.now)
             }
         };
+        // Nodes that mount a ConfigMap which is not there would not start.
+        let trusts = matches!(&step.effect, Some(Effect::Edit(change)) if change.trust.is_some());
+        if trusts && seen.trust.as_ref().is_none_or(|trust| trust.kept.is_err()) {
+            self.set_phase(BatchPhase::Proposed);
+            return self.hold(false, "Pending", "the change is looked at again before anything is touched");
+        }
         // The cluster answers, and not all that must be known is told: by a user who lacks a right, for one.
         if let (Err(trouble), Ok(_)) = (view, &seen.reached) {
             step.doing.message = format!("{}; {}", step.doing.message, trouble.message);
         }
         self.tell(&batch, step.batch.as_ref(), &step.doing);
         if let Some(done) = step.batch.as_ref().filter(|batch| batch.phase == BatchPhase::Done) {
-            let allowlist = self.allowlist();
-            allowlist.managed.extend(done.added.clone().unwrap_or_default());
-            allowlist.managed.sort();
-            allowlist.managed.dedup();
-            allowlist.managed.truncate(MAX_ENTRIES);
+            // Absent where somebody else had made the change already: then nothing was taken out either.
+            if let Some(added) = &done.added {
+                let (allowlist, removes) = (self.allowlist(), &done.removes);
+                allowlist.managed.retain(|entry| !removes.contains(entry));
+                retention::add(&mut allowlist.managed, added);
+            }
         }
         self.effect = step.effect;
         step.batch = step.batch.map(|batch| rollout::noted(batch, self.generation));

@@ -103,7 +103,7 @@ async fn the_objects_of_eck_and_of_the_opensearch_operator_can_be_edited_as_publ
 
 /// An entry and trust.
 fn wanted() -> Change {
-    Change { add: vec!["src:9200".to_owned()], trust: Some("x-reindex-sources".to_owned()) }
+    Change { add: vec!["src:9200".to_owned()], trust: Some("x-reindex-sources".to_owned()), ..Change::default() }
 }
 
 async fn eck(installed: &Installed) {

@@ -15,6 +15,7 @@ const ECK: &str = "elasticsearches.elasticsearch.k8s.elastic.co";
 const OPENSEARCH: &str = "opensearchclusters.opensearch.org";
 const OLDER_OPENSEARCH: &str = "opensearchclusters.opensearch.opster.io";
 
+mod retention;
 mod trust;
 
 /// A destination of three nodes that allows nothing, whose SearchCluster names `provider`, and a Reindex that waits for its allowlist.
@@ -519,13 +520,13 @@ async fn a_source_is_reached_as_its_provider_says() {
     assert!(world.destination.state().passwords_seen.contains(SOURCE_PASSWORD), "the destination reads with it");
 }
 
-#[tokio::test]
-async fn a_config_map_that_may_not_be_written_ends_the_batch_and_says_which_right_is_missing() {
+/// A cluster of StatefulSets of three nodes, with that node configuration.
+async fn stateful_sets(text: &str) -> World {
     let labels = json!({"app": "es-1"});
     let mut objects = vec![
         json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "es-1-config", "namespace": NAMESPACE},
-            "data": {"elasticsearch.yml": "cluster.name: es-1\n"},
+            "data": {"elasticsearch.yml": text},
         }),
         json!({
             "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "es-1", "namespace": NAMESPACE},
@@ -559,6 +560,12 @@ async fn a_config_map_that_may_not_be_written_ends_the_batch_and_says_which_righ
     for _ in 0..3 {
         world.round().await;
     }
+    world
+}
+
+#[tokio::test]
+async fn a_config_map_that_may_not_be_written_ends_the_batch_and_says_which_right_is_missing() {
+    let mut world = stateful_sets("cluster.name: es-1\n").await;
     world.api.deny("put", "configmaps");
     until(&mut world, BatchPhase::Failed).await;
     world.round_of_cluster("es-1").await;

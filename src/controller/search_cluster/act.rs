@@ -4,11 +4,11 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     allowlist::provider::{Provider, ProviderError},
-    api::{Batch, SearchCluster, allowlist::Borrowed},
+    api::{AllowlistStatus, Batch, SearchCluster, allowlist::Borrowed},
     controller::{connect::connect, context::Context, error::Error, status},
     plan::{
         restart::{self, Effect},
-        rollout,
+        retention, rollout,
     },
     search::SearchClient,
 };
@@ -44,13 +44,17 @@ pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Resu
             give_back(&open(ctx, cluster).await?, &borrowed).await?;
             write_batch(ctx, cluster, restart::given_back).await
         }
-        Effect::RollBack(entries, borrowed) => {
+        Effect::RollBack(opposite, borrowed) => {
             // The configuration first: it can be put back although the cluster is down.
-            provider.remove(&entries).await.map_err(Error::Provider)?;
+            provider.take_back(&opposite).await.map_err(Error::Provider)?;
             if let Some(borrowed) = borrowed {
                 give_back(&open(ctx, cluster).await?, &borrowed).await?;
             }
             write_batch(ctx, cluster, |batch| restart::rolled_back(batch, Timestamp::now())).await
+        }
+        Effect::Tidy(change) => {
+            provider.apply(&change).await.map_err(Error::Provider)?;
+            write_allowlist(ctx, cluster, |allowlist| retention::end(allowlist, &change)).await
         }
     }
 }
@@ -85,9 +89,21 @@ async fn give_back(client: &SearchClient, borrowed: &Borrowed) -> Result<(), Err
 }
 
 async fn write_batch(ctx: &Context, cluster: &SearchCluster, change: impl Fn(&Batch) -> Batch) -> Result<(), Error> {
+    let generation = cluster.metadata.generation.unwrap_or_default();
+    write_allowlist(ctx, cluster, |allowlist| {
+        allowlist.batch = allowlist.batch.as_ref().map(|batch| rollout::noted(change(batch), generation));
+    })
+    .await
+}
+
+async fn write_allowlist(
+    ctx: &Context,
+    cluster: &SearchCluster,
+    change: impl Fn(&mut AllowlistStatus),
+) -> Result<(), Error> {
     let mut next = cluster.status.clone().unwrap_or_default();
-    if let Some(batch) = next.allowlist.as_mut().and_then(|allowlist| allowlist.batch.as_mut()) {
-        *batch = rollout::noted(change(batch), cluster.metadata.generation.unwrap_or_default());
+    if let Some(allowlist) = &mut next.allowlist {
+        change(allowlist);
     }
     status::write(&ctx.client, cluster, &next).await.map(drop).map_err(Error::kube("write the status"))
 }

@@ -15,9 +15,10 @@ use crate::{
     controller::{connect::connect, context::Context, error::Error},
     plan::{
         self,
-        allowlist::{Change, covers, managed_by_another, wanted},
+        allowlist::{Change, Wanted, covers, managed_by_another, wanted},
         connection::asks_provider,
         restart::{Node, Shard, View},
+        retention,
         search_cluster::{Close, Observation, Reached},
         trust::{MARKED, Seen},
         validate::Trouble,
@@ -54,12 +55,13 @@ pub async fn observe(ctx: &Context, cluster: &SearchCluster) -> Result<Observati
     let wanted = wanted(reindexes.iter().map(AsRef::as_ref), &uuid);
     let trust = trust::keep(ctx, cluster, &uuid).await?;
     let missing = missing(cluster, reached.as_ref().ok(), &wanted, trust.as_ref());
-    let managed_by = match missing.is_empty() {
+    let is_due = retention::is_due(cluster, &wanted);
+    let managed_by = match missing.is_needless() && !is_due {
         false => managed_by(ctx, cluster, &uuid).await?,
         true => None,
     };
     let batch = open_batch(cluster);
-    let close = match batch.is_some() || (!missing.is_empty() && is_worth_a_look(cluster)) {
+    let close = match batch.is_some() || is_due || (!missing.is_needless() && is_worth_a_look(cluster)) {
         true => {
             // What a batch is about is what is looked for while it is open.
             let change = batch.map_or(missing, Change::of);
@@ -97,12 +99,12 @@ async fn look(client: &SearchClient) -> Result<Reached, SearchError> {
 }
 
 /// What Reindexes need and not every node has loaded, as much as one batch takes.
-fn missing(cluster: &SearchCluster, reached: Option<&Reached>, wanted: &[String], trust: Option<&Seen>) -> Change {
+fn missing(cluster: &SearchCluster, reached: Option<&Reached>, wanted: &Wanted, trust: Option<&Seen>) -> Change {
     let Some(reached) = reached else { return Change::default() };
     let effective = reached.effective();
-    let add = wanted.iter().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect();
+    let add = wanted.keys().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect();
     let lacks_trust = plan::trust::is_missing(trust, &reached.nodes);
-    Change { add, trust: lacks_trust.then(|| plan::trust::config_map(cluster)) }
+    Change { add, trust: lacks_trust.then(|| plan::trust::config_map(cluster)), ..Change::default() }
 }
 
 /// Where the operator may make the change, or has more to tell a person than a line of a file.
@@ -148,7 +150,7 @@ async fn look_closely(
     let copies = live.iter().filter(|reindex| reindex.status.as_ref().is_some_and(|status| touches(status, uuid)));
     let copies =
         copies.map(|reindex| format!("{}/{}", reindex.namespace().unwrap_or_default(), reindex.name_any())).collect();
-    Ok(Ok(Close { view, configuration, copies }))
+    Ok(Ok(Close { view, configuration, copies, needed: wanted(&live, uuid) }))
 }
 
 /// The index of this cluster whose replicas a Reindex has switched off until it is filled.

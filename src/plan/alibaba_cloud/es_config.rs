@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::plan::allowlist::Change;
+
 /// Node settings by their full names.
 pub type EsConfig = BTreeMap<String, Value>;
 
@@ -47,15 +49,13 @@ pub fn entries(config: Option<&EsConfig>, key: &str) -> Result<Vec<String>, EsCo
     read(config, key).map(|(_, entries, _)| entries)
 }
 
-/// The whole configuration with these entries in it.
+/// The whole configuration after a change.
 ///
 /// # Errors
 /// [`EsConfigError`]
-pub fn with(config: Option<&EsConfig>, key: &str, added: &[String]) -> Result<EsConfig, EsConfigError> {
-    let (config, mut entries, form) = read(config, key)?;
-    let new = added.iter().filter(|entry| !entries.contains(entry)).cloned().collect::<Vec<_>>();
-    entries.extend(new);
-    Ok(written(config, key, entries, &form))
+pub fn with(config: Option<&EsConfig>, key: &str, change: &Change) -> Result<EsConfig, EsConfigError> {
+    let (config, entries, form) = read(config, key)?;
+    Ok(written(config, key, change.applied_to(&entries), &form))
 }
 
 fn read<'a>(config: Option<&'a EsConfig>, key: &str) -> Result<(&'a EsConfig, Vec<String>, Form), EsConfigError> {
@@ -113,10 +113,22 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
+    fn adding(entries: &[&str]) -> Change {
+        Change { add: entries.iter().map(|entry| (*entry).to_owned()).collect(), ..Change::default() }
+    }
+
+    #[test]
+    fn what_is_taken_out_leaves_everything_else() {
+        let before = config(json!({KEY: "[\"a:1\",\"b:1\"]", "http.max_content_length": "7mb"}));
+        let change = Change { remove: vec!["a:1".to_owned()], ..adding(&["c:1"]) };
+        let after = config(json!({KEY: "[\"b:1\",\"c:1\"]", "http.max_content_length": "7mb"}));
+        assert_eq!(with(Some(&before), KEY, &change), Ok(after));
+    }
+
     fn added(value: Value) -> Value {
         let mut all = config(json!({"action.auto_create_index": "true", "http.max_content_length": 7}));
         all.insert(KEY.to_owned(), value);
-        let mut merged = with(Some(&all), KEY, &["b:9200".to_owned()]).unwrap();
+        let mut merged = with(Some(&all), KEY, &adding(&["b:9200"])).unwrap();
         let list = merged.remove(KEY).unwrap();
         all.remove(KEY);
         assert_eq!(merged, all, "every other setting is as it was");
@@ -137,7 +149,7 @@ mod tests {
 
     #[test]
     fn an_empty_configuration_is_another_thing_than_a_hidden_one() {
-        let entry = ["b:9200".to_owned()];
+        let entry = adding(&["b:9200"]);
         assert_eq!(with(Some(&EsConfig::new()), KEY, &entry), Ok(config(json!({KEY: "[\"b:9200\"]"}))));
         assert_eq!(with(None, KEY, &entry), Err(EsConfigError::Hidden));
     }
@@ -147,7 +159,7 @@ mod tests {
         for value in [json!(7), json!({"a": 1}), json!([1]), json!("[*.a:9200]"), json!("[a")] {
             let config = config(json!({KEY: value}));
             assert_eq!(
-                with(Some(&config), KEY, &[]),
+                with(Some(&config), KEY, &Change::default()),
                 Err(EsConfigError::UnknownForm { key: KEY.into() }),
                 "{config:?}"
             );
@@ -165,13 +177,14 @@ mod tests {
         ) {
             let mut before: EsConfig = others.into_iter().map(|(key, value)| (key, Value::from(value))).collect();
             before.insert(KEY.to_owned(), Value::from(Value::from(present.clone()).to_string()));
-            let after = with(Some(&before), KEY, &new).unwrap();
+            let change = Change { add: new.clone(), ..Change::default() };
+            let after = with(Some(&before), KEY, &change).unwrap();
             for (key, value) in &before {
                 prop_assert!(key == KEY || after.get(key) == Some(value));
             }
             let held = entries(Some(&after), KEY).unwrap();
             prop_assert!(present.iter().chain(&new).all(|entry| held.contains(entry)));
-            prop_assert_eq!(with(Some(&after), KEY, &new).unwrap(), after);
+            prop_assert_eq!(with(Some(&after), KEY, &change).unwrap(), after);
         }
     }
 }

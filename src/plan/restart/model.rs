@@ -154,8 +154,10 @@ pub enum Effect {
     Restart(BatchNode, Borrowed),
     /// Put back what was changed on the cluster.
     GiveBack(Borrowed),
-    /// Take these entries out of the configuration again, and put back what was changed on the cluster.
-    RollBack(Vec<String>, Option<Borrowed>),
+    /// Take back the change of the configuration by its opposite, and put back what was changed on the cluster.
+    RollBack(Change, Option<Borrowed>),
+    /// Edit the configuration without a restart: take out what nobody needs any more, or put back what is needed again.
+    Tidy(Change),
 }
 
 /// The next state of a batch.

@@ -13,7 +13,7 @@ fn strings(entries: &[&str]) -> Vec<String> {
 }
 
 fn change() -> Change {
-    Change { add: strings(&[ENTRY]), trust: None }
+    Change { add: strings(&[ENTRY]), ..Change::default() }
 }
 
 /// Three nodes, each with a copy of the one index; `n-0` is master.
@@ -155,16 +155,17 @@ impl World {
                 self.view().allocation_enable = borrowed.allocation_enable;
                 self.batch = given_back(&self.batch);
             }
-            Some(Effect::RollBack(entries, borrowed)) => {
+            Some(Effect::RollBack(opposite, borrowed)) => {
                 self.log.push("roll back".into());
                 if let Ok(held) = &mut self.seen.pools[0].entries {
-                    held.retain(|entry| !entries.contains(entry));
+                    *held = opposite.applied_to(held);
                 }
                 if let Some(borrowed) = borrowed {
                     self.view().allocation_enable = borrowed.allocation_enable;
                 }
                 self.batch = rolled_back(&self.batch, at(self.now));
             }
+            Some(Effect::Tidy(change)) => panic!("{change:?} has nothing to do with a restart"),
             None => {}
         }
         step.doing

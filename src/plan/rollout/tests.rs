@@ -14,7 +14,7 @@ fn entries() -> Vec<String> {
 }
 
 fn change() -> Change {
-    Change { add: entries(), trust: None }
+    Change { add: entries(), ..Change::default() }
 }
 
 fn with_trust() -> Change {

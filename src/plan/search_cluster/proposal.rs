@@ -25,6 +25,7 @@ const NAMED: usize = 12;
 pub(super) fn change(proposed: Option<&Batch>, pending: Change) -> Change {
     let is_needed = |change: &Change| {
         change.add.iter().all(|entry| pending.add.contains(entry))
+            && change.remove.iter().all(|entry| pending.remove.contains(entry))
             && change.trust.iter().all(|map| pending.trust.as_ref() == Some(map))
     };
     match proposed.map(Change::of).filter(is_needed) {
@@ -72,7 +73,12 @@ impl Plan<'_> {
         let id = identity(&fresh.id, &started_at);
         let batch = Batch { id, started_at, phase: BatchPhase::Proposed, ..fresh };
         let entries = named(batch.entries.iter().map(String::as_str));
-        let change = format!("adding {} and {how}", trust::in_words(&entries, &Change::of(&batch)));
+        let added = trust::in_words(&entries, &Change::of(&batch));
+        let removed = match batch.removes.is_empty() {
+            true => String::new(),
+            false => format!(", taking out {}", named(batch.removes.iter().map(String::as_str))),
+        };
+        let change = format!("adding {added}{removed} and {how}");
         let (id, is_approved) = (batch.id.clone(), self.is_approved(&batch));
         self.allowlist().batch = Some(batch);
         if !is_approved {
@@ -132,7 +138,7 @@ impl Plan<'_> {
         self.is_out_of_window()
     }
 
-    fn set_phase(&mut self, phase: BatchPhase) {
+    pub(super) fn set_phase(&mut self, phase: BatchPhase) {
         if let Some(batch) = &mut self.allowlist().batch {
             batch.phase = phase;
         }

@@ -57,15 +57,20 @@ fn seen(wanted: &[&str]) -> Observation {
             nodes: nodes.clone(),
         }),
         connection: None,
-        wanted: wanted.iter().map(|entry| (*entry).to_owned()).collect(),
+        wanted: needed(wanted),
         trust: None,
         managed_by: None,
         close: Some(Ok(Close {
             view: Ok(View { nodes, master: "id-0".into(), ..View::default() }),
             configuration: Configuration::Managed(managed),
             copies: vec![],
+            needed: needed(wanted),
         })),
     }
+}
+
+fn needed(entries: &[&str]) -> Wanted {
+    entries.iter().map(|entry| ((*entry).to_owned(), ["shop/copy".to_owned()].into())).collect()
 }
 
 /// Decides, and keeps the status as the apiserver would.
@@ -365,6 +370,21 @@ fn a_config_map_that_can_t_be_kept_is_told_and_nothing_is_changed() {
 }
 
 #[test]
+fn nodes_are_told_of_no_config_map_that_is_not_kept() {
+    let mut cluster = cluster(json!({"management": "Automatic", "trustSource": true}));
+    let mut lacking = with_trust(seen(&["a:9200"]), &[]);
+    see(&mut cluster, &lacking, NOON);
+    see(&mut cluster, &lacking, "2026-11-27T12:00:02Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Editing));
+    // Its Reindexes have ended, and nobody looks after the ConfigMap any more.
+    lacking.trust = None;
+    let decision = see(&mut cluster, &lacking, "2026-11-27T12:00:04Z");
+    assert_eq!((decision.effect, phase(&cluster)), (None, Some(BatchPhase::Proposed)));
+    let decision = see(&mut cluster, &with_trust(lacking, &[]), "2026-11-27T12:00:06Z");
+    assert_eq!((decision.effect, phase(&cluster)), (None, Some(BatchPhase::Draining)), "it is begun anew");
+}
+
+#[test]
 fn why_the_cluster_can_t_be_seen_closely_is_told() {
     let mut cluster = cluster(json!({"management": "Automatic"}));
     let mut unseen = seen(&["a:9200"]);
@@ -377,4 +397,70 @@ fn why_the_cluster_can_t_be_seen_closely_is_told() {
     assert_eq!(phase(&cluster), Some(BatchPhase::Draining));
     see(&mut cluster, &unseen, "2026-11-27T12:02:00Z");
     assert!(told(&cluster).1.ends_with("the user may not read _cat/shards"), "{:?}", told(&cluster));
+}
+
+#[test]
+fn what_nobody_needs_any_more_goes_with_the_next_change() {
+    let mut cluster = cluster(json!({"management": "Approval", "retention": "Remove"}));
+    see(&mut cluster, &loaded(seen(&[]), &["old:9200"], false), NOON);
+    cluster.status.as_mut().unwrap().allowlist.as_mut().unwrap().managed = vec!["old:9200".into()];
+    see(&mut cluster, &loaded(seen(&[]), &["old:9200"], false), "2026-11-27T12:01:00Z");
+    assert_eq!(batch(&cluster), None, "nothing is changed for it alone");
+    let missing = loaded(seen(&["a:9200"]), &["old:9200"], false);
+    see(&mut cluster, &missing, "2026-11-27T12:02:00Z");
+    assert!(told(&cluster).1.contains("adding a:9200, taking out old:9200 and changing"), "{:?}", told(&cluster));
+    let proposed = batch(&cluster).unwrap();
+    assert_eq!(proposed.removes, ["old:9200"]);
+    approve(&mut cluster, &proposed.id);
+    see(&mut cluster, &missing, "2026-11-27T12:03:00Z");
+    // Needed again since.
+    let mut again = missing.clone();
+    if let Some(Ok(close)) = &mut again.close {
+        close.needed = needed(&["a:9200", "old:9200"]);
+    }
+    for time in ["2026-11-27T12:03:02Z", "2026-11-27T12:03:04Z"] {
+        let decision = see(&mut cluster, &again, time);
+        if let Some(Effect::Edit(change)) = decision.effect {
+            assert_eq!(change, Change { add: vec!["a:9200".into()], ..Change::default() });
+            return;
+        }
+    }
+    panic!("it is edited");
+}
+
+#[test]
+fn what_was_taken_out_is_ours_no_longer() {
+    let mut cluster = cluster(json!({"management": "Automatic", "retention": "Remove"}));
+    see(&mut cluster, &seen(&[]), NOON);
+    cluster.status.as_mut().unwrap().allowlist.as_mut().unwrap().managed = vec!["old:9200".into()];
+    for time in ["2026-11-27T12:00:02Z", "2026-11-27T12:00:04Z", "2026-11-27T12:00:06Z"] {
+        see(&mut cluster, &seen(&["a:9200"]), time);
+    }
+    let mut made = loaded(seen(&["a:9200"]), &["a:9200"], false);
+    if let Some(Ok(Close { configuration: Configuration::Managed(managed), view, .. })) = &mut made.close {
+        managed.configured = Ok(vec!["a:9200".into()]);
+        view.as_mut().unwrap().nodes.iter_mut().for_each(|node| node.allowlist = vec!["a:9200".into()]);
+    }
+    for time in ["2026-11-27T12:00:08Z", "2026-11-27T12:00:10Z"] {
+        see(&mut cluster, &made, time);
+    }
+    assert_eq!(phase(&cluster), Some(BatchPhase::Done));
+    assert_eq!(cluster.status.unwrap().allowlist.unwrap().managed, ["a:9200"]);
+}
+
+#[test]
+fn nodes_that_differ_and_who_needs_what_stand_in_the_status() {
+    let mut cluster = cluster(json!({}));
+    let mut half = seen(&["a:9200"]);
+    if let Ok(reached) = &mut half.reached {
+        reached.nodes[1].allowlist = vec!["a:9200".into()];
+    }
+    see(&mut cluster, &half, NOON);
+    let status = cluster.status.clone().unwrap();
+    let allowlist = status.allowlist.clone().unwrap();
+    let lacking: Vec<_> = allowlist.lacking.iter().map(|lacks| lacks.node.as_str()).collect();
+    assert_eq!(lacking, ["es-1-0", "es-1-2"]);
+    assert_eq!((allowlist.needs[0].entry.as_str(), allowlist.needs[0].count), ("a:9200", 1));
+    see(&mut cluster, &half, "2026-11-27T12:01:00Z");
+    assert_eq!(cluster.status, Some(status), "an unchanged world is not written");
 }

@@ -125,7 +125,8 @@ fn trusting(set: &Value, sources: &Sources<'_>) -> Result<Trusting, String> {
         }
         let mark = setting::find(&set["config"], trust::MARK, Form::Text)?;
         let pod_template = sources.in_pod_template(&set["podTemplate"])?;
-        let settings = vec![(listed.clone(), listed.with(&sources.file())), (mark.clone(), mark.with(trust::MARKED))];
+        let settings =
+            vec![(listed.clone(), listed.with(&sources.file())), (mark.clone(), mark.with(sources.config_map()))];
         let is_set = settings.iter().all(|(before, after)| before == after) && pod_template == set["podTemplate"];
         let state = match (is_set, lists) {
             (true, _) => Trust::Sources,
@@ -356,13 +357,13 @@ mod tests {
                 set(0, "podTemplate", json!({"metadata": {"labels": {"a": "b"}}, "spec": pods})),
                 set(0, "config/reindex.remote.whitelist", json!(["o:1", "src:9200"])),
                 set(0, "config/reindex/ssl/certificate_authorities", json!(format!("own.pem,{file}"))),
-                set(0, "config/node.attr.reindex_sources", json!("trusted")),
+                set(0, "config/node.attr.reindex_sources", json!("es-1-reindex-sources")),
                 json!({"op": "test", "path": "/spec/nodeSets/1/name", "value": "data"}),
                 set(1, "podTemplate", json!({"spec": pods})),
                 set(1, "config", json!({})),
                 set(1, "config/reindex.remote.whitelist", json!(["src:9200"])),
                 set(1, "config/reindex.ssl.certificate_authorities", json!([file])),
-                set(1, "config/node.attr.reindex_sources", json!("trusted")),
+                set(1, "config/node.attr.reindex_sources", json!("es-1-reindex-sources")),
             ]
         );
     }
@@ -414,7 +415,7 @@ mod tests {
             set["podTemplate"],
             changed(&object(|_| {}), &with_trust()).data["spec"]["nodeSets"][1]["podTemplate"]
         );
-        assert_eq!(set["config"]["node.attr.reindex_sources"], "trusted");
+        assert_eq!(set["config"]["node.attr.reindex_sources"], "es-1-reindex-sources");
     }
 
     #[test]

@@ -176,7 +176,7 @@ fn trusting(object: &DynamicObject, sources: &Sources<'_>) -> Result<Trusting, S
     }
     let marks = spots(object, trust::MARK, Form::Text)?;
     let listed = |spot: Spot| Edit { after: spot.place.with(&sources.file()), spot };
-    let marked = |spot: Spot| Edit { after: spot.place.with(trust::MARKED), spot };
+    let marked = |spot: Spot| Edit { after: spot.place.with(sources.config_map()), spot };
     let settings: Vec<Edit> = authorities.into_iter().map(listed).chain(marks.into_iter().map(marked)).collect();
     let volumes = sources.in_additional_volumes(&spec["general"]["additionalVolumes"])?;
     let is_set = settings.iter().all(Edit::is_made) && volumes == spec["general"]["additionalVolumes"];

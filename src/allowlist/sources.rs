@@ -23,6 +23,11 @@ impl<'a> Sources<'a> {
         Sources { config_map, folder: folder(home) }
     }
 
+    /// The ConfigMap, which is also the value of the node attribute [`MARK`](crate::plan::trust::MARK).
+    pub fn config_map(&self) -> &str {
+        self.config_map
+    }
+
     /// The file with the authorities, as a node finds it.
     pub fn file(&self) -> String {
         format!("{}/{FILE}", self.folder)

@@ -315,7 +315,7 @@ impl Run<'_> {
         let nodes = self.seen.view.map(|view| view.nodes.as_slice()).unwrap_or_default();
         let has_all = |node: &&Node| {
             self.batch.entries.iter().all(|entry| covers(&node.allowlist, entry))
-                && (self.batch.trust.is_none() || node.trusts_sources)
+                && self.batch.trust.iter().all(|map| node.sources.contains(map))
         };
         let loaded = nodes.iter().filter(has_all).count();
         (loaded, self.seen.managed.nodes.unwrap_or_default().max(nodes.len()))

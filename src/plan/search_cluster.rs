@@ -176,9 +176,9 @@ impl<'a> Plan<'a> {
                 let config_map = trust::config_map(self.cluster);
                 let allowlist = self.allowlist();
                 allowlist.trust = seen.trust.as_ref().map(|trust| TrustStatus {
-                    config_map,
+                    effective: !trust::is_missing(Some(trust), &config_map, &reached.nodes),
                     sources: trust.sources.iter().take(trust::NAMED).cloned().collect(),
-                    effective: !trust::is_missing(Some(trust), &reached.nodes),
+                    config_map,
                 });
                 allowlist.key = allowlist::key(&reached.distribution, reached.major).to_owned();
                 allowlist.effective = effective;

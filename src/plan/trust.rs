@@ -18,10 +18,8 @@ use super::{
 
 /// The setting: files of authorities that a reindex trusts, instead of Java's own.
 pub const SETTING: &str = "reindex.ssl.certificate_authorities";
-/// The node attribute that is set beside it.
+/// The node attribute that is set beside it; its value is the name of the ConfigMap that is read.
 pub const MARK: &str = "node.attr.reindex_sources";
-/// Its value.
-pub const MARKED: &str = "trusted";
 /// The folder below a node's configuration, where alone its security manager lets it read; also the name of the volume.
 pub const FOLDER: &str = "reindex-sources";
 /// The file in it, which is the ConfigMap's key.
@@ -65,9 +63,9 @@ pub struct Seen {
     pub kept: Result<(), Blocked>,
 }
 
-/// Whether there are authorities that not every node reads.
-pub fn is_missing(seen: Option<&Seen>, nodes: &[Node]) -> bool {
-    seen.is_some() && !nodes.iter().all(|node| node.trusts_sources)
+/// Whether there are authorities, in this ConfigMap, that not every node reads.
+pub fn is_missing(seen: Option<&Seen>, config_map: &str, nodes: &[Node]) -> bool {
+    seen.is_some() && !nodes.iter().all(|node| node.sources.iter().any(|read| read == config_map))
 }
 
 /// The SearchClusters with which the cluster with this UUID speaks TLS as a destination, by `namespace/name`.

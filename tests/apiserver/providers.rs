@@ -136,14 +136,14 @@ async fn eck(installed: &Installed) {
         json!([
             {"name": "masters", "count": 3, "podTemplate": {"spec": pods}, "config": {
                 "node.roles": ["master"], "reindex": {"remote": {"whitelist": "old:9200,src:9200"}},
-                "reindex.ssl.certificate_authorities": [file], "node.attr.reindex_sources": "trusted",
+                "reindex.ssl.certificate_authorities": [file], "node.attr.reindex_sources": "x-reindex-sources",
             }},
             {"name": "data", "count": 2, "podTemplate": {"metadata": {"labels": {"a": "b"}}, "spec": pods}, "config": {
-                "reindex.remote.whitelist": ["src:9200"], "reindex.ssl.certificate_authorities": [file], "node.attr.reindex_sources": "trusted",
+                "reindex.remote.whitelist": ["src:9200"], "reindex.ssl.certificate_authorities": [file], "node.attr.reindex_sources": "x-reindex-sources",
             }},
             {"name": "ml", "count": 1, "podTemplate": {"spec": pods}, "config": {
                 "reindex.remote.whitelist": ["old:9200", "src:9200"], "reindex.ssl.certificate_authorities": [file],
-                "node.attr.reindex_sources": "trusted",
+                "node.attr.reindex_sources": "x-reindex-sources",
             }},
         ])
     );
@@ -206,7 +206,7 @@ async fn opensearch(installed: &Installed) {
             json!({
                 "reindex.remote.allowlist": r#"["src:9200"]"#,
                 "reindex.ssl.certificate_authorities": r#"["/usr/share/opensearch/config/reindex-sources/ca.crt"]"#,
-                "node.attr.reindex_sources": "trusted",
+                "node.attr.reindex_sources": "x-reindex-sources",
             }),
             "{group}"
         );

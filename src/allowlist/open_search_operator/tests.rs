@@ -45,7 +45,7 @@ fn trust_comes_in_the_same_patch_and_is_known_again() {
             json!({"op": "test", "path": "/spec/nodePools/1/component", "value": "data"}),
             json!({"op": "add", "path": "/spec/nodePools/1/additionalConfig/reindex.ssl.certificate_authorities", "value": format!("own.pem,{file}")}),
             json!({"op": "add", "path": format!("{config}/reindex.ssl.certificate_authorities"), "value": format!("[\"{file}\"]")}),
-            json!({"op": "add", "path": format!("{config}/node.attr.reindex_sources"), "value": "trusted"}),
+            json!({"op": "add", "path": format!("{config}/node.attr.reindex_sources"), "value": "os-1-reindex-sources"}),
             json!({"op": "add", "path": "/spec/general/additionalVolumes", "value": volumes}),
         ]
     );
@@ -53,12 +53,12 @@ fn trust_comes_in_the_same_patch_and_is_known_again() {
     assert_eq!(seen.trust, Ok(Trust::Default), "one of two pools lists authorities");
     let read: Value = serde_saphyr::from_str(&seen.instruction).unwrap();
     assert_eq!(read["spec"]["general"]["additionalVolumes"], json!([volume]));
-    assert_eq!(read["spec"]["general"]["additionalConfig"]["node.attr.reindex_sources"], "trusted");
+    assert_eq!(read["spec"]["general"]["additionalConfig"]["node.attr.reindex_sources"], "os-1-reindex-sources");
     assert_eq!(read["spec"]["nodePools"][0]["component"], "data");
     let made = object(|value| {
         value["spec"]["general"]["additionalVolumes"] = volumes;
         value["spec"]["general"]["additionalConfig"] = json!({
-            "reindex.remote.allowlist": r#"["src:9200"]"#, "reindex.ssl.certificate_authorities": file, "node.attr.reindex_sources": "trusted",
+            "reindex.remote.allowlist": r#"["src:9200"]"#, "reindex.ssl.certificate_authorities": file, "node.attr.reindex_sources": "os-1-reindex-sources",
         });
     });
     assert_eq!(managed(&made, ALLOWLIST, &with_trust()).trust, Ok(Trust::Sources));

@@ -20,7 +20,7 @@ use crate::{
         restart::{Node, Shard, View},
         retention,
         search_cluster::{Close, Observation, Reached},
-        trust::{MARKED, Seen},
+        trust::Seen,
         validate::Trouble,
     },
     search::{NodeInfo, SearchClient, SearchError},
@@ -103,8 +103,9 @@ fn missing(cluster: &SearchCluster, reached: Option<&Reached>, wanted: &Wanted, 
     let Some(reached) = reached else { return Change::default() };
     let effective = reached.effective();
     let add = wanted.keys().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect();
-    let lacks_trust = plan::trust::is_missing(trust, &reached.nodes);
-    Change { add, trust: lacks_trust.then(|| plan::trust::config_map(cluster)), ..Change::default() }
+    let config_map = plan::trust::config_map(cluster);
+    let lacks_trust = plan::trust::is_missing(trust, &config_map, &reached.nodes);
+    Change { add, trust: lacks_trust.then_some(config_map), ..Change::default() }
 }
 
 /// Where the operator may make the change, or has more to tell a person than a line of a file.
@@ -202,7 +203,7 @@ fn node(info: NodeInfo) -> Node {
         id: info.id,
         name: info.name,
         ip: info.ip,
-        trusts_sources: info.reindex_sources.iter().any(|value| value == MARKED),
+        sources: info.reindex_sources,
         allowlist: info.allowlist,
         path_data: info.path_data,
     }

@@ -20,8 +20,8 @@ pub struct Node {
     pub master_eligible: bool,
     /// Entries that it has loaded.
     pub allowlist: Vec<String>,
-    /// It was started with the setting that reads the authorities of sources.
-    pub trusts_sources: bool,
+    /// ConfigMaps with authorities of sources that it was started to read.
+    pub sources: Vec<String>,
     /// Where it keeps its data.
     pub path_data: Vec<String>,
 }

@@ -24,7 +24,7 @@ fn view() -> View {
         ip: format!("10.0.0.{n}"),
         master_eligible: true,
         allowlist: vec![],
-        trusts_sources: false,
+        sources: vec![],
         path_data: strings(&["/data/d"]),
     };
     let shard = |primary, node: &str| Shard {

@@ -260,7 +260,7 @@ fn trust_and_entries_are_one_change_and_both_are_looked_for() {
     let doing = world.pass();
     assert!(doing.message.starts_with("0 of 3 nodes"), "{}", doing.message);
     for node in &mut world.view.as_mut().unwrap().nodes {
-        node.trusts_sources = true;
+        node.sources = vec!["es-1-reindex-sources".into()];
     }
     world.pass();
     assert_eq!((world.phase(), world.edits), (Some(BatchPhase::Done), 1));

@@ -34,7 +34,7 @@ fn seen(wanted: &[&str]) -> Observation {
         ip: format!("10.0.0.{n}"),
         master_eligible: true,
         allowlist: vec![],
-        trusts_sources: false,
+        sources: vec![],
         path_data: vec![],
     };
     let nodes: Vec<Node> = (0..3).map(node).collect();
@@ -303,7 +303,7 @@ fn loaded(mut seen: Observation, entries: &[&str], trusts: bool) -> Observation 
     if let Ok(reached) = &mut seen.reached {
         for node in &mut reached.nodes {
             node.allowlist = entries.iter().map(|entry| (*entry).to_owned()).collect();
-            node.trusts_sources = trusts;
+            node.sources = if trusts { vec!["es-1-reindex-sources".into()] } else { vec![] };
         }
     }
     seen

@@ -70,11 +70,11 @@ async fn eck_is_told_entries_and_trust_in_one_change() {
         json!([
             {"name": "masters", "count": 1, "podTemplate": pods, "config": {
                 "node.attr.zone": "a", "reindex.remote.whitelist": [ENTRY],
-                "reindex.ssl.certificate_authorities": [FILE], "node.attr.reindex_sources": "trusted",
+                "reindex.ssl.certificate_authorities": [FILE], "node.attr.reindex_sources": "es-1-reindex-sources",
             }},
             {"name": "data", "count": 2, "podTemplate": pods, "config": {
                 "reindex": {"remote": {"whitelist": ["old:9200", ENTRY]}},
-                "reindex.ssl.certificate_authorities": [FILE], "node.attr.reindex_sources": "trusted",
+                "reindex.ssl.certificate_authorities": [FILE], "node.attr.reindex_sources": "es-1-reindex-sources",
             }},
         ])
     );
@@ -174,7 +174,7 @@ async fn under_verify_the_text_to_commit_names_what_is_there_already() {
     );
     world.round_of_cluster("es-1").await;
     assert_eq!(told(&world, ALLOWLIST_READY).0, "VerifyOnly");
-    for part in [FILE, "node.attr.reindex_sources: 'trusted'", "es-1-reindex-sources", "volumeMounts"] {
+    for part in [FILE, "node.attr.reindex_sources: 'es-1-reindex-sources'", "volumeMounts"] {
         assert!(instruction(&world).contains(part), "{part} in {}", instruction(&world));
     }
     assert_eq!((certificates(&kept(&world)), patches(&world, ECK)), (1, 0), "what would be mounted is there");
@@ -194,7 +194,7 @@ async fn the_opensearch_operator_mounts_it_for_all_nodes() {
             "additionalConfig": {
                 "reindex.remote.whitelist": format!("old:9200,{ENTRY}"),
                 "reindex.ssl.certificate_authorities": format!("[\"{folder}/ca.crt\"]"),
-                "node.attr.reindex_sources": "trusted",
+                "node.attr.reindex_sources": "es-1-reindex-sources",
             },
             "additionalVolumes": [{"name": "reindex-sources", "path": folder, "configMap": {"name": "es-1-reindex-sources"}}],
         })

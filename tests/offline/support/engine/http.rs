@@ -232,7 +232,7 @@ fn nodes(state: &State) -> Value {
                 settings["reindex.remote.whitelist"] = json!(allowlist);
             }
             if n < state.trusting_nodes {
-                settings["node.attr.reindex_sources"] = json!("trusted");
+                settings["node.attr.reindex_sources"] = json!("es-1-reindex-sources");
             }
             let ip = format!("127.0.0.{}", n + 1);
             let node = json!({"name": name, "ip": ip, "version": state.version, "roles": ["data", "master"], "settings": settings});

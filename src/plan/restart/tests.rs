@@ -124,13 +124,12 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let batch = freeze(&change(), &view(), &pools(), Permissions::default(), 1, at(0)).unwrap();
-        World {
-            batch,
-            seen: Seen { view: Some(view()), pools: pools(), copies: vec![], deleting: false },
-            now: 0,
-            log: vec![],
-        }
+        World::of(&change(), pools())
+    }
+
+    fn of(change: &Change, pools: Vec<Pool>) -> World {
+        let batch = freeze(change, &view(), &pools, Permissions::default(), 1, at(0)).unwrap();
+        World { batch, seen: Seen { view: Some(view()), pools, copies: vec![], deleting: false }, now: 0, log: vec![] }
     }
 
     /// One pass: the decision, then its effect; a second later the next one may follow.
@@ -141,7 +140,9 @@ impl World {
         match step.effect {
             Some(Effect::Edit(change)) => {
                 self.log.push("edit".into());
-                self.seen.pools[0].entries = Ok(change.add);
+                if let Ok(held) = &mut self.seen.pools[0].entries {
+                    *held = change.applied_to(held);
+                }
             }
             Some(Effect::Restart(node, _)) => {
                 self.log.push(format!("restart {}", node.pod));
@@ -245,6 +246,19 @@ fn a_node_whose_primary_would_be_alone_is_not_restarted() {
     let doing = world.pass();
     assert_eq!(doing.reason, "IndexWithoutReplica");
     assert!(doing.message.contains("new"));
+}
+
+#[test]
+fn what_went_out_with_a_change_comes_back_when_it_is_taken_back() {
+    let mut pools = pools();
+    pools[0].entries = Ok(strings(&["own:1", "old:1"]));
+    let mut world = World::of(&Change { remove: strings(&["old:1"]), ..change() }, pools);
+    world.until_restarting();
+    assert_eq!(world.seen.pools[0].entries, Ok(strings(&["own:1", ENTRY])));
+    world.view().nodes[1].allowlist.clear();
+    world.run(20);
+    assert_eq!(world.batch.phase, BatchPhase::Failed);
+    assert_eq!(world.seen.pools[0].entries, Ok(strings(&["own:1", "old:1"])));
 }
 
 #[test]

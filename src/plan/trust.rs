@@ -138,7 +138,7 @@ pub fn would_lose(seen: &Seen) -> Option<Blocked> {
     })
 }
 
-/// The change in words: `adding a:9200, and trust in the authorities of sources (ConfigMap x)`.
+/// What a change adds, in words: `entries`, and trust.
 pub fn in_words(entries: &str, change: &Change) -> String {
     let trust = change.trust.as_ref().map(|map| format!("trust in the authorities that ConfigMap {map} holds"));
     match (change.add.is_empty(), trust) {
@@ -163,24 +163,21 @@ fn status(cluster: &SearchCluster) -> Option<&TrustStatus> {
 pub fn untrusted(destination: &SearchCluster, source: &SearchCluster, wanted: &str, listed: &[String]) -> String {
     let said = format!("the destination's nodes don't trust the certificate of the source at {wanted}");
     let namespace = source.metadata.namespace.as_deref().unwrap_or_default();
-    let authority = match connection::effective(source).map(|reached| reached.ca) {
+    let (authority, is_known) = match connection::effective(source).map(|reached| reached.ca) {
         Some(Authority::Spec(CaRef { secret: Some(key), .. }) | Authority::Provider(key)) => {
-            format!("Secret {namespace}/{}, key {}", key.name, key.key)
+            (format!("its authority (Secret {namespace}/{}, key {})", key.name, key.key), true)
         }
         Some(Authority::Spec(CaRef { config_map: Some(key), .. })) => {
-            format!("ConfigMap {namespace}/{}, key {}", key.name, key.key)
+            (format!("its authority (ConfigMap {namespace}/{}, key {})", key.name, key.key), true)
         }
-        Some(Authority::Spec(CaRef { .. }) | Authority::Image) | None => {
-            return format!(
-                "{said}, and SearchCluster {} names no authority in tls.caRef: name the one that signed it. Or it is not the certificate of that host",
-                full_name(source)
-            );
-        }
+        Some(Authority::Spec(CaRef { .. }) | Authority::Image) | None => (
+            format!("the authority that signed it (SearchCluster {} names none in tls.caRef)", full_name(source)),
+            false,
+        ),
     };
-    let trusts = destination.spec.allowlist.trust_source;
-    if status(destination).is_some_and(|trust| trust.effective) {
+    if is_known && status(destination).is_some_and(|trust| trust.effective) {
         return format!(
-            "{said}, although they are to read the authority of its SearchCluster ({authority}). One that was added only now reaches them within minutes; else another signed the certificate, or it lacks the host's name"
+            "{said}, although they are to read {authority}. One that was added only now reaches them within minutes; else another signed the certificate, or it lacks the host's name"
         );
     }
     let folder = folder(match destination.status.as_ref().and_then(|status| status.distribution.as_deref()) {
@@ -193,14 +190,20 @@ pub fn untrusted(destination: &SearchCluster, source: &SearchCluster, wanted: &s
     let quoted: Vec<_> = files.iter().map(|file| format!("{file:?}")).collect();
     let keep = if listed.is_empty() { " (keep what is listed there)" } else { "" };
     let by_hand = format!(
-        "mount its authority ({authority}) into every node at {folder}, set {SETTING}: [{}]{keep} in the nodes' configuration, and restart them",
+        "mount {authority} into every node as {file}, set {SETTING}: [{}]{keep} in the nodes' configuration, and restart them",
         quoted.join(", ")
     );
-    match (is_possible(destination), trusts) {
-        (true, false) => {
-            format!("{said}: set allowlist.trustSource on SearchCluster {}, or {by_hand}", full_name(destination))
+    let by_us: Vec<String> = match is_possible(destination) {
+        true => {
+            let name_it = (!is_known).then(|| "name it there".to_owned());
+            let switch = format!("set allowlist.trustSource on SearchCluster {}", full_name(destination));
+            name_it.into_iter().chain((!destination.spec.allowlist.trust_source).then_some(switch)).collect()
         }
-        _ => format!("{said}: {by_hand}"),
+        false => vec![],
+    };
+    match by_us.is_empty() {
+        true => format!("{said}: {by_hand}"),
+        false => format!("{said}: {by_hand}; or {}, and that is done for you", by_us.join(" and ")),
     }
 }
 
@@ -275,7 +278,7 @@ mod tests {
             "es-2:9200",
             "ConfigMap search/es-2-ca, key root.pem",
             r#"reindex.ssl.certificate_authorities: ["own.pem", "/usr/share/elasticsearch/config/reindex-sources/ca.crt"]"#,
-            "into every node at /usr/share/elasticsearch/config/reindex-sources,",
+            "into every node as /usr/share/elasticsearch/config/reindex-sources/ca.crt,",
         ] {
             assert!(message.contains(part), "{part} in {message}");
         }
@@ -286,7 +289,7 @@ mod tests {
     fn where_the_operator_could_do_it_that_is_said() {
         let eck = json!({"provider": {"eck": {"name": "es-1"}}});
         let message = untrusted(&destination(eck, json!({})), &source(), "es-2:9200", &[]);
-        assert!(message.contains("set allowlist.trustSource on SearchCluster search/es-1, or mount"), "{message}");
+        assert!(message.contains("; or set allowlist.trustSource on SearchCluster search/es-1, and"), "{message}");
         assert!(message.contains("(keep what is listed there)"), "{message}");
         let operator = json!({"provider": {"openSearchOperator": {"name": "os"}}, "allowlist": {"trustSource": true}});
         let message = untrusted(&destination(operator, json!({"distribution": "OpenSearch"})), &source(), "a:1", &[]);
@@ -300,7 +303,7 @@ mod tests {
         let trust = json!({"configMap": "es-1-reindex-sources", "sources": [], "effective": true});
         let status = json!({"allowlist": {"key": "k", "trust": trust}});
         let message = untrusted(&destination(spec, status), &source(), "es-2:9200", &[]);
-        assert!(message.contains("although they are to read the authority"), "{message}");
+        assert!(message.contains("although they are to read its authority"), "{message}");
         let of = |trust: Value| {
             let spec = json!({"provider": {"eck": {"name": "es-1"}}, "allowlist": {"trustSource": true}});
             is_awaited(&destination(spec, json!({"allowlist": {"key": "k", "trust": trust}})), &source())
@@ -309,7 +312,12 @@ mod tests {
         assert_eq!([of(trust(false)), of(trust(true)), of(Value::Null)], [true, false, false]);
         let public = cluster("es-3", json!({"endpoint": "https://es-3:9200"}), json!({}));
         let message = untrusted(&destination(json!({}), json!({})), &public, "es-3:9200", &[]);
-        assert!(message.contains("SearchCluster search/es-3 names no authority in tls.caRef"), "{message}");
+        let signed =
+            "mount the authority that signed it (SearchCluster search/es-3 names none in tls.caRef) into every node as";
+        assert!(message.contains(signed), "{message}");
+        let eck = destination(json!({"provider": {"eck": {"name": "es-1"}}}), json!({}));
+        let message = untrusted(&eck, &public, "es-3:9200", &[]);
+        assert!(message.contains("; or name it there and set allowlist.trustSource on"), "{message}");
     }
 
     #[test]

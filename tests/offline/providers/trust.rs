@@ -241,3 +241,32 @@ async fn a_reindex_waits_for_trust_that_is_on_its_way() {
     assert_eq!(reason, "WaitingForAllowlist", "{message}");
     assert!(message.contains("don't trust the certificate of the source es-2.example:9200 yet"), "{message}");
 }
+
+#[tokio::test]
+async fn an_operator_that_dies_at_any_call_names_no_config_map_that_is_not_there() {
+    for fault in [Fault::KilledBefore, Fault::KilledAfter, Fault::Refused, Fault::AnswerLost] {
+        for call in 1.. {
+            let mut world =
+                world_with(json!({"eck": {"name": "es-1"}}), &[elasticsearch(), elastic_user()], by_tls).await;
+            world.change_cluster(
+                "es-1",
+                json!({"spec": {"allowlist": {"trustSource": true}}, "status": {"allowlist": {"batch": null}}}),
+            );
+            world.faults.plan(call, fault);
+            for _ in 0..6 {
+                world.round_of_cluster("es-1").await;
+                let object = world.api.find(ECK, NAMESPACE, "es-1").unwrap();
+                let is_named = !object["spec"]["nodeSets"][0]["podTemplate"].is_null();
+                let is_there = world.api.find("configmaps", NAMESPACE, "es-1-reindex-sources").is_some();
+                assert!(is_there || !is_named, "{fault:?} at {:?}", world.faults.hit());
+            }
+            let title = format!("{fault:?} at {:?}", world.faults.hit());
+            assert_eq!((phase(&world), certificates(&kept(&world))), (Some(BatchPhase::RollingOut), 1), "{title}");
+            let object = world.api.find(ECK, NAMESPACE, "es-1").unwrap();
+            assert_eq!(object["metadata"]["generation"], 2, "{title}: one change");
+            if world.faults.hit().is_none() {
+                break;
+            }
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 mod http;
 mod index;
+mod scroll;
 mod tasks;
 mod writing;
 
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use super::faults::Faults;
 
 pub use index::Index;
+use scroll::Scroll;
 pub use tasks::Pace;
 use tasks::Task;
 pub use writing::LEAVE_OUT;
@@ -69,6 +71,8 @@ pub struct State {
     pub overlaps: Vec<String>,
     /// Names of its ingest pipelines; they change nothing.
     pub pipelines: BTreeSet<String>,
+    /// Scrolls that are open, by id.
+    pub scrolls: BTreeMap<String, Scroll>,
     /// Bytes that a batch from a remote may have.
     pub chunk_limit: usize,
     /// Bodies of the copies that were started, without `source.remote`.
@@ -128,6 +132,7 @@ impl State {
             password: None,
             api_key: None,
             pipelines: BTreeSet::new(),
+            scrolls: BTreeMap::new(),
             chunk_limit: 100 * 1024 * 1024,
             reindexes: vec![],
             allowlist: vec![],

@@ -11,7 +11,7 @@ use super::{
     index_body,
     reindex::DESTINATION_BUSY,
     remote::RemoteAddress,
-    script,
+    script, verification,
 };
 
 /// Which software a cluster runs.
@@ -133,6 +133,7 @@ pub fn validate(reindex: &Reindex, facts: &Facts) -> Result<Validated, Vec<Findi
         findings.push(terminal("InvalidSettings", invalid.to_string()));
     }
     findings.extend(check_script(reindex));
+    findings.extend(verification::check(&reindex.spec));
     findings.extend(facts.access.iter().map(surrounding));
     findings.extend(trouble(&facts.source));
     findings.extend(trouble(&facts.destination));

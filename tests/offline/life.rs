@@ -5,6 +5,7 @@ mod deletion;
 mod existing;
 mod faults;
 mod gate;
+mod proof;
 mod ranges;
 mod refusals;
 mod size;

@@ -4,6 +4,7 @@
 mod allowlist;
 mod interruptions;
 mod opensearch;
+mod proof;
 mod ranges;
 mod refusals;
 

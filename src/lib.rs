@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  Reindex:   Validate ──► Allowlist ──► Prepare ──► Copy ──► CatchUp ──► Verify ──► Complete
-//!             every        held by the   create     ranges of  what was   counts
-//!             finding      destination's the index  _seq_no,   written
+//!             every        held by the   create     ranges of  what was   counts,
+//!             finding      destination's the index  _seq_no,   written    sums
 //!             at once      SearchCluster            each a     meanwhile
 //!                                                   _reindex
 //! ```
@@ -13,6 +13,7 @@
 //! | [`api`] | the custom resources | nobody |
 //! | [`plan`] | decisions: `(object, observation, now) -> decision` | `api` |
 //! | [`search`] | the HTTP client of the search engines | `http` |
+//! | [`verify`] | comparing the documents of two clusters | `api`, `plan`, `search` |
 //! | [`alibaba_cloud`] | the client of Alibaba Cloud's API | `http` |
 //! | [`allowlist`] | where the allowlist is kept, one file a provider | `api`, `plan`, `alibaba_cloud` |
 //! | [`controller`] | observe → decide → write → act, one folder a kind | all |
@@ -27,3 +28,4 @@ mod http;
 pub mod plan;
 pub mod search;
 pub mod telemetry;
+pub mod verify;

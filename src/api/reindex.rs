@@ -359,23 +359,79 @@ pub enum SuspendPolicy {
 }
 
 /// How the copy is proved.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.sample) || self.level == 'Sample'").message("sample is for level Sample only"))]
+#[x_kube(validation = Rule::new("self.onMismatch != 'Repair' || self.level in ['Identity', 'Content']").message("onMismatch Repair needs level Identity or Content: the others don't know every document that differs"))]
+#[x_kube(validation = Rule::new("!self.repair.deleteExtras || self.onMismatch == 'Repair'").message("repair.deleteExtras needs onMismatch Repair"))]
 pub struct Verification {
-    /// `Count`: source, task and destination agree on the number of documents, and the source stood still meanwhile. `None`: nothing
-    /// beyond the task's own success is checked.
+    /// `None`: nothing beyond the task's own success is checked. `Count`: source, tasks and destination agree on the number of documents,
+    /// and the source stood still meanwhile. `Identity`: also, every document is on both sides, by id, routing and version. `Content`:
+    /// also, with the same content. `Sample`: `Count`, and documents drawn at random are compared with their content.
     #[serde(default)]
     pub level: VerificationLevel,
+    /// How many documents level `Sample` draws: 1 to 100000. Default: 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub sample: Option<i32>,
+    /// What to do where documents differ: `Fail`, or `Repair`, which copies those again that are missing or different, and verifies
+    /// again; three times at most, and not where more than 1000 differ.
+    #[serde(default)]
+    pub on_mismatch: OnMismatch,
+    /// What a repair may do.
+    #[serde(default)]
+    pub repair: RepairPolicy,
+}
+
+/// How many documents a sample has where nothing is said.
+const SAMPLE: i32 = 1000;
+
+impl Verification {
+    /// How many documents level `Sample` draws.
+    pub fn sample_size(&self) -> i32 {
+        self.sample.unwrap_or(SAMPLE)
+    }
+
+    /// Whether what differs is to be repaired.
+    pub fn repairs(&self) -> bool {
+        self.on_mismatch == OnMismatch::Repair
+    }
 }
 
 /// How much is proved.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
 pub enum VerificationLevel {
     /// Nothing beyond the task's own success.
     None,
     /// Numbers of documents.
     #[default]
     Count,
+    /// Every document's id, routing and version.
+    Identity,
+    /// Its content, too.
+    Content,
+    /// Numbers, and some documents whole.
+    Sample,
+}
+
+/// What to do where documents differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnMismatch {
+    /// The Reindex fails.
+    #[default]
+    Fail,
+    /// They are copied again.
+    Repair,
+}
+
+/// What a repair may do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RepairPolicy {
+    /// Whether documents are deleted that only the destination holds; only from an index that the operator created. Default: false,
+    /// and one such document fails the Reindex.
+    #[serde(default)]
+    pub delete_extras: bool,
 }
 
 /// What becomes of a running copy when its object is deleted.

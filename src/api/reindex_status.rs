@@ -41,7 +41,8 @@ pub struct ReindexStatus {
     #[serde(default)]
     #[schemars(length(max = 8))]
     pub steps: Vec<Step>,
-    /// The source as it was when the copy began, to see whether it moved.
+    /// The source as it was when the copy, or the last round of catching up, began, to see whether it moved: what was verified is the source
+    /// at this point.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Checkpoint>,
     /// The ranges that the source is cut into, and which of them are copied.
@@ -312,6 +313,9 @@ pub struct CopyPlan {
     /// Why there is only one range an index although there are many documents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undivided: Option<String>,
+    /// The first range whose task read another number of documents than had been counted in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uneven: Option<String>,
 }
 
 /// One index of the source, and its ranges.
@@ -415,6 +419,9 @@ pub struct Progress {
     /// Ranges whose task runs.
     #[serde(default)]
     pub partitions_running: i32,
+    /// Documents that the verification has read so far, of both sides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents_verified: Option<i64>,
     /// Documents a second since the copy began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documents_per_second: Option<i64>,
@@ -502,6 +509,71 @@ pub struct VerificationResult {
     pub source_changed: Option<bool>,
     /// What came out.
     pub verdict: Verdict,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    /// Seconds that the comparison of documents took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<i64>,
+    /// Documents of the source that were compared one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents_compared: Option<i64>,
+    /// Sum over the documents of the source, 128 bits in hexadecimal; made with a random key, so that it can be compared only with the
+    /// one beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_sum: Option<String>,
+    /// Sum over the documents of the destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_sum: Option<String>,
+    /// What differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differences: Option<Differences>,
+    /// How often what differed was copied again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repairs: Option<i32>,
+}
+
+/// What differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Differences {
+    /// Documents that the destination lacks.
+    pub missing: i64,
+    /// Documents that only the destination has.
+    pub extra: i64,
+    /// Documents that are not the same.
+    pub different: i64,
+    /// Whether there are more than were looked at.
+    #[serde(default)]
+    pub more: bool,
+    /// A few of them; the first thousand stand in the ConfigMap `<name>-differences`, or in the operator's log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub examples: Vec<Difference>,
+}
+
+/// A document that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    /// How.
+    pub kind: DifferenceKind,
+    /// Its id.
+    pub id: String,
+    /// Its routing, where it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<String>,
+}
+
+/// How a document differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
+pub enum DifferenceKind {
+    /// The destination lacks it.
+    Missing,
+    /// Only the destination has it.
+    Extra,
+    /// It is not the same.
+    Different,
 }
 
 /// What a verification came to.
@@ -511,6 +583,8 @@ pub enum Verdict {
     Passed,
     /// It did not hold.
     Failed,
+    /// It did not hold, and what differs is being copied again.
+    Repairing,
     /// None was asked for.
     NotAsked,
 }

@@ -8,6 +8,7 @@ use kube::{
 use crate::{
     allowlist::alibaba_cloud::OperatorIdentity,
     api::{Reindex, SearchCluster},
+    controller::proofs::Proofs,
     telemetry::metrics::Metrics,
 };
 
@@ -23,6 +24,8 @@ pub struct Context {
     pub clusters: Store<SearchCluster>,
     /// The operator's own identity at Alibaba Cloud.
     pub operator_identity: OperatorIdentity,
+    /// Comparisons of documents that go on.
+    pub proofs: Proofs,
     /// Counters.
     pub metrics: Metrics,
 }

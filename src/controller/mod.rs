@@ -4,6 +4,7 @@ pub mod connect;
 pub mod context;
 pub mod error;
 pub mod events;
+pub mod proofs;
 pub mod reindex;
 pub mod search_cluster;
 pub mod status;
@@ -31,6 +32,7 @@ use crate::{
 
 use context::Context;
 use error::Error;
+use proofs::Proofs;
 
 /// How many objects of a kind are worked on at once.
 const CONCURRENCY: u16 = 16;
@@ -57,6 +59,7 @@ pub async fn run(
         clusters: cluster_store.clone(),
         client: client.clone(),
         operator_identity,
+        proofs: Proofs::default(),
         metrics,
     });
     let copies = reindex_controller

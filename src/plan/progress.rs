@@ -46,6 +46,7 @@ pub fn progress(counted: &Counted, elapsed: SignedDuration, now: Timestamp) -> P
         partitions_total: counted.partitions,
         partitions_done: counted.done,
         partitions_running: counted.running,
+        documents_verified: None,
         documents_per_second: rate,
         estimated_completion_time: end.map(Time),
         observed_at: Some(Time(now)),

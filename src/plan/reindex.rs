@@ -23,12 +23,14 @@ mod copying;
 mod ending;
 mod model;
 mod planning;
+mod proving;
 mod telling;
 
+pub use copying::as_on_the_source;
 pub use ending::{is_worth_tuning, pause};
 pub use model::{
-    Allowlist, Copying, Decision, Effect, Hold, Observation, Outcome, PartitionSeen, Prepare, Release, Requeue, Start,
-    Started, Survey, SurveyedIndex, Verify,
+    Allowlist, Copying, Decision, Effect, Hold, Observation, Outcome, PartitionSeen, Prepare, Proving, Release,
+    Requeue, Start, Started, Survey, SurveyedIndex, Verify,
 };
 pub use planning::window;
 
@@ -165,7 +167,9 @@ pub fn decide(reindex: &Reindex, seen: Observation, now: Timestamp) -> Decision 
         Observation::Restore => plan.restore(),
         Observation::Strays(tasks) => plan.cancel_strays(tasks),
         Observation::Moving(wait) => plan.moving(wait),
-        Observation::Verify(seen) => plan.verify(seen),
+        Observation::Proving(seen) => plan.proving(seen),
+        Observation::Mending => plan.mending(),
+        Observation::Verify(seen) => plan.verify(*seen),
         Observation::Release(seen) => plan.release(seen),
         Observation::Nothing
         | Observation::ClusterChanged(_)
@@ -191,6 +195,8 @@ pub fn settle(reindex: &Reindex, outcome: Outcome, now: Timestamp) -> Decision {
         Outcome::LimitReached => plan.withdraw("WaitingForTasks", telling::LIMITED),
         Outcome::Repaired(stale) => plan.repaired(stale),
         Outcome::TooLarge(id) => plan.too_large(id.as_deref()),
+        Outcome::Mended => plan.mending(),
+        Outcome::DifferencesTold(message) => plan.differ(&message),
         Outcome::Restored => plan.restored(),
         Outcome::Unclear(trouble) => plan.wait_out(&trouble),
     }

@@ -7,31 +7,43 @@
 /// computes (`ctx.op = params.what`) is the engine's to refuse.
 pub fn deletes(source: &str) -> bool {
     let code = without_comments(source);
-    let mut rest = code.as_str();
-    while let Some(at) = rest.find("ctx") {
-        rest = &rest[at + "ctx".len()..];
-        if let Some(value) = assigned_op(rest)
-            && (value.contains("'delete'") || value.contains("\"delete\""))
-        {
-            return true;
-        }
-    }
-    false
+    assignments(&code)
+        .any(|(field, value)| field == "op" && (value.contains("'delete'") || value.contains("\"delete\"")))
 }
 
-/// What is assigned where the text goes on with `.op = …` or `['op'] = …`, up to the end of the statement.
-fn assigned_op(after_ctx: &str) -> Option<&str> {
+/// Fields of `ctx` that say which document is written where, or whether.
+const IDENTITY: [&str; 5] = ["_id", "_routing", "_version", "_index", "op"];
+
+/// The first field of `ctx` that is assigned and says which document is written where, or whether; as far as the text shows.
+pub fn reassigned(source: &str) -> Option<&'static str> {
+    let code = without_comments(source);
+    let assigned: Vec<&str> = assignments(&code).map(|(field, _)| field).collect();
+    IDENTITY.into_iter().find(|field| assigned.contains(field))
+}
+
+/// Fields of `ctx` that are assigned, and what.
+fn assignments(code: &str) -> impl Iterator<Item = (&str, &str)> {
+    code.match_indices("ctx").filter_map(|(at, name)| assigned(&code[at + name.len()..]))
+}
+
+/// The field and what is assigned to it where the text goes on with `.field = …` or `['field'] = …`, up to the end of the statement.
+fn assigned(after_ctx: &str) -> Option<(&str, &str)> {
     let after = after_ctx.trim_start();
-    let after_op = match after.strip_prefix('.') {
-        Some(field) => field.trim_start().strip_prefix("op")?,
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let (field, rest) = match after.strip_prefix('.') {
+        Some(field) => {
+            let field = field.trim_start();
+            field.split_at(field.find(|c: char| !is_name(c)).unwrap_or(field.len()))
+        }
         None => {
             let key = after.strip_prefix('[')?.trim_start();
-            let key = key.strip_prefix("'op'").or_else(|| key.strip_prefix("\"op\""))?;
-            key.trim_start().strip_prefix(']')?
+            let quote = key.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+            let (field, rest) = key[1..].split_once(quote)?;
+            (field, rest.trim_start().strip_prefix(']')?)
         }
     };
-    let value = after_op.trim_start().strip_prefix('=').filter(|value| !value.starts_with('='))?;
-    value.split([';', '}']).next()
+    let value = rest.trim_start().strip_prefix('=').filter(|value| !value.starts_with('='))?;
+    Some((field, value.split([';', '}']).next()?))
 }
 
 /// The text without `// …` and `/* … */`, outside of quoted text.
@@ -85,6 +97,14 @@ mod tests {
         ] {
             assert!(deletes(source), "{source}");
         }
+    }
+
+    #[test]
+    fn fields_that_say_which_document_it_is_are_known_when_they_are_assigned() {
+        assert_eq!(reassigned("ctx._source.a = 1; ctx._id = ctx._source.a"), Some("_id"));
+        assert_eq!(reassigned("ctx [ \"_routing\" ] = 'a'"), Some("_routing"));
+        assert_eq!(reassigned("/* ctx._id = 1 */ if (ctx._id == 'a') { ctx._source._id = 1 }"), None);
+        assert_eq!(reassigned("ctx._ideal = 1"), None);
     }
 
     #[test]

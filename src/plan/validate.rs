@@ -12,7 +12,7 @@ use super::{
     preflight::{self, Finding, dry_run},
     reindex::DESTINATION_BUSY,
     remote::RemoteAddress,
-    script,
+    script, verification,
     words::names,
 };
 
@@ -161,6 +161,7 @@ fn check(reindex: &Reindex, facts: &Facts) -> Vec<Finding> {
         findings.push(Finding::terminal("InvalidSettings", invalid.to_string()));
     }
     findings.extend(check_script(reindex));
+    findings.extend(verification::check(&reindex.spec));
     findings.extend(facts.access.iter().map(surrounding));
     findings.extend(trouble(&facts.source));
     findings.extend(trouble(&facts.destination));

@@ -1,5 +1,7 @@
 //! Whether the copy is complete.
 
+use serde_json::{Value, json};
+
 use crate::api::reindex::VerificationLevel;
 use crate::api::reindex_status::{Checkpoint, CopyResult, Verdict, VerificationResult};
 
@@ -88,6 +90,9 @@ pub struct Counts {
     pub destination: i64,
     /// Documents on the source that match.
     pub source: i64,
+    /// Those of the destination, and of the source, of which a field is kept and not indexed; None where that is not known, or says
+    /// nothing.
+    pub ignored: Option<(i64, i64)>,
 }
 
 /// What a verification came to.
@@ -104,6 +109,24 @@ pub enum Proof {
         /// What differs, and what to do.
         message: String,
     },
+}
+
+/// A result that says no more than this.
+pub fn found(level: VerificationLevel, verdict: Verdict) -> VerificationResult {
+    VerificationResult {
+        level,
+        source_documents: None,
+        destination_documents: None,
+        source_changed: None,
+        verdict,
+        at: None,
+        duration_seconds: None,
+        documents_compared: None,
+        source_sum: None,
+        destination_sum: None,
+        differences: None,
+        repairs: None,
+    }
 }
 
 /// What was written to.
@@ -132,11 +155,10 @@ pub fn prove_counts(result: &CopyResult, moved: Option<i64>, rounds: i32, target
     // Every document that is there now was read at least once; without rounds exactly once.
     let read_all = if rounds == 0 { result.total == counts.source } else { result.total >= counts.source };
     let verification = |verdict| VerificationResult {
-        level: VerificationLevel::Count,
         source_documents: Some(counts.source),
         destination_documents: Some(counts.destination),
         source_changed: Some(moved.is_some() || rounds > 0),
-        verdict,
+        ..found(VerificationLevel::Count, verdict)
     };
     let broken = |reason, message| Proof::Broken { result: verification(Verdict::Failed), reason, message };
     if let Some(operations) = moved {
@@ -172,7 +194,24 @@ pub fn prove_counts(result: &CopyResult, moved: Option<i64>, rounds: i32, target
             format!("the destination has {} documents where {expected} are expected: {why}", counts.destination),
         );
     }
+    if let Some((there, here)) = counts.ignored.filter(|(there, here)| there > here) {
+        return broken(
+            "FieldsIgnored",
+            format!(
+                "{there} documents of the destination have a field that it did not index (ignore_malformed, ignore_above), where the source has {here}: searches would miss them. Correct destination.mappings in a new Reindex"
+            ),
+        );
+    }
     Proof::Held(verification(Verdict::Passed))
+}
+
+/// Which documents have a field that was kept and not indexed.
+pub fn ignored(user: Option<&Value>) -> Value {
+    let ignored = json!({"exists": {"field": "_ignored"}});
+    match user {
+        Some(user) => json!({"bool": {"filter": [user, ignored]}}),
+        None => ignored,
+    }
 }
 
 #[cfg(test)]
@@ -192,10 +231,22 @@ mod tests {
 
     fn reason(copied: i64, source: i64, destination: i64, moved: Option<i64>, rounds: i32) -> &'static str {
         let result = CopyResult { total: copied, created: copied, ..CopyResult::default() };
-        match prove_counts(&result, moved, rounds, Target::Created, &Counts { destination, source }) {
+        match prove_counts(&result, moved, rounds, Target::Created, &Counts { destination, source, ignored: None }) {
             Proof::Held(_) => "Held",
             Proof::Broken { reason, .. } => reason,
         }
+    }
+
+    fn both(documents: i64) -> Counts {
+        Counts { destination: documents, source: documents, ignored: None }
+    }
+
+    #[test]
+    fn fields_that_only_the_destination_does_not_index_are_a_loss() {
+        let result = CopyResult { total: 10, created: 10, ..CopyResult::default() };
+        let prove = |ignored| prove_counts(&result, None, 0, Target::Created, &Counts { ignored, ..both(10) });
+        assert!(matches!(prove(Some((2, 2))), Proof::Held(_)), "as on the source");
+        assert!(matches!(prove(Some((1, 0))), Proof::Broken { reason: "FieldsIgnored", .. }));
     }
 
     #[test]
@@ -213,7 +264,7 @@ mod tests {
         assert_eq!(reason(12, 11, 11, Some(3), 5), "SourceChanging");
         assert_eq!(reason(5, 11, 11, None, 1), "RemoteMismatch", "not all that is there was read");
         let result = CopyResult { total: 12, created: 11, noops: 1, ..CopyResult::default() };
-        let proof = prove_counts(&result, None, 1, Target::Created, &Counts { destination: 11, source: 11 });
+        let proof = prove_counts(&result, None, 1, Target::Created, &both(11));
         assert!(
             matches!(proof, Proof::Broken { reason: "CountMismatch", .. }),
             "what the script left out may be stale"
@@ -224,8 +275,8 @@ mod tests {
     fn in_an_index_that_was_there_only_what_was_read_is_compared() {
         let result = CopyResult { total: 10, created: 8, updated: 2, ..CopyResult::default() };
         const APPENDED: Target = Target::Appended { as_on_the_source: true };
-        let counts = Counts { destination: 99, source: 10 };
-        let few = Counts { destination: 9, source: 10 };
+        let counts = Counts { destination: 99, ..both(10) };
+        let few = Counts { destination: 9, ..both(10) };
         assert!(matches!(
             prove_counts(&result, None, 0, APPENDED, &few),
             Proof::Broken { reason: "CountMismatch", .. }

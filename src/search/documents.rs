@@ -3,16 +3,13 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::connect::SearchClient;
 use super::error::SearchError;
 use super::name::one_index;
-use super::request::Shards;
+use super::scan::{Hit, Pages, Scan};
 
-/// How long a scroll is kept between two pages.
-const KEEP_ALIVE: &str = "2m";
 /// Documents in a page.
 const PAGE: u32 = 1000;
 const SLOW_TIMEOUT: Duration = Duration::from_secs(120);
@@ -28,72 +25,27 @@ pub struct DocumentVersion {
     pub version: u64,
 }
 
-/// A page of a scroll.
-struct VersionPage {
-    /// What the next page is asked for by.
-    scroll_id: String,
-    /// None is the end.
-    documents: Vec<DocumentVersion>,
-}
-
-#[derive(Deserialize)]
-struct Scroll {
-    #[serde(rename = "_scroll_id")]
-    scroll_id: String,
-    #[serde(rename = "_shards")]
-    shards: Shards,
-    hits: Hits,
-}
-
-#[derive(Deserialize)]
-struct Hits {
-    hits: Vec<Hit>,
-}
-
-#[derive(Deserialize)]
-struct Hit {
-    #[serde(rename = "_id")]
-    id: String,
-    #[serde(rename = "_routing", default)]
-    routing: Option<String>,
-    #[serde(rename = "_version", default)]
-    version: Option<u64>,
-}
-
-impl Scroll {
-    fn page(self) -> Result<VersionPage, SearchError> {
-        self.shards.none_failed()?;
-        let of =
-            |hit: Hit| DocumentVersion { id: hit.id, routing: hit.routing, version: hit.version.unwrap_or_default() };
-        Ok(VersionPage { scroll_id: self.scroll_id, documents: self.hits.hits.into_iter().map(of).collect() })
+impl DocumentVersion {
+    fn of(hit: &Hit<'_>) -> DocumentVersion {
+        DocumentVersion { id: hit.id.to_string(), routing: hit.routing().map(str::to_owned), version: hit.version }
     }
 }
 
-/// Ids and versions of documents, a page at a time. To be [ended](VersionPages::end), or the cluster keeps the scroll for two minutes.
-pub struct VersionPages<'a> {
-    client: &'a SearchClient,
-    scroll_id: String,
-    /// The first page, until it is asked for.
-    ahead: Option<Vec<DocumentVersion>>,
+/// Ids and versions of documents, a page at a time. To be [ended](VersionPages::end).
+pub struct VersionPages {
+    pages: Pages,
     left: usize,
     whole: bool,
 }
 
-impl VersionPages<'_> {
+impl VersionPages {
     /// The next page; None at the end, or where no more may be read.
     ///
     /// # Errors
-    /// [`SearchError::PartialShards`] where a shard failed, 404 where the scroll was not asked for too long.
+    /// [`SearchError::PartialShards`] where a shard failed, 404 where the next page was not asked for too long.
     pub async fn next(&mut self) -> Result<Option<Vec<DocumentVersion>>, SearchError> {
-        let documents = match self.ahead.take() {
-            Some(documents) => documents,
-            None => {
-                let page = self.client.next_versions(&self.scroll_id).await?;
-                self.scroll_id = page.scroll_id;
-                page.documents
-            }
-        };
-        self.whole = documents.is_empty();
+        let mut documents = vec![];
+        self.whole = self.pages.next(|hit| documents.push(DocumentVersion::of(hit))).await? == 0;
         if self.whole || self.left == 0 {
             return Ok(None);
         }
@@ -101,15 +53,15 @@ impl VersionPages<'_> {
         Ok(Some(documents))
     }
 
-    /// Lets go of the scroll. Whether every page was read.
+    /// Lets go of what the cluster keeps open. Whether every page was read.
     pub async fn end(self) -> bool {
-        self.client.end_versions(&self.scroll_id).await;
+        self.pages.end().await;
         self.whole
     }
 }
 
 impl SearchClient {
-    /// Begins to read ids and versions of documents that match, in the order of a scroll, at most so many pages.
+    /// Begins to read ids and versions of documents that match, at most so many pages.
     ///
     /// # Errors
     /// [`SearchError::PartialShards`] where a shard failed.
@@ -118,84 +70,25 @@ impl SearchClient {
         name: &str,
         query: Option<&Value>,
         most_pages: usize,
-    ) -> Result<VersionPages<'_>, SearchError> {
-        let VersionPage { scroll_id, documents } = self.first_versions(name, query).await?;
-        Ok(VersionPages { client: self, scroll_id, ahead: Some(documents), left: most_pages, whole: false })
-    }
-
-    async fn first_versions(&self, name: &str, query: Option<&Value>) -> Result<VersionPage, SearchError> {
-        let mut body = json!({ "size": PAGE, "version": true, "_source": false, "sort": ["_doc"] });
-        if let Some(query) = query {
-            body["query"] = query.clone();
-        }
-        let scroll: Scroll = self
-            .call(Method::POST, "versions", &[one_index(name)?, "_search"])
-            .query("scroll", KEEP_ALIVE)
-            .query("allow_partial_search_results", "false")
-            .body(body)
-            .timeout(SLOW_TIMEOUT)
-            .json()
-            .await?;
-        scroll.page()
-    }
-
-    async fn next_versions(&self, scroll_id: &str) -> Result<VersionPage, SearchError> {
-        let scroll: Scroll = self
-            .call(Method::POST, "versions", &["_search", "scroll"])
-            .body(json!({ "scroll": KEEP_ALIVE, "scroll_id": scroll_id }))
-            .timeout(SLOW_TIMEOUT)
-            .json()
-            .await?;
-        scroll.page()
-    }
-
-    /// Lets go of the scroll. Where that can't be done it ends by itself.
-    async fn end_versions(&self, scroll_id: &str) {
-        let call =
-            self.call(Method::DELETE, "versions", &["_search", "scroll"]).body(json!({ "scroll_id": scroll_id }));
-        if let Err(error) = call.bytes().await
-            && !error.is_not_found()
-        {
-            tracing::debug!(%error, "a scroll was not ended; it ends by itself");
-        }
+    ) -> Result<VersionPages, SearchError> {
+        let scan = Scan { query, content: None, page: PAGE, drawn_by: None, slice: None, limit: usize::MAX };
+        Ok(VersionPages { pages: self.scan(name, &scan).await?, left: most_pages, whole: false })
     }
 
     /// Versions of these documents in one index, as they were written last, refreshed or not; those that are not there are left out.
     ///
     /// # Errors
-    /// Those of any call.
+    /// Those of [`look_up`](SearchClient::look_up).
     pub async fn versions_of(
         &self,
         index: &str,
         documents: &[DocumentVersion],
     ) -> Result<Vec<DocumentVersion>, SearchError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            docs: Vec<Found>,
-        }
-        #[derive(Deserialize)]
-        struct Found {
-            #[serde(default)]
-            found: bool,
-            #[serde(flatten)]
-            hit: Hit,
-        }
-        let of = |document: &DocumentVersion| match &document.routing {
-            Some(routing) => json!({ "_id": document.id, "routing": routing }),
-            None => json!({ "_id": document.id }),
-        };
-        let body = json!({ "docs": documents.iter().map(of).collect::<Vec<_>>() });
-        let answer: Answer = self
-            .call(Method::POST, "versions", &[one_index(index)?, "_mget"])
-            .query("_source", "false")
-            .body(body)
-            .timeout(SLOW_TIMEOUT)
-            .json()
-            .await?;
-        let found = answer.docs.into_iter().filter(|document| document.found).map(|document| document.hit);
-        Ok(found
-            .map(|hit| DocumentVersion { id: hit.id, routing: hit.routing, version: hit.version.unwrap_or_default() })
-            .collect())
+        let wanted: Vec<_> = documents.iter().map(|document| (document.id.clone(), document.routing.clone())).collect();
+        let mut found = vec![];
+        let take = |_, hit: Option<&Hit<'_>>| found.extend(hit.map(DocumentVersion::of));
+        self.look_up(index, &wanted, false, usize::MAX, take).await?;
+        Ok(found)
     }
 
     /// Whether a search that finds only this document, with these fields, has a larger answer than `limit` in bytes.

@@ -8,6 +8,7 @@
 //! | [`cluster`] | who the cluster is, its health, nodes and shards |
 //! | [`index`] | definitions, documents counted, sequence numbers |
 //! | [`documents`] | versions of single documents on either side |
+//! | [`scan`] | every document behind a name, a page at a time, and single ones by id |
 //! | [`reindex`] | starting a remote `_reindex`, and the harmless probe of one |
 //! | [`writing`] | what becomes of a document on its way |
 //! | [`ingest`] | ingest pipelines |
@@ -32,6 +33,7 @@ pub mod ingest;
 pub mod privileges;
 pub mod reindex;
 pub mod room;
+pub mod scan;
 pub mod settings;
 pub mod survey;
 pub mod tasks;
@@ -50,6 +52,7 @@ pub use error::{Rejection, SearchError, TlsFault};
 pub use index::{AliasDefinition, IndexDefinition, ShardPosition};
 pub use reindex::{ProbeVerdict, ReindexRequest, RemoteSource};
 pub use room::{ClusterLimits, IndexSize, NodeDisk, Watermark};
+pub use scan::{Hit, Pages, Scan};
 pub use settings::{AllocationEnable, BulkLoadSettings};
 pub use survey::NodeCapacity;
 pub use tasks::{

@@ -40,6 +40,7 @@ pub(super) struct Call<'a> {
     opaque_id: Option<&'a str>,
     timeout: Option<Duration>,
     unpooled: bool,
+    limit: usize,
 }
 
 impl SearchClient {
@@ -62,6 +63,7 @@ impl SearchClient {
             opaque_id: None,
             timeout: None,
             unpooled: false,
+            limit: RESPONSE_LIMIT,
         }
     }
 }
@@ -91,6 +93,12 @@ impl<'a> Call<'a> {
 
     pub(super) fn opaque_id(mut self, id: &'a str) -> Self {
         self.opaque_id = Some(id);
+        self
+    }
+
+    /// The most bytes of the answer that are read, where it is fewer than otherwise.
+    pub(super) fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit.min(RESPONSE_LIMIT);
         self
     }
 
@@ -158,12 +166,13 @@ impl<'a> Call<'a> {
     /// Status and body, whatever they are.
     pub(super) async fn answer(self) -> Result<(u16, Vec<u8>), SearchError> {
         let (what, method, shown) = (self.what, self.method.clone(), [self.client.credentials.as_ref(), self.carried]);
+        let limit = self.limit;
         let mut response = self.send().await?;
         let status = response.status();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(SearchError::transport)? {
-            if body.len() + chunk.len() > RESPONSE_LIMIT {
-                return Err(SearchError::ResponseTooLarge { limit: RESPONSE_LIMIT });
+            if body.len() + chunk.len() > limit {
+                return Err(SearchError::ResponseTooLarge { limit });
             }
             body.extend_from_slice(&chunk);
         }

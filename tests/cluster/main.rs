@@ -5,6 +5,7 @@ mod allowlist;
 mod interruptions;
 mod opensearch;
 mod preflight;
+mod proof;
 mod ranges;
 mod refusals;
 

@@ -45,6 +45,29 @@ async fn other_major(two: &SearchClient) {
     }
 }
 
+/// Documents compared on OpenSearch, in slices; and a pipeline that drops one.
+async fn proved(destination: &SearchClient) {
+    for level in ["Identity", "Content", "Sample"] {
+        let name = format!("os-{}", level.to_lowercase());
+        let mut object = between(&name, "os-src", "os-dst");
+        object["spec"]["source"]["index"] = json!("second");
+        object["spec"]["verification"] = json!({"level": level});
+        apply(&object);
+        complete(&name, 1000);
+    }
+    let drop = json!({"processors": [{"drop": {"if": "ctx.n == 3"}}]});
+    destination.put("/_ingest/pipeline/drops", &drop).await.unwrap();
+    for (level, reason) in [("Count", "CountMismatch"), ("Identity", "IdentityMismatch")] {
+        let name = format!("os-drops-{}", level.to_lowercase());
+        let mut object = between(&name, "os-src", "os-dst");
+        object["spec"]["destination"]["pipeline"] = json!("drops");
+        object["spec"]["verification"] = json!({"level": level});
+        apply(&object);
+        let seen = ended(&name);
+        assert_eq!(condition(&seen, "Failed").1, reason, "{:#}", seen["status"]);
+    }
+}
+
 /// One test, so that the nodes are started once.
 #[tokio::test]
 async fn opensearch_copies_to_its_like_and_is_told_apart_from_others() {
@@ -65,6 +88,7 @@ async fn opensearch_copies_to_its_like_and_is_told_apart_from_others() {
     assert_eq!(get("searchcluster", "os-old")["status"]["allowlist"]["key"], "reindex.remote.whitelist");
 
     other_major(&source).await;
+    proved(&destination).await;
 
     for (name, source, to, destination, reason) in [
         ("older-major", "os-old", "os-dst", &destination, "VersionMismatch"),

@@ -101,13 +101,18 @@ fn the_client_of_the_search_engine_knows_nothing_of_kubernetes() {
 }
 
 #[test]
+fn comparing_documents_knows_nothing_of_kubernetes() {
+    assert_mentions_none("verify", &["kube", "k8s_openapi", "crate::controller", "crate::alibaba_cloud"]);
+}
+
+#[test]
 fn the_client_of_alibaba_cloud_knows_nothing_of_kubernetes() {
     assert_mentions_none("alibaba_cloud", &["kube", "crate::controller", "crate::plan", "crate::api", "crate::search"]);
 }
 
 #[test]
 fn nothing_that_runs_for_ever_may_panic() {
-    for room in ["plan", "controller", "search", "allowlist", "alibaba_cloud"] {
+    for room in ["plan", "controller", "search", "verify", "allowlist", "alibaba_cloud"] {
         assert_mentions_none(room, &[".unwrap", ".expect", "panic!", "todo!", "unimplemented!", "unreachable!"]);
     }
 }

@@ -6,6 +6,7 @@ mod existing;
 mod faults;
 mod gate;
 mod preflight;
+mod proof;
 mod ranges;
 mod refusals;
 mod size;

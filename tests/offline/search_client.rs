@@ -6,6 +6,7 @@ mod errors;
 mod index;
 mod ingest;
 mod reindex;
+mod scan;
 mod tasks;
 mod tls;
 mod writing;

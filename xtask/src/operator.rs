@@ -98,6 +98,7 @@ fn install(checkout: &Path, tag: &str) -> Result<()> {
     let mut helm = Command::new(go::HELM.binary()?);
     helm.args(["upgrade", "--install", RELEASE]).arg(chart).args(["--namespace", NAMESPACE]);
     helm.args(["--set", &format!("image.repository={REPOSITORY}"), "--set-string", &format!("image.tag={tag}")]);
+    helm.args(["--set", "verification.configMaps=true"]);
     helm.arg("--kubeconfig").arg(paths::kubeconfig());
     progress::run("install the chart", &mut helm, &paths::log("helm"))
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 use super::{
-    convert, gate,
+    convert, gate, mend,
     observe::{destination_of, is_ours, limits, live_reindexes, opaque_id, open, source_shards},
     repair::Repair,
     sides::{self, Sides},
@@ -38,6 +38,10 @@ pub async fn act(ctx: &Context, reindex: &Reindex, effect: Effect) -> Result<Opt
         Effect::Tune => tune(ctx, reindex).await.map(|()| None),
         Effect::Repair { query, delete } => repair(ctx, reindex, query.as_ref(), delete).await.map(Some),
         Effect::FindTooLarge(query) => find_too_large(ctx, reindex, query.as_ref()).await.map(Some),
+        Effect::Mend { round, differences } => mend::mend(ctx, reindex, round, &differences).await.map(Some),
+        Effect::TellDifferences { message, differences } => {
+            mend::tell(ctx, reindex, &message, &differences).await.map(Some)
+        }
         Effect::Restore(tuning) => restore(ctx, reindex, &tuning).await.map(Some),
     }
 }
@@ -96,12 +100,12 @@ async fn delete_index(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Op
 }
 
 /// A SearchCluster went away, or admits no longer, between the look and the act.
-fn gone() -> Trouble {
+pub fn gone() -> Trouble {
     Trouble { reason: "ClusterNotFound", message: "a SearchCluster is gone".into() }
 }
 
 /// Clients of the destination and the source.
-async fn open_both(ctx: &Context, sides: &Sides) -> Result<(Connected, Connected), Trouble> {
+pub async fn open_both(ctx: &Context, sides: &Sides) -> Result<(Connected, Connected), Trouble> {
     futures::try_join!(open(ctx, "the destination", &sides.destination), open(ctx, "the source", &sides.source))
 }
 
@@ -166,10 +170,28 @@ async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Sta
 }
 
 async fn start_task(reindex: &Reindex, destination: &Connected, source: &Connected, start: &Start) -> (i32, Started) {
+    let request = request(reindex, source, start.query.as_ref(), start.batch_size, start.requests_per_second);
+    let id = opaque_id(reindex, start.partition, start.attempt);
+    let started = match destination.client.start_reindex(&request, &id).await {
+        Ok(task) => Started::Task(task.to_string()),
+        Err(error) if is_refusal(&error) => Started::Refused(error.public_message()),
+        Err(error) => Started::Unclear(error.public_message()),
+    };
+    (start.partition, started)
+}
+
+/// The request that copies what the query finds.
+pub fn request<'a>(
+    reindex: &'a Reindex,
+    source: &'a Connected,
+    query: Option<&'a Value>,
+    batch_size: i32,
+    requests_per_second: Option<f64>,
+) -> ReindexRequest<'a> {
     let spec = &reindex.spec;
-    let fields = spec.source.source_fields.clone().unwrap_or_default();
+    let fields = spec.source.source_fields.as_ref();
     let pinned = reindex.status.as_ref().and_then(|status| status.source.as_ref());
-    let request = ReindexRequest {
+    ReindexRequest {
         remote: RemoteSource {
             host: pinned.map_or("", |source| source.remote.as_str()),
             credentials: source.credentials.as_ref(),
@@ -178,21 +200,14 @@ async fn start_task(reindex: &Reindex, destination: &Connected, source: &Connect
             connect_timeout: &spec.source.connect_timeout,
         },
         source_index: &spec.source.index,
-        query: start.query.as_ref(),
-        includes: &fields.includes,
-        excludes: &fields.excludes,
-        batch_size: start.batch_size.unsigned_abs(),
+        query,
+        includes: fields.map_or(&[], |fields| &fields.includes),
+        excludes: fields.map_or(&[], |fields| &fields.excludes),
+        batch_size: batch_size.unsigned_abs(),
         dest_index: &spec.destination.index,
-        requests_per_second: start.requests_per_second,
+        requests_per_second,
         writing: writing(spec),
-    };
-    let id = opaque_id(reindex, start.partition, start.attempt);
-    let started = match destination.client.start_reindex(&request, &id).await {
-        Ok(task) => Started::Task(task.to_string()),
-        Err(error) if is_refusal(&error) => Started::Refused(error.public_message()),
-        Err(error) => Started::Unclear(error.public_message()),
-    };
-    (start.partition, started)
+    }
 }
 
 /// Whoever calls it has seen that the index is ours.

@@ -13,8 +13,10 @@ mod allowlist;
 mod cleanup;
 mod convert;
 mod gate;
+mod mend;
 mod observe;
 mod preflight;
+mod prove;
 mod repair;
 mod sides;
 mod survey;
@@ -34,7 +36,7 @@ use serde_json::json;
 
 use crate::{
     api::{FIELD_MANAGER, FINALIZER, Reindex},
-    plan::reindex::{self as plan, Decision, Requeue, Stage, stage},
+    plan::reindex::{self as plan, Decision, Observation, Requeue, Stage, stage},
 };
 
 use super::{
@@ -54,6 +56,7 @@ const MAX_PASSES: usize = 12;
 pub async fn reconcile(reindex: Arc<Reindex>, ctx: Arc<Context>) -> Result<Action, Error> {
     let mut reindex = Arc::unwrap_or_clone(reindex);
     if reindex.metadata.deletion_timestamp.is_some() {
+        ctx.proofs.stop(&reindex.uid().unwrap_or_default());
         return cleanup::cleanup(&ctx, &reindex).await;
     }
     for _ in 0..MAX_PASSES {
@@ -74,7 +77,13 @@ async fn pass(ctx: &Context, reindex: &mut Reindex) -> Result<Requeue, Error> {
         Stage::Survey | Stage::Copy | Stage::Repair | Stage::Restore | Stage::Resume | Stage::Verify | Stage::Release
     );
     set_finalizer(ctx, reindex, owes).await?;
+    if stage != Stage::Verify {
+        ctx.proofs.stop(&reindex.uid().unwrap_or_default());
+    }
     let seen = observe::observe(ctx, reindex, stage).await?;
+    if !needs_proof(&seen) {
+        ctx.proofs.stop(&reindex.uid().unwrap_or_default());
+    }
     let decision = plan::decide(reindex, seen, Timestamp::now());
     let effect = decision.effect.clone();
     let requeue = follow(ctx, reindex, decision).await?;
@@ -86,6 +95,14 @@ async fn pass(ctx: &Context, reindex: &mut Reindex) -> Result<Requeue, Error> {
         }
         None => Ok(requeue),
     }
+}
+
+/// Whether a comparison of documents goes on after this was seen, or its outcome is still wanted: the status may have to be written twice.
+fn needs_proof(seen: &Observation) -> bool {
+    matches!(
+        seen,
+        Observation::Proving(_) | Observation::Verify(_) | Observation::Trouble(_) | Observation::GateClosed(_)
+    )
 }
 
 /// Writes the status, then tells people: an event never speaks of what was not written.

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{
     api::{
         Reindex, ReindexStatus, SearchCluster,
-        reindex::VerificationLevel,
-        reindex_status::{CopyPlan, PartitionState, PlannedIndex, Tuning},
+        reindex_status::{PartitionState, Tuning},
     },
     controller::{
         connect::{Connected, connect},
@@ -21,9 +19,8 @@ use crate::{
         copy::Task,
         index_body::{self, SourceDefinition},
         limits::Limits,
-        reindex::{self, Copying, Hold, Observation, PartitionSeen, Prepare, Release, Stage, Verify, created},
+        reindex::{self, Copying, Hold, Observation, PartitionSeen, Prepare, Release, Stage, created},
         validate::Trouble,
-        verify::{Counts, ShardPosition},
     },
     search::{SearchError, TaskId},
 };
@@ -163,7 +160,7 @@ pub struct Eyes<'a> {
 
 impl Eyes<'_> {
     /// The destination, if it is still the one that was pinned, and so is its index.
-    pub(super) async fn destination(&self) -> Seen<Connected> {
+    pub async fn destination(&self) -> Seen<Connected> {
         let pinned = self.status.destination.as_ref();
         let cluster = pinned.map(|destination| &destination.cluster_uuid);
         let destination = self.pinned("the destination", &self.sides.destination, cluster).await?;
@@ -175,7 +172,7 @@ impl Eyes<'_> {
     }
 
     /// The source, likewise.
-    async fn source(&self) -> Seen<Connected> {
+    pub async fn source(&self) -> Seen<Connected> {
         let pinned = self.status.source.as_ref().map(|source| &source.cluster_uuid);
         self.pinned("the source", &self.sides.source, pinned).await
     }
@@ -294,61 +291,6 @@ impl Eyes<'_> {
         let index = &self.reindex.spec.destination.index;
         let settings = destination.client.bulk_load_settings(index).await.map_err(of("the destination"))?;
         Ok(convert::tuning(settings))
-    }
-
-    /// Where the source moved, and there are rounds left, it is cut again; else the numbers are read.
-    async fn verify(&self) -> Seen<Observation> {
-        let destination = self.destination().await?;
-        let source = self.source().await?;
-        let index = &self.reindex.spec.destination.index;
-        let (name, query) = (&self.reindex.spec.source.index, self.reindex.spec.source.query.as_ref());
-        let strays = tasks_on(self.reindex, &destination).await.map_err(Observation::Trouble)?;
-        if !strays.is_empty() {
-            return Ok(Observation::Strays(strays));
-        }
-        let shards = convert::shards(source.client.positions(name).await.map_err(of("the source"))?);
-        self.all_there(&shards)?;
-        if let Some(round) = self.next_round(&shards) {
-            return match reindex::pause(&self.status, Timestamp::now()) {
-                Some(wait) => Ok(Observation::Moving(wait)),
-                None => survey::survey(self, &source, &destination, Some(round)).await,
-            };
-        }
-        if self.reindex.spec.verification.level == VerificationLevel::None {
-            return Ok(Observation::Verify(Verify { shards, counts: None }));
-        }
-        destination.client.refresh(index).await.map_err(of("the destination"))?;
-        let written = destination.client.count(index, None).await.map_err(of("the destination"))?;
-        source.client.refresh(name).await.map_err(of("the source"))?;
-        let read = source.client.count(name, query).await.map_err(of("the source"))?;
-        // Read last: what moved while it was counted counts as moved.
-        let shards = convert::shards(source.client.positions(name).await.map_err(of("the source"))?);
-        let counts = Counts { destination: signed(written), source: signed(read) };
-        Ok(Observation::Verify(Verify { shards, counts: Some(counts) }))
-    }
-
-    /// A primary that is away would look like another history: all of its index would be copied again.
-    fn all_there(&self, shards: &[ShardPosition]) -> Seen<()> {
-        let Some(plan) = &self.status.plan else { return Ok(()) };
-        let is_the_same = |index: &PlannedIndex| {
-            let of = |shard: &&ShardPosition| index.name.is_empty() || shard.index == index.name;
-            plan::verify::uuid(&shards.iter().filter(of).collect::<Vec<_>>()) == index.uuid
-        };
-        let same = plan.indices.iter().all(is_the_same);
-        match same && shards.len() < usize::try_from(plan.source_shards).unwrap_or_default() {
-            true => Err(Observation::Trouble(Trouble {
-                reason: "ShardsUnavailable",
-                message: format!("the source: {} of {} primary shards are there", shards.len(), plan.source_shards),
-            })),
-            false => Ok(()),
-        }
-    }
-
-    /// The plan to catch up from, where the source moved and another round is allowed.
-    fn next_round(&self, shards: &[ShardPosition]) -> Option<&CopyPlan> {
-        let (before, plan) = (self.status.checkpoint.as_ref()?, self.status.plan.as_ref()?);
-        plan::verify::moved(before, shards)?;
-        (plan.round < self.reindex.spec.catch_up_rounds()).then_some(plan)
     }
 
     /// Nothing is looked at that could not be copied now anyhow.

@@ -62,6 +62,7 @@ impl Plan<'_> {
             repairs: 0,
             done_at: None,
             undivided,
+            uneven: None,
         });
         let already = status.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.documents);
         let documents = if round == 0 { seen.documents } else { already + window };
@@ -193,12 +194,18 @@ impl Plan<'_> {
     /// The sums change in the same write as the bit that says that the range is done.
     fn range_copied(&mut self, at: usize, result: CopyResult) {
         let partition = self.report.status.partitions.remove(at);
-        let conflicts = result.version_conflicts;
+        let (conflicts, read) = (result.version_conflicts, result.total);
         let folded = self.folded(result, partition.attempt);
         let status = &mut self.report.status;
         copy::add(status.result.get_or_insert_with(no_result), folded);
         if let Some(plan) = &mut status.plan {
             partitions::set_done(plan, partition.id as usize);
+            let counted =
+                partitions::ranges(plan).and_then(|ranges| Some(ranges.get(partition.id as usize)?.documents));
+            if let Some(counted) = counted.filter(|counted| *counted != read) {
+                let name = partition.id;
+                plan.uneven.get_or_insert_with(|| format!("range {name}: {read} documents read, {counted} counted"));
+            }
             if conflicts > 0 {
                 partitions::set_conflicted(plan, partition.id as usize);
             }
@@ -461,7 +468,7 @@ pub(super) fn is_to_be_repaired(reindex: &Reindex, plan: &CopyPlan) -> bool {
 }
 
 /// Whether every document is written as it stands on the source, under its own id.
-pub(super) fn as_on_the_source(spec: &ReindexSpec) -> bool {
+pub fn as_on_the_source(spec: &ReindexSpec) -> bool {
     spec.script.is_none() && spec.destination.pipeline.is_none()
 }
 

@@ -1,4 +1,4 @@
-//! Pauses and ends: suspending, putting back what was changed, the proof, and letting go.
+//! Pauses and ends: suspending, repairing, putting back what was changed, and letting go.
 
 use std::time::Duration;
 
@@ -7,21 +7,20 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use crate::{
     api::{
         Reindex, ReindexStatus,
-        reindex::{SuspendPolicy, VerificationLevel},
-        reindex_status::{StepName, Tuning, Verdict as VerifyVerdict, VerificationResult},
+        reindex::SuspendPolicy,
+        reindex_status::{StepName, Tuning},
     },
     plan::{
         copy::{self, Running, Task},
         partitions, progress, ranges,
-        verify::{self, Proof, Target},
     },
 };
 
 use super::{
     Plan,
-    copying::{as_on_the_source, no_result},
+    copying::no_result,
     created,
-    model::{Decision, Effect, Release, Requeue, Verify},
+    model::{Decision, Effect, Release, Requeue},
     runs,
 };
 
@@ -158,62 +157,12 @@ impl Plan<'_> {
         self.decision(Some(Effect::CancelTasks(tasks)), Requeue::After(Duration::from_secs(1)))
     }
 
-    /// The source still moves, and the next round is not due.
-    pub(super) fn moving(mut self, wait: Duration) -> Decision {
-        let message =
-            "the source is still being written to: what changed is copied in a moment. Stop the writers to let it end";
-        self.report.running(StepName::CatchUp, "SourceChanging", message);
-        self.decision(None, Requeue::After(wait))
-    }
-
     /// What stands under the destination's name now is not what we filled.
     pub(super) fn replaced(&self) -> String {
         format!(
             "the destination index {} was deleted or replaced while it was filled; what stands there now is not this copy. Delete it, and create a new Reindex",
             self.reindex.spec.destination.index
         )
-    }
-
-    /// Complete, or not: a doubt is never a success.
-    pub(super) fn verify(mut self, seen: Verify) -> Decision {
-        let status = &self.report.status;
-        let (Some(result), Some(before), Some(plan)) = (&status.result, &status.checkpoint, &status.plan) else {
-            let message = "status holds no result of the copy: somebody else wrote it";
-            self.report.failed(StepName::Verify, "StatusDamaged", message);
-            return self.decision(None, Requeue::OnChange);
-        };
-        let (rounds, result_total) = (plan.round, result.total);
-        let moved = verify::moved(before, &seen.shards);
-        let target = match created(&self.report.status) {
-            true => Target::Created,
-            false => Target::Appended { as_on_the_source: as_on_the_source(&self.reindex.spec) },
-        };
-        let Some(counts) = seen.counts else {
-            let more = moved.map_or(String::new(), |operations| {
-                format!("; the source took at least {operations} writes that are not copied")
-            });
-            self.report.status.verification = Some(not_asked(moved.is_some() || rounds > 0));
-            self.report.complete(&format!("copied, not verified: verification.level is None{more}"));
-            return self.decision(None, Requeue::OnChange);
-        };
-        match verify::prove_counts(result, moved, rounds, target, &counts) {
-            Proof::Held(verification) => {
-                self.report.status.verification = Some(verification);
-                let documents = counts.destination;
-                self.report.complete(&match rounds {
-                    _ if !created(&self.report.status) => {
-                        format!("copied {} documents into an index that was there", result_total)
-                    }
-                    0 => format!("copied and counted: {documents} documents on both sides"),
-                    _ => format!("copied, caught up and counted: {documents} documents on both sides"),
-                });
-            }
-            Proof::Broken { result, reason, message } => {
-                self.report.status.verification = Some(result);
-                self.report.failed(StepName::Verify, reason, &message);
-            }
-        }
-        self.decision(None, Requeue::OnChange)
     }
 
     /// Cancels until nothing of ours runs, counts what was copied all the same, then puts the index's settings back.
@@ -257,14 +206,4 @@ pub fn pause(status: &ReindexStatus, now: Timestamp) -> Option<Duration> {
     let pause = (FIRST_PAUSE * 2u32.pow(doublings)).min(LONGEST_PAUSE);
     let passed = Duration::try_from(now.duration_since(done_at)).unwrap_or_default();
     pause.checked_sub(passed).filter(|left| !left.is_zero())
-}
-
-fn not_asked(source_changed: bool) -> VerificationResult {
-    VerificationResult {
-        level: VerificationLevel::None,
-        source_documents: None,
-        destination_documents: None,
-        source_changed: Some(source_changed),
-        verdict: VerifyVerdict::NotAsked,
-    }
 }

@@ -5,8 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    api::{ReindexStatus, reindex_status::Tuning},
+    api::{
+        ReindexStatus,
+        reindex_status::{Difference, Tuning},
+    },
     plan::{
+        comparison::Compared,
         copy::Task,
         index_body::SourceDefinition,
         load::Load,
@@ -36,7 +40,7 @@ pub enum Observation {
     Prepare(Prepare),
     /// For [`super::Stage::Survey`], and for [`super::Stage::Verify`] where the source has moved and is caught up with.
     Survey(Box<Survey>),
-    /// For [`super::Stage::Survey`]: the SearchCluster whose restart keeps the copy from starting.
+    /// For [`super::Stage::Survey`] and [`super::Stage::Verify`]: the SearchCluster whose restart keeps a task from starting.
     GateClosed(String),
     /// For [`super::Stage::Copy`].
     Copy(Copying),
@@ -50,8 +54,12 @@ pub enum Observation {
     Strays(Vec<String>),
     /// For [`super::Stage::Verify`] where the source has moved, and the next round waits.
     Moving(Duration),
+    /// For [`super::Stage::Verify`]: documents are being compared.
+    Proving(Proving),
+    /// For [`super::Stage::Verify`]: documents that differed are being copied again.
+    Mending,
     /// For [`super::Stage::Verify`].
-    Verify(Verify),
+    Verify(Box<Verify>),
     /// For [`super::Stage::Release`].
     Release(Release),
     /// For [`super::Stage::Suspended`] and [`super::Stage::Finished`].
@@ -151,6 +159,15 @@ pub enum PartitionSeen {
     Task(Task),
 }
 
+/// How far a comparison of documents is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proving {
+    /// Documents read so far, of both sides.
+    pub read: i64,
+    /// Documents to be read, as far as that is known.
+    pub total: i64,
+}
+
 /// What Verify looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verify {
@@ -158,6 +175,10 @@ pub struct Verify {
     pub shards: Vec<ShardPosition>,
     /// The numbers; None when no verification is asked for.
     pub counts: Option<Counts>,
+    /// What the documents came to, where they were compared.
+    pub compared: Option<Compared>,
+    /// The destination index's settings, where what differs may be deleted there.
+    pub tuning: Option<Tuning>,
 }
 
 /// What is looked at after the end.
@@ -198,6 +219,20 @@ pub enum Effect {
     },
     /// Look for the document of a range that alone is more than a batch may be; which documents the range has, None is all.
     FindTooLarge(Option<Value>),
+    /// Copy documents again that differ, after deleting there what stands in their way.
+    Mend {
+        /// Which time; counts from 1.
+        round: i32,
+        /// What differs.
+        differences: Vec<Difference>,
+    },
+    /// Write down which documents differ.
+    TellDifferences {
+        /// What is wrong.
+        message: String,
+        /// The first of them.
+        differences: Vec<Difference>,
+    },
     /// Put the index's settings back.
     Restore(Tuning),
 }
@@ -234,6 +269,10 @@ pub enum Outcome {
     Repaired(Option<usize>),
     /// The id of the document that alone is more than a batch may be; None if it was not found.
     TooLarge(Option<String>),
+    /// What differs is being copied again.
+    Mended,
+    /// What is wrong, and where to read which documents differ.
+    DifferencesTold(String),
     /// The index's settings are put back.
     Restored,
     /// It is not known whether it was done: a connection broke.

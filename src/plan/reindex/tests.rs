@@ -10,6 +10,7 @@ use crate::{
         reindex_status::{CopyResult, Failure, Tuning},
     },
     plan::{
+        comparison::Compared,
         copy::{Death, DeathClass, Running, Task},
         load::Load,
         ranges::Bucket,
@@ -72,13 +73,13 @@ fn shards(max_seq_no: i64) -> Vec<ShardPosition> {
 }
 
 /// Decides, and takes the decision's status over.
-fn see(reindex: &mut Reindex, seen: Observation, second: i64) -> Decision {
+pub(super) fn see(reindex: &mut Reindex, seen: Observation, second: i64) -> Decision {
     let decision = decide(reindex, seen, at(second));
     reindex.status = Some(decision.status.clone());
     decision
 }
 
-fn settled(reindex: &mut Reindex, outcome: Outcome, second: i64) -> Decision {
+pub(super) fn settled(reindex: &mut Reindex, outcome: Outcome, second: i64) -> Decision {
     let decision = settle(reindex, outcome, at(second));
     reindex.status = Some(decision.status.clone());
     decision
@@ -103,7 +104,7 @@ fn survey(ranges: i32) -> Survey {
 }
 
 /// A Reindex whose tasks run: one a range, two at most.
-fn copying(ranges: i32) -> Reindex {
+pub(super) fn copying(ranges: i32) -> Reindex {
     let mut reindex = fresh();
     see(&mut reindex, Observation::Validate(Box::new(facts())), 0);
     see(&mut reindex, Observation::Allowlist(Allowlist::Passed), 1);
@@ -131,7 +132,7 @@ fn starts(decision: &Decision) -> Vec<Start> {
     }
 }
 
-fn looked(seen: impl IntoIterator<Item = (i32, Task)>) -> Observation {
+pub(super) fn looked(seen: impl IntoIterator<Item = (i32, Task)>) -> Observation {
     let seen = seen.into_iter().map(|(id, task)| (id, PartitionSeen::Task(task))).collect();
     Observation::Copy(Copying { seen, slots: i32::MAX, hold: None })
 }
@@ -140,7 +141,7 @@ fn running(copied: i64) -> Task {
     Task::Running(Running { task: "n:0".into(), copied, total: 6, requests_per_second: None })
 }
 
-fn ended(documents: i64) -> Task {
+pub(super) fn ended(documents: i64) -> Task {
     Task::Ended(Box::new(CopyResult { total: documents, created: documents, ..CopyResult::default() }))
 }
 
@@ -149,11 +150,17 @@ fn died(class: DeathClass) -> Task {
 }
 
 fn proof(max_seq_no: i64) -> Observation {
-    let counts = Some(Counts { destination: 6, source: 6 });
-    Observation::Verify(Verify { shards: shards(max_seq_no), counts })
+    verified(6, max_seq_no, None)
 }
 
-fn failed(reindex: &Reindex) -> String {
+pub(super) fn verified(documents: i64, max_seq_no: i64, compared: Option<Compared>) -> Observation {
+    let counts = Some(Counts { destination: documents, source: documents, ignored: None });
+    let tuning =
+        compared.as_ref().map(|_| Tuning { number_of_replicas: "1".into(), refresh_interval: None, gc_deletes: None });
+    Observation::Verify(Box::new(Verify { shards: shards(max_seq_no), counts, compared, tuning }))
+}
+
+pub(super) fn failed(reindex: &Reindex) -> String {
     let conditions = &reindex.status.as_ref().unwrap().conditions;
     assert!(conditions::is_true(conditions, FAILED) && !conditions::is_true(conditions, COMPLETE), "{conditions:?}");
     assert!(
@@ -391,9 +398,7 @@ fn what_changed_meanwhile_is_a_round_of_its_own() {
     assert_eq!(round.status.plan.unwrap().round, 1);
     settled(&mut reindex, Outcome::Started(vec![(0, Started::Task("n:1".into()))]), 5);
     see(&mut reindex, looked([(0, ended(3))]), 6);
-    let counts = Some(Counts { destination: 8, source: 8 });
-    let seen = Verify { shards: shards(8), counts };
-    let decision = see(&mut reindex, Observation::Verify(seen), 7);
+    let decision = see(&mut reindex, verified(8, 8, None), 7);
     assert!(conditions::is_true(&decision.status.conditions, COMPLETE));
     assert_eq!(decision.status.verification.unwrap().source_changed, Some(true));
 }

@@ -9,6 +9,9 @@ const WHEN_FINISHED: usize = 3 * 1024;
 /// With ten documents listed that failed, whose ids may have 512 bytes, it may be larger.
 const WITH_FAILURES: usize = 9 * 1024;
 
+/// With a few documents listed that differ.
+const WITH_DIFFERENCES: usize = 7 * 512;
+
 async fn assert_small_in_the_end(world: World, title: &str) {
     assert_at_most_in_the_end(world, title, WHEN_FINISHED).await;
 }
@@ -24,6 +27,12 @@ async fn assert_at_most_in_the_end(mut world: World, title: &str, limit: usize) 
 #[tokio::test]
 async fn a_complete_one_is_small() {
     assert_small_in_the_end(World::new().await, "complete").await;
+}
+
+#[tokio::test]
+async fn one_that_is_proved_is_small() {
+    let world = World::with(|reindex| reindex["spec"]["verification"] = json!({"level": "Content"})).await;
+    assert_small_in_the_end(world, "complete and compared").await;
 }
 
 #[tokio::test]
@@ -62,4 +71,18 @@ async fn one_with_many_documents_that_failed_is_small() {
     }
     world.destination.state().pace = crate::support::engine::Pace::PerPoll(1000);
     assert_at_most_in_the_end(world, "many failures", WITH_FAILURES).await;
+}
+
+#[tokio::test]
+async fn one_whose_documents_differ_is_small() {
+    let mut world = World::with(|reindex| reindex["spec"]["verification"] = json!({"level": "Content"})).await;
+    {
+        let mut source = world.source.state();
+        let index = source.index("product_info");
+        (0..40).for_each(|n| index.put(&format!("{n:0>512}"), json!({})));
+        index.refresh();
+    }
+    world.until_copying().await;
+    world.destination.state().index("dest").at_refreshes = vec![|index| index.documents.clear()];
+    assert_at_most_in_the_end(world, "documents that differ", WITH_DIFFERENCES).await;
 }

@@ -4,6 +4,7 @@
 mod http;
 mod index;
 mod room;
+mod scroll;
 mod tasks;
 mod writing;
 
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use super::faults::Faults;
 
 pub use index::Index;
+use scroll::Scroll;
 pub use tasks::Pace;
 use tasks::Task;
 pub use writing::LEAVE_OUT;
@@ -82,6 +84,8 @@ pub struct State {
     pub lacks: BTreeSet<String>,
     /// How far its clock is ahead.
     pub clock_offset_millis: i64,
+    /// Scrolls that are open, by id.
+    pub scrolls: BTreeMap<String, Scroll>,
     /// Bytes that a batch from a remote may have.
     pub chunk_limit: usize,
     /// Bodies of the copies that were started, without `source.remote`.
@@ -146,6 +150,7 @@ impl State {
             disk: (900 << 30, 1000 << 30),
             lacks: BTreeSet::new(),
             clock_offset_millis: 0,
+            scrolls: BTreeMap::new(),
             chunk_limit: 100 * 1024 * 1024,
             reindexes: vec![],
             allowlist: vec![],

@@ -21,7 +21,7 @@ use reindex_operator::{
         conditions::{self, COMPLETE, FAILED, PLANNED, STALLED},
         reindex_status::PartitionState,
     },
-    controller::{context::Context, error::Error, reindex::reconcile, search_cluster},
+    controller::{context::Context, error::Error, proofs::Proofs, reindex::reconcile, search_cluster},
     telemetry::metrics::Metrics,
 };
 use serde_json::{Value, json};
@@ -332,6 +332,7 @@ impl Operator {
                 identity: Identity::from_environment(|_| None),
                 namespaces: BTreeSet::from([NAMESPACE.to_owned()]),
             },
+            proofs: Proofs::default(),
             metrics: Metrics::new(),
         };
         Operator { ctx: Arc::new(ctx), reindexes, clusters }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::faults::{Call, Faults},
-    Network, Refusal, State, index, no_such_index, refusal, room, tasks,
+    Network, Refusal, State, index, no_such_index, refusal, room, scroll, tasks,
 };
 
 /// One request.
@@ -122,13 +122,12 @@ fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<
         ("GET", ["_tasks"]) => Ok((200, tasks::list(&mut state))),
         ("GET", ["_tasks", id]) => tasks::get(&mut state, id),
         ("POST", ["_tasks", id, "_cancel"]) => Ok((200, tasks::cancel(&mut state, id))),
-        ("DELETE", ["_search", "scroll"]) => Ok((200, json!({"succeeded": true, "num_freed": 1}))),
-        ("POST", ["_search", "scroll"]) => {
-            let hits = json!({"hits": []});
-            Ok((
-                200,
-                json!({"_scroll_id": "all-was-read", "_shards": {"total": 1, "successful": 1, "failed": 0}, "hits": hits}),
-            ))
+        ("DELETE", ["_search", "scroll"]) => {
+            Ok((200, scroll::end(&mut state, request.body["scroll_id"].as_str().unwrap())))
+        }
+        ("POST", ["_search", "scroll"]) => scroll::next(&mut state, request.body["scroll_id"].as_str().unwrap()),
+        ("POST", [index, "_search"]) if request.parameters.contains_key("scroll") => {
+            scroll::begin(&mut state, index, &request.body)
         }
         (_, [index, ..]) if !index.starts_with('_') => of_index(&mut state, request, &parts),
         (verb, _) => {
@@ -163,7 +162,9 @@ fn of_index(state: &mut State, request: &Request, parts: &[&str]) -> Result<(u16
                 index.settings_log.push(request.body["index"].clone());
                 json!({"acknowledged": true})
             }
-            ("POST", ["_mget"]) => index.get_many(&request.body),
+            ("POST", ["_mget"]) => {
+                index.get_many(&request.body, request.parameters.get("_source").is_none_or(|kept| kept == "true"))
+            }
             ("DELETE", ["_doc", id]) => {
                 index.delete(id);
                 json!({"result": "deleted"})

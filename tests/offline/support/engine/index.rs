@@ -25,6 +25,8 @@ pub struct Index {
     pub no_seq_no: bool,
     /// Every change of them.
     pub settings_log: Vec<Value>,
+    /// What somebody else does right before it is refreshed: the last one the next time.
+    pub at_refreshes: Vec<fn(&mut Index)>,
     /// Its documents by id.
     pub documents: BTreeMap<String, Document>,
     /// The sequence number of each.
@@ -74,6 +76,7 @@ impl Index {
             settings,
             no_seq_no: false,
             settings_log: vec![],
+            at_refreshes: vec![],
             documents: BTreeMap::new(),
             numbers: BTreeMap::new(),
             tombstones: BTreeMap::new(),
@@ -105,6 +108,9 @@ impl Index {
 
     /// Shows searches what was written.
     pub fn refresh(&mut self) {
+        if let Some(meanwhile) = self.at_refreshes.pop() {
+            meanwhile(self);
+        }
         if self.settings["gc_deletes"] == "0s" {
             self.tombstones.clear();
         }
@@ -182,10 +188,13 @@ impl Index {
     }
 
     /// `POST _mget`: what is there, refreshed or not.
-    pub fn get_many(&self, body: &Value) -> Value {
+    pub fn get_many(&self, body: &Value, content: bool) -> Value {
         let of = |wanted: &Value| {
             let id = wanted["_id"].as_str().unwrap();
             match self.documents.get(id) {
+                Some((version, source)) if content => {
+                    json!({"_id": id, "found": true, "_version": version, "_source": source})
+                }
                 Some((version, _)) => json!({"_id": id, "found": true, "_version": version}),
                 None => json!({"_id": id, "found": false}),
             }
@@ -205,7 +214,8 @@ impl Index {
                 false => json!({"_id": id, "_version": version, "_source": source}),
             })
             .collect();
-        let mut answer = json!({"_scroll_id": "all-was-read", "took": 1, "timed_out": false, "_shards": self.shards(), "hits": {"max_score": null, "hits": hits}});
+        let mut answer =
+            json!({"took": 1, "timed_out": false, "_shards": self.shards(), "hits": {"max_score": null, "hits": hits}});
         let aggregation = &body["aggs"]["ranges"]["range"];
         if aggregation["field"] == "_seq_no" {
             if self.no_seq_no {
@@ -290,6 +300,8 @@ fn matches(query: &Value, hit: &Hit<'_>) -> Result<bool, Refusal> {
             let bound = |name: &str| bounds[name].as_i64();
             Ok(bound("gte").is_none_or(|from| hit.number >= from) && bound("lt").is_none_or(|to| hit.number < to))
         }
+        // Every field of every document is indexed here.
+        "exists" => Ok(body["field"] != "_ignored"),
         "ids" => Ok(body["values"].as_array().is_some_and(|ids| ids.iter().any(|wanted| wanted == hit.id))),
         "term" | "match" => {
             let (field, wanted) = body.as_object().and_then(|body| body.iter().next()).expect("a field");

@@ -1,0 +1,280 @@
+//! The proof that the copy is complete, and what follows where it is not.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::{
+    api::{
+        reindex::VerificationLevel,
+        reindex_status::{StepName, Tuning, Verdict, VerificationResult},
+    },
+    plan::{
+        comparison::{self, Compared},
+        progress,
+        verify::{self, Proof, Target},
+    },
+};
+
+use super::{
+    Plan,
+    copying::as_on_the_source,
+    created,
+    model::{Decision, Effect, Proving, Requeue, Verify},
+};
+
+/// How long to wait for what is copied again.
+const MENDING: Duration = Duration::from_secs(1);
+
+impl Plan<'_> {
+    /// The source still moves, and the next round is not due.
+    pub(super) fn moving(mut self, wait: Duration) -> Decision {
+        let message =
+            "the source is still being written to: what changed is copied in a moment. Stop the writers to let it end";
+        self.report.running(StepName::CatchUp, "SourceChanging", message);
+        self.decision(None, Requeue::After(wait))
+    }
+
+    /// Documents are being compared; how far that is, is said at most every ten seconds.
+    pub(super) fn proving(mut self, seen: Proving) -> Decision {
+        let now = self.report.now();
+        let begun = self.report.status.steps.iter().find(|step| step.name == StepName::Verify);
+        let begun = begun.and_then(|step| step.started_at.as_ref()).map_or(now, |time| time.0);
+        if self.is_news() {
+            if let Some(progress) = &mut self.report.status.progress {
+                progress.documents_verified = Some(seen.read);
+                progress.observed_at = Some(Time(now));
+            }
+            let message = format!("comparing documents: {} of {} are read, of both sides", seen.read, seen.total);
+            self.report.running(StepName::Verify, "Verifying", &message);
+        }
+        let wait = progress::poll_interval(now.duration_since(begun), seen.read, seen.total);
+        self.decision(None, Requeue::After(wait))
+    }
+
+    /// What differed is being copied again; it is compared once more afterwards.
+    pub(super) fn mending(mut self) -> Decision {
+        self.report.running(StepName::Verify, "Repairing", "copying documents again that differ");
+        self.decision(None, Requeue::After(MENDING))
+    }
+
+    /// Complete, or not: a doubt is never a success.
+    pub(super) fn verify(mut self, seen: Verify) -> Decision {
+        let status = &self.report.status;
+        let (Some(result), Some(before), Some(plan)) = (&status.result, &status.checkpoint, &status.plan) else {
+            let message = "status holds no result of the copy: somebody else wrote it";
+            self.report.failed(StepName::Verify, "StatusDamaged", message);
+            return self.decision(None, Requeue::OnChange);
+        };
+        let (rounds, total) = (plan.round, result.total);
+        let moved = verify::moved(before, &seen.shards);
+        let created = created(status);
+        let target = match created {
+            true => Target::Created,
+            false => Target::Appended { as_on_the_source: as_on_the_source(&self.reindex.spec) },
+        };
+        let Some(counts) = seen.counts else {
+            let more = moved.map_or(String::new(), |operations| {
+                format!("; the source took at least {operations} writes that are not copied")
+            });
+            let source_changed = Some(moved.is_some() || rounds > 0);
+            let not_asked = verify::found(VerificationLevel::None, Verdict::NotAsked);
+            self.report.status.verification = Some(VerificationResult { source_changed, ..not_asked });
+            self.report.complete(&format!("copied, not verified: verification.level is None{more}"));
+            return self.decision(None, Requeue::OnChange);
+        };
+        let proof = verify::prove_counts(result, moved, rounds, target, &counts);
+        let result = match proof {
+            // Which documents differ says more than that their numbers do.
+            Proof::Broken { result, reason: "CountMismatch", .. } if differs(&seen) => result,
+            Proof::Broken { result, reason, message } => {
+                let uneven = plan.uneven.as_ref().filter(|_| reason != "SourceChanging");
+                let uneven = uneven.map_or(String::new(), |range| format!(" ({range})"));
+                return self.disproved(result, reason, &format!("{message}{uneven}"));
+            }
+            Proof::Held(result) => result,
+        };
+        match (comparison::comparison(self.reindex, created), seen.compared) {
+            (None, _) => {
+                let documents = counts.destination;
+                let message = match rounds {
+                    _ if !created => format!("copied {total} documents into an index that was there"),
+                    0 => format!("copied and counted: {documents} documents on both sides"),
+                    _ => format!("copied, caught up and counted: {documents} documents on both sides"),
+                };
+                self.proved(result, &message)
+            }
+            // It was not compared, since the source moved; and now it doesn't any more.
+            (Some(_), None) => self.moving(MENDING),
+            (Some(comparison), Some(compared)) => {
+                let result = comparison::with_documents(result, &compared);
+                match compared.is_the_same() {
+                    true => {
+                        let message = comparison::praise(&comparison, &compared, counts.source);
+                        self.proved(result, &message)
+                    }
+                    false => self.mend_or_tell(result, compared, seen.tuning),
+                }
+            }
+        }
+    }
+
+    fn proved(mut self, result: VerificationResult, message: &str) -> Decision {
+        self.conclude(result);
+        self.report.complete(message);
+        self.decision(None, Requeue::OnChange)
+    }
+
+    fn disproved(mut self, result: VerificationResult, reason: &'static str, message: &str) -> Decision {
+        self.conclude(result);
+        self.report.failed(StepName::Verify, reason, message);
+        self.decision(None, Requeue::OnChange)
+    }
+
+    fn conclude(&mut self, result: VerificationResult) {
+        let repairs = self.repairs();
+        self.report.status.verification = Some(VerificationResult {
+            level: self.reindex.spec.verification.level,
+            at: Some(Time(self.report.now())),
+            repairs: Some(repairs).filter(|repairs| *repairs > 0),
+            ..result
+        });
+    }
+
+    /// How often what differed was copied again.
+    fn repairs(&self) -> i32 {
+        self.report.status.verification.as_ref().and_then(|result| result.repairs).unwrap_or_default()
+    }
+
+    /// Has what differs copied again, or else written down; it fails then. What differs stands in status before.
+    fn mend_or_tell(mut self, result: VerificationResult, compared: Compared, tuning: Option<Tuning>) -> Decision {
+        let created = created(&self.report.status);
+        let repairs = self.repairs();
+        self.conclude(result);
+        if comparison::is_repairable(self.reindex, &compared, repairs, created) {
+            let status = &mut self.report.status;
+            status.tuning = status.tuning.take().or(tuning);
+            if let Some(result) = &mut status.verification {
+                (result.verdict, result.repairs) = (Verdict::Repairing, Some(repairs + 1));
+            }
+            let message = format!("{} documents differ: copying them again", compared.found());
+            self.report.running(StepName::Verify, "Repairing", &message);
+            self.report.note(false, "Repairing", &message);
+            let effect = Effect::Mend { round: repairs + 1, differences: compared.listed };
+            return self.decision(Some(effect), Requeue::Now);
+        }
+        let message = comparison::blame(&compared, repairs);
+        self.report.running(StepName::Verify, "Verifying", "documents differ: writing down which");
+        self.decision(Some(Effect::TellDifferences { message, differences: compared.listed }), Requeue::Now)
+    }
+
+    /// Which documents differ is written down.
+    pub(super) fn differ(self, message: &str) -> Decision {
+        let reason = comparison::reason(self.reindex.spec.verification.level);
+        self.fail(reason, message)
+    }
+}
+
+fn differs(seen: &Verify) -> bool {
+    seen.compared.as_ref().is_some_and(|compared| !compared.is_the_same())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        api::{
+            Reindex,
+            conditions::{self, COMPLETE},
+            reindex_status::DifferenceKind,
+        },
+        plan::reindex::{
+            Observation, Outcome, Stage, stage,
+            tests::{copying, ended, failed, looked, see, settled, verified},
+        },
+    };
+
+    /// Copied, and to be verified so.
+    fn to_be_verified(verification: serde_json::Value) -> Reindex {
+        let mut reindex = copying(1);
+        reindex.spec.verification = serde_json::from_value(verification).unwrap();
+        if let Some(status) = &mut reindex.status {
+            status.spec_hash = Some(crate::plan::spec_hash::spec_hash(&reindex.spec));
+        }
+        see(&mut reindex, looked([(0, ended(6))]), 4);
+        assert_eq!(stage(&reindex), Stage::Verify);
+        reindex
+    }
+
+    fn lacking(id: &str) -> Compared {
+        let mut compared = Compared { source_documents: 6, destination_documents: 6, ..Compared::default() };
+        compared.note(DifferenceKind::Missing, id, None);
+        compared
+    }
+
+    #[test]
+    fn documents_that_are_the_same_complete_it_and_without_them_it_is_not() {
+        let mut reindex = to_be_verified(json!({"level": "Identity"}));
+        let waiting = see(&mut reindex, verified(6, 5, None), 5);
+        assert!(!conditions::is_true(&waiting.status.conditions, COMPLETE), "it was not compared");
+        let same = Compared { source_documents: 6, sums: Some((255, 255)), seconds: 3, ..Compared::default() };
+        let decision = see(&mut reindex, verified(6, 5, Some(same)), 6);
+        assert!(conditions::is_true(&decision.status.conditions, COMPLETE));
+        let result = decision.status.verification.unwrap();
+        assert_eq!(result.source_sum.as_deref(), Some("000000000000000000000000000000ff"));
+        assert_eq!((result.verdict, result.duration_seconds, result.repairs), (Verdict::Passed, Some(3), None));
+    }
+
+    #[test]
+    fn what_differs_is_written_down_before_it_fails() {
+        let mut reindex = to_be_verified(json!({"level": "Content"}));
+        let decision = see(&mut reindex, verified(6, 5, Some(lacking("x"))), 5);
+        let Some(Effect::TellDifferences { message, differences }) = decision.effect else { panic!("{decision:?}") };
+        assert_eq!(differences[0].id, "x");
+        let decision = settled(&mut reindex, Outcome::DifferencesTold(message), 6);
+        assert_eq!(failed(&reindex), "ContentMismatch");
+        let result = decision.status.verification.unwrap();
+        assert_eq!((result.verdict, result.differences.unwrap().missing), (Verdict::Failed, 1));
+    }
+
+    #[test]
+    fn what_differs_is_copied_again_a_few_times() {
+        let mut reindex = to_be_verified(json!({"level": "Identity", "onMismatch": "Repair"}));
+        for round in 1..=comparison::MOST_REPAIRS {
+            let decision = see(&mut reindex, verified(6, 5, Some(lacking("x"))), 10 * i64::from(round));
+            assert!(matches!(decision.effect, Some(Effect::Mend { round: n, .. }) if n == round), "{decision:?}");
+            assert_eq!(decision.status.verification.unwrap().verdict, Verdict::Repairing);
+            settled(&mut reindex, Outcome::Mended, 10 * i64::from(round) + 1);
+            assert_eq!(stage(&reindex), Stage::Restore, "settings are put back before it is compared again");
+            settled(&mut reindex, Outcome::Restored, 10 * i64::from(round) + 2);
+            see(&mut reindex, Observation::Mending, 10 * i64::from(round) + 3);
+            assert_eq!(stage(&reindex), Stage::Verify);
+        }
+        let decision = see(&mut reindex, verified(6, 5, Some(lacking("x"))), 60);
+        assert!(matches!(decision.effect, Some(Effect::TellDifferences { .. })), "{decision:?}");
+    }
+
+    #[test]
+    fn a_source_that_moved_is_told_apart_from_a_loss() {
+        let mut reindex = to_be_verified(json!({"level": "Identity"}));
+        see(&mut reindex, verified(6, 6, Some(lacking("x"))), 5);
+        assert_eq!(failed(&reindex), "SourceChanging");
+    }
+
+    #[test]
+    fn how_far_a_comparison_is_is_said_every_ten_seconds() {
+        let mut reindex = to_be_verified(json!({"level": "Identity"}));
+        let seen = |read| Observation::Proving(Proving { read, total: 12 });
+        let before = reindex.status.clone();
+        see(&mut reindex, seen(1), 5);
+        assert_eq!(reindex.status, before);
+        let decision = see(&mut reindex, seen(7), 30);
+        assert_eq!(decision.status.progress.as_ref().unwrap().documents_verified, Some(7));
+        let step = decision.status.steps.last().unwrap().clone();
+        assert!(step.message.unwrap().contains("7 of 12"));
+        let decision = see(&mut reindex, seen(8), 31);
+        assert_eq!(decision.status.progress.unwrap().documents_verified, Some(7));
+    }
+}

@@ -71,7 +71,15 @@ impl SearchClient {
         query: Option<&Value>,
         most_pages: usize,
     ) -> Result<VersionPages, SearchError> {
-        let scan = Scan { query, content: None, page: PAGE, drawn_by: None, slice: None, limit: usize::MAX };
+        let window = self.max_result_window(name).await?.and_then(|window| u32::try_from(window).ok());
+        let scan = Scan {
+            query,
+            content: None,
+            page: window.map_or(PAGE, |window| window.min(PAGE)),
+            drawn_by: None,
+            slice: None,
+            limit: usize::MAX,
+        };
         Ok(VersionPages { pages: self.scan(name, &scan).await?, left: most_pages, whole: false })
     }
 

@@ -156,10 +156,26 @@ impl Job {
                 Err(error) => return Err(Fault::Source(error)),
             },
         };
+        let page = page.min(self.largest_page().await?);
         Ok(match self.pace.limit() {
             Some(limit) => page.min((limit.saturating_mul(PATIENCE) / SLICES.0).max(1)),
             None => page,
         })
+    }
+
+    /// The most documents that both sides give at once.
+    async fn largest_page(&self) -> Result<u32, Fault> {
+        let (source, destination) = futures::try_join!(
+            async { self.source.client.max_result_window(&self.source.name).await.map_err(Fault::Source) },
+            async {
+                self.destination.client.max_result_window(&self.destination.name).await.map_err(Fault::Destination)
+            }
+        )?;
+        Ok([source, destination]
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(u32::MAX, |window| u32::try_from(window).unwrap_or(u32::MAX)))
     }
 
     async fn sum_up(&self, page: u32) -> Result<Compared, Fault> {

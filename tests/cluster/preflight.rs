@@ -130,7 +130,9 @@ async fn a_page_is_no_larger_than_the_source_allows() {
     given["spec"]["execution"] = json!({"batchSize": 101});
     apply(&given);
     assert_eq!(condition(&ended("narrow-given"), "Failed").1, "BatchTooLarge");
-    apply(&reindex("narrow", "narrow"));
+    let mut object = reindex("narrow", "narrow");
+    object["spec"]["verification"] = json!({"level": "Content"});
+    apply(&object);
     complete("narrow", 300);
 }
 

@@ -19,7 +19,7 @@ use crate::{
         copy::Task,
         index_body::{self, SourceDefinition},
         limits::Limits,
-        reindex::{self, Copying, Hold, Observation, PartitionSeen, Prepare, Release, Stage, created},
+        reindex::{Copying, Hold, Observation, PartitionSeen, Prepare, Release, Stage, created},
         validate::Trouble,
     },
     search::{SearchError, TaskId},

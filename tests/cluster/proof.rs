@@ -98,8 +98,8 @@ async fn what_differs_is_repaired_where_that_is_wanted() {
 
 #[tokio::test]
 async fn a_document_deleted_on_the_source_during_the_copy_is_found() {
-    let client = source().client().unwrap();
     allowed().await;
+    let client = source().client().unwrap();
     fill(&client, "shrinking", FEW).await;
     let mut object = reindex("shrinking", "shrinking");
     object["spec"]["execution"] = json!({"batchSize": 20, "partitions": 1});

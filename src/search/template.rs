@@ -7,8 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::connect::SearchClient;
-use super::error::SearchError;
+use super::error::{SearchError, bounded};
 use super::name::one_index;
+
+/// Longest reason kept of a refusal, in characters.
+const REASON_LIMIT: usize = 512;
 
 /// What templates give an index of some name.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -48,22 +51,27 @@ pub struct LegacyTemplate {
 
 impl SearchClient {
     /// Has the cluster work out an index of that body (`{"settings", "mappings"}`) without creating it: analysis, mapping and settings
-    /// are read as they would be then (`POST _index_template/_simulate`).
+    /// are read as they would be then (`POST _index_template/_simulate`). Why it would refuse the index, in its words; None where it
+    /// would not.
     ///
     /// # Errors
-    /// 400 with the reason where it would refuse the index; 403 without the privilege `manage_index_templates`.
-    pub async fn simulate_index(&self, name: &str, body: &Value) -> Result<(), SearchError> {
+    /// 400 from an engine that does not know the question; 403 without the privilege `manage_index_templates`.
+    pub async fn refusal_of(&self, name: &str, body: &Value) -> Result<Option<String>, SearchError> {
         let template = json!({
             "index_patterns": [one_index(name)?],
             // Another one of the same priority and name would be refused.
             "priority": i32::MAX,
             "template": body,
         });
-        self.call(Method::POST, "simulated index", &["_index_template", "_simulate"])
-            .body(template)
-            .bytes()
-            .await
-            .map(drop)
+        let call = self.call(Method::POST, "simulated index", &["_index_template", "_simulate"]).body(template);
+        match call.answer().await? {
+            (200..300, _) => Ok(None),
+            (400, answer) => match innermost_reason(&answer) {
+                Some(reason) => Ok(Some(reason)),
+                None => Err(SearchError::rejected(400, &answer)),
+            },
+            (status, answer) => Err(SearchError::rejected(status, &answer)),
+        }
     }
 
     /// What the composable template of highest priority gives an index of that name
@@ -148,4 +156,14 @@ impl SearchClient {
         };
         Ok(answer.into_iter().map(of).collect())
     }
+}
+
+/// What the innermost cause of an error says: those around it speak of a template that nobody wrote.
+fn innermost_reason(answer: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let mut error = &answer["error"];
+    while error["caused_by"].is_object() {
+        error = &error["caused_by"];
+    }
+    error["reason"].as_str().map(|reason| bounded(reason, REASON_LIMIT))
 }

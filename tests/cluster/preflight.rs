@@ -124,16 +124,16 @@ async fn a_source_that_can_not_be_read_whole_is_waited_for() {
 async fn a_page_is_no_larger_than_the_source_allows() {
     allowed().await;
     let client = source().client().unwrap();
-    fill(&client, "narrow", 300).await;
-    send(&client, Method::PUT, "/narrow/_settings", json!({"index.max_result_window": 100})).await;
-    let mut given = reindex("narrow-given", "narrow");
+    fill(&client, "paged", 300).await;
+    send(&client, Method::PUT, "/paged/_settings", json!({"index.max_result_window": 100})).await;
+    let mut given = reindex("paged-given", "paged");
     given["spec"]["execution"] = json!({"batchSize": 101});
     apply(&given);
-    assert_eq!(condition(&ended("narrow-given"), "Failed").1, "BatchTooLarge");
-    let mut object = reindex("narrow", "narrow");
+    assert_eq!(condition(&ended("paged-given"), "Failed").1, "BatchTooLarge");
+    let mut object = reindex("paged", "paged");
     object["spec"]["verification"] = json!({"level": "Content"});
     apply(&object);
-    complete("narrow", 300);
+    complete("paged", 300);
 }
 
 #[tokio::test]

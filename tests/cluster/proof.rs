@@ -140,26 +140,6 @@ async fn one_id_with_two_routings_does_not_pass_where_one_overwrites_the_other()
 }
 
 #[tokio::test]
-async fn several_sources_with_the_same_ids_do_not_pass_as_one_index() {
-    allowed().await;
-    let client = source().client().unwrap();
-    for index in ["twin-a", "twin-b"] {
-        fill(&client, index, 50).await;
-    }
-    let add = |index: &str| json!({"add": {"index": index, "alias": "twins"}});
-    let actions = json!({"actions": [add("twin-a"), add("twin-b")]});
-    client.request(Method::POST, "/_aliases", Some(&actions)).await.unwrap();
-    for (name, level, reason) in
-        [("twins-count", "Count", "CountMismatch"), ("twins-identity", "Identity", "IdentityMismatch")]
-    {
-        let mut object = reindex(name, "twins");
-        object["spec"]["verification"] = json!({"level": level});
-        apply(&object);
-        assert_failed(name, reason);
-    }
-}
-
-#[tokio::test]
 async fn a_dynamic_mapping_that_makes_another_type_does_not_pass() {
     allowed().await;
     let client = source().client().unwrap();

@@ -29,7 +29,7 @@ async fn an_impossible_spec_fails() {
     fails("same-index", "SameIndex", "first", same).await;
     let analyzer = |object: &mut Value| {
         object["spec"]["destination"]["mappings"] =
-            json!({"properties": {"text": {"type": "text", "analyzer": "ik_max_word"}}});
+            json!({"properties": {"n": {"type": "long"}, "text": {"type": "text", "analyzer": "ik_max_word"}}});
     };
     fails("unknown-analyzer", "IndexRefused", "ik_max_word", analyzer).await;
     let shards = |object: &mut Value| {

@@ -193,13 +193,8 @@ async fn look_at_destination(
     let room = room(limits.as_ref(), health.as_ref(), &disks, body.as_ref(), existing);
     let (mut refused, mut template) = (None, None);
     if let Some(body) = &body {
-        match client.simulate_index(&spec.index, body).await {
-            // An engine that does not know the question gives no type.
-            Err(SearchError::Status(rejection)) if rejection.status == 400 && rejection.kind.is_some() => {
-                refused = Some(SearchError::Status(rejection).public_message());
-            }
-            tried => drop(look.take("whether it takes the index", tried)?),
-        }
+        let asked = client.refusal_of(&spec.index, body).await;
+        refused = look.take("whether it takes the index", asked)?.flatten();
         template = template_of(&mut look, &spec.index, body).await?;
     }
     let lacking = match distribution {

@@ -1,10 +1,11 @@
 //! What the operator does to the objects of ECK and of the OpenSearch operator, on a real apiserver with their published definitions.
 //! Neither operator runs here: nobody acts on the objects.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf, process::Command, sync::Arc};
 
 use k8s_openapi::{
-    api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    api::core::v1::{ConfigMap, Namespace},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Client, Config, ResourceExt,
@@ -94,6 +95,7 @@ async fn the_objects_of_eck_and_of_the_opensearch_operator_can_be_edited_as_publ
         eck(&tried).await;
         opensearch(&tried).await;
         denied(&tried).await;
+        granted(&tried).await;
     });
     // What was installed goes, however it ended.
     let ended = ended.await;
@@ -230,12 +232,63 @@ async fn opensearch(installed: &Installed) {
     );
 }
 
+/// The service account of this name, with no rights but those that every account has.
+async fn account(installed: &Installed, name: &str) -> Client {
+    let mut config = Config::infer().await.expect("a cluster");
+    config.auth_info.impersonate = Some(format!("system:serviceaccount:{}:{name}", installed.namespace));
+    config.auth_info.impersonate_groups = Some(vec!["system:authenticated".to_owned()]);
+    Client::try_from(config).expect("a client")
+}
+
+/// What the chart's roles for these providers grant is enough, and each of it is needed.
+async fn granted(installed: &Installed) {
+    let name = format!("rights-{}", installed.namespace);
+    let chart = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("charts/reindex-operator");
+    let rendered = Command::new(xtask::go::HELM.binary().expect("helm"))
+        .args(["template", &name])
+        .arg(chart)
+        .args(["--namespace", &installed.namespace, "--set", "providers.eck=true,providers.openSearchOperator=true"])
+        .args(["--show-only", "templates/clusterrole-providers.yaml"])
+        .output()
+        .expect("helm runs");
+    assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
+    let objects: Vec<Value> =
+        serde_saphyr::from_multiple(&String::from_utf8(rendered.stdout).expect("text")).expect("YAML");
+    let subject = objects.iter().find_map(|object| object["subjects"][0]["name"].as_str()).expect("a service account");
+    let operator = account(installed, subject).await;
+    for object in &objects {
+        xtask::kubectl::apply(std::slice::from_ref(object)).expect("applied");
+    }
+    let tried = use_rights(installed, &operator).await;
+    for object in objects.iter().rev() {
+        let (kind, name) =
+            (object["kind"].as_str().expect("a kind"), object["metadata"]["name"].as_str().expect("a name"));
+        xtask::kubectl::run(&["delete", kind, name]).expect("deleted");
+    }
+    tried.expect("nothing that the operator does is denied");
+}
+
+/// All that the operator does for these providers.
+async fn use_rights(installed: &Installed, operator: &Client) -> Result<(), Box<dyn std::error::Error>> {
+    let namespace = &installed.namespace;
+    let change = Change { add: vec!["another:9200".to_owned()], ..wanted() };
+    let eck = Eck { client: operator, namespace, name: "es-1", key: WHITELIST };
+    eck.connection().await?;
+    eck.look(&change, true).await?;
+    eck.object().check_patch().await?.map_err(|blocked| blocked.message)?;
+    eck.apply(&change).await?;
+    let opensearch = OpenSearchOperator { client: operator, namespace, name: "os-1", key: ALLOWLIST };
+    opensearch.connection().await?;
+    opensearch.look(&change, true).await?;
+    opensearch.apply(&change).await?;
+    let map = serde_json::from_value(json!({"metadata": {"name": "x-reindex-sources"}}))?;
+    Api::<ConfigMap>::namespaced(operator.clone(), namespace).create(&PostParams::default(), &map).await?;
+    Ok(())
+}
+
 /// As somebody who may do nothing, and as somebody who may only read.
 async fn denied(installed: &Installed) {
-    let mut config = Config::infer().await.expect("a cluster");
-    config.auth_info.impersonate = Some(format!("system:serviceaccount:{}:nobody", installed.namespace));
-    config.auth_info.impersonate_groups = Some(vec!["system:authenticated".to_owned()]);
-    let nobody = Client::try_from(config).expect("a client");
+    let nobody = account(installed, "nobody").await;
     let eck = Eck { client: &nobody, namespace: &installed.namespace, name: "es-1", key: WHITELIST };
     let error = eck.connection().await.expect_err("it may not read");
     assert_eq!(

@@ -23,6 +23,7 @@ use super::{
     act::{gone, open_both, request},
     convert, gate,
     observe::is_ours,
+    repair::forget_deletions,
     sides,
 };
 
@@ -94,12 +95,16 @@ async fn clear(
         DifferenceKind::Different => true,
         DifferenceKind::Extra => reindex.spec.verification.repair.delete_extras,
     };
+    let mut deleted = false;
     for difference in differences.iter().filter(in_the_way) {
+        deleted = true;
         let document = DocumentVersion { id: difference.id.clone(), routing: difference.routing.clone(), version: 0 };
         destination.delete_document(index, &document).await?;
     }
-    // Deleted versions are forgotten when the index is refreshed.
-    destination.refresh(index).await
+    match deleted {
+        true => forget_deletions(destination, index).await,
+        false => Ok(()),
+    }
 }
 
 fn only(ids: &[&str], user: Option<&Value>) -> Value {

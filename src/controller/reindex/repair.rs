@@ -1,7 +1,7 @@
 //! Finds documents that the destination holds in a higher version than the source, and deletes them there, so that they can be copied
 //! again: they were deleted and created anew on the source, where a new document begins with version 1.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 
@@ -11,6 +11,19 @@ use crate::search::{BulkLoadSettings, DocumentVersion, SearchClient, SearchError
 pub const MOST_PAGES: usize = 1000;
 /// More than so many documents are not deleted: something else is wrong then.
 const MOST_STALE: usize = 10_000;
+
+/// An engine's clock for deletions moves every 200 ms (`thread_pool.estimated_time_interval`).
+const TICK: Duration = Duration::from_millis(250);
+
+/// Has the versions of deleted documents forgotten, in an index whose `gc_deletes` is 0: that is done at a refresh, for those that were
+/// deleted before the engine's clock last moved.
+///
+/// # Errors
+/// Those of a refresh.
+pub async fn forget_deletions(client: &SearchClient, index: &str) -> Result<(), SearchError> {
+    tokio::time::sleep(TICK).await;
+    client.refresh(index).await
+}
 
 /// Both clusters, and the index's names there.
 pub struct Repair<'a> {
@@ -50,8 +63,7 @@ impl Repair<'_> {
         for document in &found.stale {
             self.destination.delete_document(self.index, document).await?;
         }
-        // Deleted versions are forgotten when the index is refreshed.
-        self.destination.refresh(self.index).await?;
+        forget_deletions(self.destination, self.index).await?;
         Ok(Some(found.stale.len() + found.missing))
     }
 

@@ -11,6 +11,10 @@ pub const OURS: &str = "Reindex, defaults";
 const ONE: &str = "Reindex, one partition";
 const UNDISTURBED: &str = "Reindex, eight tasks";
 const KILLED: &str = "Reindex, eight tasks, one of them killed";
+const IDENTITY: &str = "Reindex, level Identity";
+const CONTENT: &str = "Reindex, level Content";
+/// The level that a Reindex has where nobody says another.
+const COUNT: &str = "Count";
 /// R of the issue.
 const RAW: &str = "_reindex, defaults";
 const CEILING: &str = "_bulk client, no reading";
@@ -115,7 +119,7 @@ pub fn all() -> Vec<Group> {
     // A million take elasticdump a quarter of an hour each time.
     let few = Corpus { documents: 200_000, ..SMALL };
     groups.extend([elasticdump("elasticdump-small", few), elasticdump("elasticdump-medium", MEDIUM)]);
-    groups.push(killed());
+    groups.extend([killed(), proof()]);
     groups
 }
 
@@ -251,8 +255,8 @@ fn killed() -> Group {
         corpus: SMALL,
         route: Route::Near,
         contenders: vec![
-            contender(KILLED, Method::Ours { execution: eight(), besides: Besides::Kill }),
-            contender(UNDISTURBED, Method::Ours { execution: eight(), besides: Besides::Nothing }),
+            contender(KILLED, Method::Ours { execution: eight(), level: COUNT, besides: Besides::Kill }),
+            contender(UNDISTURBED, Method::Ours { execution: eight(), level: COUNT, besides: Besides::Nothing }),
         ],
         grid: None,
         rows: vec![Row {
@@ -266,16 +270,41 @@ fn killed() -> Group {
     }
 }
 
+/// What it costs to prove more than numbers: the time of a whole copy with its proof, against that of a copy that is counted.
+fn proof() -> Group {
+    let at = |name, level| contender(name, Method::Ours { execution: Value::Null, level, besides: Besides::Nothing });
+    let row = |what: &str, ours, most, aim| Row {
+        name: format!("{}: {what}, s", documents(&SMALL)),
+        ours,
+        other: Other::One(OURS),
+        metric: SECONDS,
+        target: Target::Times(most),
+        aim: Some(aim),
+    };
+    Group {
+        name: "proof",
+        title: "Small documents, and what is proved of them",
+        corpus: SMALL,
+        route: Route::Direct,
+        contenders: vec![ours(), at(IDENTITY, "Identity"), at(CONTENT, "Content")],
+        grid: None,
+        rows: vec![
+            row("with its proof of every id and version", IDENTITY, 1.4, 1.3),
+            row("with its proof of every document's content", CONTENT, 1.6, 1.5),
+        ],
+    }
+}
+
 fn contender(name: &str, method: Method) -> Contender {
     Contender { name: name.to_owned(), method }
 }
 
 fn ours() -> Contender {
-    contender(OURS, Method::Ours { execution: Value::Null, besides: Besides::Nothing })
+    contender(OURS, Method::Ours { execution: Value::Null, level: COUNT, besides: Besides::Nothing })
 }
 
 fn one(besides: Besides) -> Contender {
-    contender(ONE, Method::Ours { execution: json!({"partitions": 1, "parallelism": 1}), besides })
+    contender(ONE, Method::Ours { execution: json!({"partitions": 1, "parallelism": 1}), level: COUNT, besides })
 }
 
 fn raw() -> Contender {

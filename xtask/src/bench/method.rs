@@ -32,6 +32,8 @@ pub enum Method {
     Ours {
         /// `spec.execution`; null for the defaults.
         execution: Value,
+        /// `spec.verification.level`.
+        level: &'static str,
         /// What else is done while it runs.
         besides: Besides,
     },
@@ -67,7 +69,9 @@ impl Method {
     pub async fn run(&self, world: &World, corpus: &Corpus, route: Route) -> Result<Sample> {
         world.clean().await?;
         let mut sample = match self {
-            Self::Ours { execution, besides } => ours::run(world, corpus, route, execution, *besides).await?,
+            Self::Ours { execution, level, besides } => {
+                ours::run(world, corpus, route, (execution, level), *besides).await?
+            }
             Self::Raw { tasks, size } => raw::run(world, corpus, route, *tasks, *size).await?,
             Self::Ceiling => ceiling::run(world, corpus).await?,
             Self::Elasticdump { limit } => elasticdump::run(world, corpus, *limit).await?,

@@ -21,9 +21,15 @@ const LIMIT: Duration = Duration::from_secs(1800);
 const IDLE: Duration = Duration::from_secs(20);
 
 /// Applies a Reindex and waits for its end.
-pub async fn run(world: &World, corpus: &Corpus, route: Route, execution: &Value, besides: Besides) -> Result<Sample> {
+pub async fn run(
+    world: &World,
+    corpus: &Corpus,
+    route: Route,
+    (execution, level): (&Value, &str),
+    besides: Besides,
+) -> Result<Sample> {
     let versions = Versions::watch()?;
-    let object = manifest(corpus, route, execution);
+    let object = manifest(corpus, route, execution, level);
     let log = log_length()?;
     let begin = Instant::now();
     kubectl::apply(&[object])?;
@@ -65,7 +71,7 @@ pub async fn run(world: &World, corpus: &Corpus, route: Route, execution: &Value
     Ok(sample)
 }
 
-fn manifest(corpus: &Corpus, route: Route, execution: &Value) -> Value {
+fn manifest(corpus: &Corpus, route: Route, execution: &Value, level: &str) -> Value {
     let mut object = json!({
         "apiVersion": "reindex.dev/v1alpha1",
         "kind": "Reindex",
@@ -76,7 +82,8 @@ fn manifest(corpus: &Corpus, route: Route, execution: &Value) -> Value {
                 "clusterRef": {"name": "dst"},
                 "index": COPY,
                 "settings": {"numberOfReplicas": 0}
-            }
+            },
+            "verification": {"level": level}
         }
     });
     if !execution.is_null() {

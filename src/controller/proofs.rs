@@ -7,19 +7,29 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::JoinHandle;
+use tokio::{sync::Semaphore, task::JoinHandle};
 
 use crate::{
     plan::{comparison::Compared, reindex::Proving, validate::Trouble},
     verify::{Fault, Job, Pace},
 };
 
+/// Comparisons that read at once; each holds some pages in memory. The others wait.
+const AT_ONCE: usize = 4;
 /// How long a look waits for the end: what is small is through by then.
 const WAIT: Duration = Duration::from_secs(1);
 
 /// All that go on, by the UID of their Reindex.
-#[derive(Default)]
-pub struct Proofs(Mutex<HashMap<String, Proof>>);
+pub struct Proofs {
+    all: Mutex<HashMap<String, Proof>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Proofs {
+    fn default() -> Proofs {
+        Proofs { all: Mutex::default(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+}
 
 /// One that goes on, or has ended. Dropping it ends it.
 struct Proof {
@@ -44,7 +54,12 @@ impl Proofs {
     /// Begins one, in place of any other of that Reindex.
     pub fn start(&self, uid: &str, job: Job) {
         let pace = job.pace.clone();
-        let task = tokio::spawn(async move { job.run().await });
+        let turns = self.turns.clone();
+        let task = tokio::spawn(async move {
+            // It is never closed.
+            let _turn = turns.acquire_owned().await;
+            job.run().await
+        });
         self.all().insert(uid.to_owned(), Proof { pace, task, ended: None });
     }
 
@@ -81,7 +96,7 @@ impl Proofs {
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<String, Proof>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use crate::api::{Reindex, ReindexStatus, reindex::DeletionPolicy, reindex_status::Tuning};
 
 use super::{
-    reindex::runs,
+    reindex::{is_mending, runs},
     report::{Note, is_finished},
     validate::Trouble,
 };
@@ -34,7 +34,8 @@ pub enum Cleanup {
 /// Whether tasks of this object have to be looked for, to be cancelled: they may run. Where every range is copied, one may still be
 /// delivered whose request got lost.
 pub fn owes_cancel(reindex: &Reindex) -> bool {
-    let may_run = |status: &ReindexStatus| runs(status) || (status.plan.is_some() && !is_finished(status));
+    let may_run =
+        |status: &ReindexStatus| runs(status) || is_mending(status) || (status.plan.is_some() && !is_finished(status));
     reindex.spec.deletion_policy == DeletionPolicy::Cancel && reindex.status.as_ref().is_some_and(may_run)
 }
 

@@ -80,9 +80,9 @@ pub fn comparison(reindex: &Reindex, created: bool) -> Option<Comparison> {
         routing: match spec.destination.routing.as_str() {
             KEEP_ROUTING => Routing::Kept,
             "discard" => Routing::Discarded,
-            set => Routing::Set(set.trim_start_matches('=').to_owned()),
+            set => Routing::Set(set.strip_prefix('=').unwrap_or(set).to_owned()),
         },
-        newer_is_fine: spec.conflicts == Conflicts::Proceed,
+        newer_is_fine: spec.conflicts == Conflicts::Proceed && spec.destination.op_type == OpType::Index,
     })
 }
 
@@ -101,6 +101,8 @@ pub struct Compared {
     pub extra: u64,
     /// Documents that are not the same.
     pub different: u64,
+    /// Documents that the destination holds in a higher version, where that is as it should be.
+    pub newer: u64,
     /// The first [`LISTED`] of them.
     pub listed: Vec<Difference>,
     /// There are more than were looked at.
@@ -179,7 +181,13 @@ pub fn reason(level: VerificationLevel) -> &'static str {
 /// What is said where nothing differs. `documents`: how many there are on the source.
 pub fn praise(comparison: &Comparison, compared: &Compared, documents: i64) -> String {
     let read = compared.source_documents;
-    let by = parts(comparison);
+    let by = match compared.newer {
+        0 => parts(comparison).to_owned(),
+        newer => format!(
+            "{}; {newer} of them are newer on the destination, which conflicts: Proceed keeps",
+            parts(comparison)
+        ),
+    };
     match comparison.how {
         How::Sums => format!("copied and compared: {read} documents are the same on both sides, by {by}"),
         How::LookUp => {
@@ -224,7 +232,14 @@ pub fn blame(compared: &Compared, repairs: i32) -> String {
         1 => ", after one repair".to_owned(),
         more => format!(", after {more} repairs"),
     };
-    format!("documents are not the same on both sides{tried}: {}{named}", kinds.join(", "))
+    let found = match kinds.is_empty() {
+        // Only with documents that may be newer there.
+        true => {
+            "more of them than are looked at one by one, and those that were looked at are as they should be".to_owned()
+        }
+        false => kinds.join(", "),
+    };
+    format!("documents are not the same on both sides{tried}: {found}{named}")
 }
 
 /// What of documents is compared, in words.
@@ -306,6 +321,28 @@ mod tests {
         for level in ["None", "Count"] {
             assert_eq!(comparison(&reindex(json!({"level": level}), json!({})), true), None);
         }
+    }
+
+    #[test]
+    fn only_versions_of_the_source_tell_which_document_is_newer() {
+        let proceeding = |op_type: &str| {
+            let mut reindex = reindex(json!({"level": "Content"}), json!({"opType": op_type, "routing": "==x"}));
+            reindex.spec.conflicts = Conflicts::Proceed;
+            comparison(&reindex, false).unwrap()
+        };
+        assert!(proceeding("Index").newer_is_fine);
+        // The destination counts versions of its own then: a higher one may be anything.
+        assert!(!proceeding("Create").newer_is_fine);
+        assert_eq!(proceeding("Index").routing, Routing::Set("=x".into()));
+    }
+
+    #[test]
+    fn what_is_newer_on_the_destination_is_said() {
+        let proceeding = comparison(&reindex(json!({"level": "Identity"}), json!({})), true).unwrap();
+        let compared = Compared { source_documents: 9, newer: 2, ..Compared::default() };
+        assert!(praise(&proceeding, &compared, 9).contains("2 of them are newer on the destination"));
+        let unclear = blame(&Compared { more: true, ..Compared::default() }, 0);
+        assert!(unclear.contains("more of them than are looked at"), "{unclear}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod templates;
 mod versions;
 
 pub use definition::Mappings;
-pub use documents::{SourceFacts, Twice};
+pub use documents::SourceFacts;
 pub use room::{Disk, Room, Watermark};
 pub use templates::{Added, Template};
 pub use versions::check_versions;
@@ -115,7 +115,8 @@ fn check_privileges(lacking: &[(&'static str, Vec<String>)]) -> Option<Finding> 
         .map(|(side, names)| format!("{side}: {}", names.join(", ")))
         .collect();
     (!told.is_empty()).then(|| {
-        Finding::surrounding(
+        // A copy may do without some: throttling and cancelling tasks, or looking at templates.
+        Finding::warning(
             "PrivilegesMissing",
             format!("the users of the SearchClusters lack privileges: {}. Grant them", told.join("; ")),
         )

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use crate::api::{
     Reindex, ReindexStatus,
     reindex::IfExists,
-    reindex_status::{PartitionState, StepName, StepState, Suspension},
+    reindex_status::{PartitionState, StepName, StepState, Suspension, Verdict},
 };
 
 use super::{
@@ -39,6 +39,8 @@ pub const DESTINATION_BUSY: &str = "DestinationBusy";
 
 /// How long a copy waits before it asks a cluster again that did not answer.
 const RETRY: Duration = Duration::from_secs(10);
+/// The longest that a proof waits.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// Where a Reindex stands. Read from what is known, never from `phase`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,10 @@ pub fn stage(reindex: &Reindex) -> Stage {
         return match (runs(status), &status.tuning) {
             (true, _) => Stage::Copy,
             (false, Some(_)) => Stage::Restore,
+            // Documents may be deleted that are not there again yet: that is brought to its end.
+            (false, None) if is_mending(status) && status.plan.as_ref().is_some_and(partitions::all_done) => {
+                Stage::Verify
+            }
             (false, None) => Stage::Suspended,
         };
     }
@@ -106,7 +112,12 @@ pub fn runs(status: &ReindexStatus) -> bool {
 
 /// Whether something on the destination is to be cancelled or put back before the object may go.
 pub fn owes_cleanup(status: &ReindexStatus) -> bool {
-    runs(status) || status.tuning.is_some()
+    runs(status) || is_mending(status) || status.tuning.is_some()
+}
+
+/// Whether a task may run that copies documents again which differed.
+pub fn is_mending(status: &ReindexStatus) -> bool {
+    status.verification.as_ref().is_some_and(|result| result.verdict == Verdict::Repairing)
 }
 
 /// Whether it made the destination index: then it may be tuned, what is in it came from it, and nobody else fills it.
@@ -286,7 +297,10 @@ impl<'a> Plan<'a> {
             // A copy goes on by itself when the clusters are back.
             StepName::Copy | StepName::CatchUp | StepName::Verify => {
                 self.report.running(step, "ProgressingWithRetry", &trouble.message);
-                return self.decision(None, Requeue::After(RETRY));
+                // A proof that breaks off reads both sides from the beginning again.
+                let wait =
+                    if step == StepName::Verify { self.report.patience().clamp(RETRY, LONGEST_RETRY) } else { RETRY };
+                return self.decision(None, Requeue::After(wait));
             }
             StepName::Prepare if trouble.reason == DESTINATION_BUSY => {
                 self.report.running(step, DESTINATION_BUSY, &trouble.message);

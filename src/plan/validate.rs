@@ -246,6 +246,7 @@ fn check_source_index(reindex: &Reindex, facts: &Facts) -> Vec<Finding> {
                 ));
             }
             let mut findings = lagging;
+            findings.extend(verification::check_identity(&reindex.spec, indices.len()));
             if !without_source.is_empty() {
                 let names = without_source.join(", ");
                 findings.push(Finding::terminal(

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::api::{ReindexSpec, reindex::VerificationLevel};
+use crate::api::{
+    ReindexSpec,
+    reindex::{IfExists, KEEP_ROUTING, VerificationLevel},
+};
 
 use super::{preflight::Finding, script};
 
@@ -28,6 +31,26 @@ pub fn check(spec: &ReindexSpec) -> Option<Finding> {
         }
     };
     Some(Finding::terminal("VerificationImpossible", message))
+}
+
+/// Why documents can't be told apart by identity in an index that was there: two of the source may become one there, which both would be
+/// found as. `indices`: how many stand behind the source's name.
+pub fn check_identity(spec: &ReindexSpec, indices: usize) -> Option<Finding> {
+    let looked_up =
+        spec.destination.if_exists == IfExists::Append && spec.verification.level == VerificationLevel::Identity;
+    let merges = match (indices, spec.destination.routing.as_str()) {
+        (2.., _) => "the source's name stands for several indices",
+        (_, KEEP_ROUTING) => return None,
+        (_, _) => "destination.routing changes the routing",
+    };
+    looked_up.then(|| {
+        Finding::terminal(
+            "VerificationImpossible",
+            format!(
+                "verification.level Identity with ifExists Append looks up each document by its id, and {merges}: two documents could become one unseen. Use level Content in a new Reindex"
+            ),
+        )
+    })
 }
 
 /// What may change the content of documents on their way.
@@ -84,6 +107,23 @@ mod tests {
             let none = json!({"additional": {"default_pipeline": "_none", "refresh_interval": "1s"}});
             assert_eq!(found(level, |spec| spec["destination"]["settings"] = none), None);
         }
+    }
+
+    #[test]
+    fn documents_that_may_become_one_are_not_told_apart_by_identity() {
+        let told = |level: &str, if_exists: &str, routing: &str, indices| {
+            let spec = json!({
+                "source": {"clusterRef": {"name": "a"}, "index": "i"},
+                "destination": {"clusterRef": {"name": "b"}, "index": "j", "ifExists": if_exists, "routing": routing},
+                "verification": {"level": level},
+            });
+            check_identity(&serde_json::from_value(spec).unwrap(), indices).is_some()
+        };
+        assert!(told("Identity", "Append", "keep", 2));
+        assert!(told("Identity", "Append", "discard", 1));
+        assert!(!told("Identity", "Append", "keep", 1));
+        assert!(!told("Content", "Append", "discard", 2));
+        assert!(!told("Identity", "Refuse", "discard", 2), "there the numbers tell");
     }
 
     #[test]

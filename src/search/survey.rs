@@ -68,17 +68,18 @@ impl SearchClient {
         Ok(sizes.map(|source| source.get().len() as u64).collect())
     }
 
-    /// An id, of some documents of `index` picked at random, that another index behind the name holds as well.
+    /// Whether another index behind the name holds the id of one of some documents of `index`; of the same documents the same ones are
+    /// looked at.
     ///
     /// # Errors
     /// 400 for a query that the cluster does not understand; [`SearchError::PartialShards`] where a shard is missing.
-    pub async fn repeated_id(
+    pub async fn has_repeated_ids(
         &self,
         name: &str,
         query: Option<&Value>,
         index: &str,
         documents: u32,
-    ) -> Result<Option<String>, SearchError> {
+    ) -> Result<bool, SearchError> {
         #[derive(Deserialize)]
         struct Answer {
             #[serde(rename = "_shards")]
@@ -109,11 +110,13 @@ impl SearchClient {
         let own = json!({ "term": { "_index": index } });
         let matching = query.cloned().unwrap_or_else(|| json!({ "match_all": {} }));
         let of_index = json!({ "bool": { "filter": [own, matching] } });
-        let random = json!({ "function_score": { "query": of_index, "random_score": {}, "boost_mode": "replace" } });
+        let chance = json!({ "seed": 1, "field": "_seq_no" });
+        let random =
+            json!({ "function_score": { "query": of_index, "random_score": chance, "boost_mode": "replace" } });
         let sampled = search(documents, random).await?;
         let elsewhere =
             json!({ "bool": { "filter": [{ "ids": { "values": sampled } }, matching], "must_not": [own] } });
-        Ok(search(1, elsewhere).await?.pop())
+        Ok(!search(1, elsewhere).await?.is_empty())
     }
 
     /// How many documents that match have a `_seq_no` within each of these bounds (`from` included, `to` not).

@@ -299,18 +299,23 @@ impl Job {
             let read = if order.is_le() { left.next() } else { None };
             let held = if order.is_ge() { right.next() } else { None };
             match (read, held) {
-                (Some(read), Some(held)) if !self.is_the_same(read, held) => {
-                    compared.note(DifferenceKind::Different, &read.id, read.routing.as_deref());
-                }
+                (Some(read), Some(held)) => self.judge(read, held, compared),
                 (Some(read), None) => compared.note(DifferenceKind::Missing, &read.id, read.routing.as_deref()),
                 (None, Some(held)) => compared.note(DifferenceKind::Extra, &held.id, held.routing.as_deref()),
-                _ => {}
+                (None, None) => {}
             }
         }
     }
 
-    fn is_the_same(&self, read: &Kept, held: &Kept) -> bool {
-        read.hash == held.hash || (self.comparison.newer_is_fine && held.version > read.version)
+    /// The same document on both sides.
+    fn judge(&self, read: &Kept, held: &Kept, compared: &mut Compared) {
+        if read.hash == held.hash {
+            return;
+        }
+        match self.comparison.newer_is_fine && held.version > read.version {
+            true => compared.newer += 1,
+            false => compared.note(DifferenceKind::Different, &read.id, read.routing.as_deref()),
+        }
     }
 
     /// Looks each document of the source up on the destination, or so many drawn at random.
@@ -377,9 +382,7 @@ impl Job {
                 content: content.then(|| held.source().unwrap_or("{}")),
             });
             let held = Kept { id: read.id.clone(), routing: None, version: held.version, hash };
-            if !self.is_the_same(read, &held) {
-                compared.note(DifferenceKind::Different, &read.id, read.routing.as_deref());
-            }
+            self.judge(read, &held, compared);
         };
         self.destination.client.look_up(&self.destination.name, &wanted, content, most_bytes(page), take).await
     }

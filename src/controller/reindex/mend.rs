@@ -70,7 +70,8 @@ pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[D
         }
         let query = only(&ids, reindex.spec.source.query.as_ref());
         let batch_size = status.plan.as_ref().map_or(1, |plan| plan.batch_size);
-        let request = request(reindex, &source, Some(&query), batch_size, None);
+        let limit = reindex.spec.execution.requests_per_second.map(f64::from);
+        let request = request(reindex, &source, Some(&query), batch_size, limit);
         let id = format!("reindex/{}/{MENDING}{round}", reindex.uid().unwrap_or_default());
         destination.client.start_reindex(&request, &id).await.map(drop)
     };
@@ -95,16 +96,12 @@ async fn clear(
         DifferenceKind::Different => true,
         DifferenceKind::Extra => reindex.spec.verification.repair.delete_extras,
     };
-    let mut deleted = false;
     for difference in differences.iter().filter(in_the_way) {
-        deleted = true;
         let document = DocumentVersion { id: difference.id.clone(), routing: difference.routing.clone(), version: 0 };
         destination.delete_document(index, &document).await?;
     }
-    match deleted {
-        true => forget_deletions(destination, index).await,
-        false => Ok(()),
-    }
+    // What is missing somebody else may have deleted a moment ago.
+    forget_deletions(destination, index).await
 }
 
 fn only(ids: &[&str], user: Option<&Value>) -> Value {
@@ -135,7 +132,9 @@ pub async fn tell(
         Err(error) => {
             tracing::debug!(%error, "no ConfigMap is written");
             log(reindex, differences);
-            format!("the operator's log names {count} of them (it may not create ConfigMaps)")
+            let why =
+                if is_denied(&error) { "it may not create ConfigMaps" } else { "the ConfigMap could not be written" };
+            format!("the operator's log names {count} of them ({why})")
         }
     };
     Ok(Outcome::DifferencesTold(format!("{message}. {place}")))
@@ -191,6 +190,11 @@ fn log(reindex: &Reindex, differences: &[Difference]) {
             reindex = %reindex.name_any(), namespace = reindex.namespace(), documents = %json!(named), "documents differ"
         );
     }
+}
+
+/// The right is missing.
+fn is_denied(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
 }
 
 /// Whether it is worth trying again: the apiserver did not answer, or not now.

@@ -9,7 +9,7 @@ use crate::{
     plan::{
         access::matches_glob,
         index_body::{self, Owner, SourceDefinition},
-        preflight::{Added, Disk, Facts, Mappings, Room, SourceFacts, Template, Twice, Watermark},
+        preflight::{Added, Disk, Facts, Mappings, Room, SourceFacts, Template, Watermark},
         validate::Trouble,
     },
     search::{self, Distribution, HealthStatus, IndexDefinition, SearchClient, SearchError},
@@ -132,8 +132,8 @@ fn routed(query: Option<&Value>) -> Value {
     json!({"bool": {"filter": filter}})
 }
 
-/// An id that two indices hold, of some that were picked at random.
-async fn twice(look: &mut Look<'_>, reindex: &Reindex, indices: &Indices) -> Result<Option<Twice>, Trouble> {
+/// An index of which other ones hold ids as well, of a sample.
+async fn twice(look: &mut Look<'_>, reindex: &Reindex, indices: &Indices) -> Result<Option<String>, Trouble> {
     if !(2..=COMPARED_INDICES).contains(&indices.len()) {
         return Ok(None);
     }
@@ -141,10 +141,10 @@ async fn twice(look: &mut Look<'_>, reindex: &Reindex, indices: &Indices) -> Res
     let window = settings(indices).max_result_window.and_then(|window| u32::try_from(window).ok());
     let sampled = window.map_or(SAMPLED_IDS, |window| window.min(SAMPLED_IDS));
     for index in indices.keys() {
-        let found = look.client.repeated_id(name, query, index, sampled).await;
+        let found = look.client.has_repeated_ids(name, query, index, sampled).await;
         match look.take("ids that several indices hold", found)? {
-            Some(Some(id)) => return Ok(Some(Twice { id, index: index.clone() })),
-            Some(None) => {}
+            Some(true) => return Ok(Some(index.clone())),
+            Some(false) => {}
             None => return Ok(None),
         }
     }

@@ -168,7 +168,7 @@ fn touches(status: &ReindexStatus, uuid: &str) -> bool {
     });
     let source = status.source.as_ref().map(|source| source.cluster_uuid.as_str());
     let destination = status.destination.as_ref().map(|destination| destination.cluster_uuid.as_str());
-    runs && (source == Some(uuid) || destination == Some(uuid))
+    (runs || plan::reindex::is_mending(status)) && (source == Some(uuid) || destination == Some(uuid))
 }
 
 async fn view(client: &SearchClient, nodes: Vec<Node>, filling: BTreeSet<String>) -> Result<View, SearchError> {

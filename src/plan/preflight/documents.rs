@@ -17,8 +17,8 @@ pub struct SourceFacts {
     pub time_series: Vec<String>,
     /// The least `index.max_result_window` of the indices.
     pub max_result_window: Option<i64>,
-    /// An `_id` that two of the indices hold, of a sample.
-    pub twice: Option<Twice>,
+    /// An index of which other ones hold an `_id` as well, of a sample.
+    pub twice: Option<String>,
     /// Documents with a routing of their own; None where it was not looked.
     pub routed: Option<i64>,
     /// Documents that match; None where they could not be counted.
@@ -27,15 +27,6 @@ pub struct SourceFacts {
     pub documents: i64,
     /// Bytes on disk, without replicas.
     pub bytes: i64,
-}
-
-/// The same `_id` in two indices.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Twice {
-    /// The id.
-    pub id: String,
-    /// One that holds it; another does, too.
-    pub index: String,
 }
 
 impl SourceFacts {
@@ -83,11 +74,10 @@ pub(super) fn check(reindex: &Reindex, source: &SourceFacts) -> Vec<Finding> {
             ),
         ));
     }
-    if let Some(Twice { id, index }) = &source.twice {
-        let id: String = id.chars().take(128).collect();
+    if let Some(index) = &source.twice {
         findings.push(Finding::surrounding(
             "SameIdTwice",
-            format!("several indices behind {} hold a document {id:?}, {index} is one of them: in one index one of them would be lost. Copy the indices one by one", spec.source.index),
+            format!("documents of {index} have the same _id as documents of other indices behind {}: in one index one of each would be lost. Copy the indices one by one", spec.source.index),
         ));
     }
     let batch = i64::from(spec.execution.batch_size);
@@ -100,7 +90,7 @@ pub(super) fn check(reindex: &Reindex, source: &SourceFacts) -> Vec<Finding> {
     if spec.destination.routing == "discard" && source.routed.is_some_and(|routed| routed > 0) {
         findings.push(Finding::warning(
             "RoutingDiscarded",
-            format!("{} documents have a routing of their own, which destination.routing discard takes away: those with the same _id become one, and whoever searches with a routing finds others", source.routed.unwrap_or_default()),
+            "documents have a routing of their own, which destination.routing discard takes away: those with the same _id become one, and whoever searches with a routing finds others".into(),
         ));
     }
     findings
@@ -131,7 +121,7 @@ mod tests {
             mounted: one(),
             synthetic: one(),
             time_series: one(),
-            twice: Some(Twice { id: "x".into(), index: "i".into() }),
+            twice: Some("i".into()),
             ..SourceFacts::default()
         };
         assert_eq!(

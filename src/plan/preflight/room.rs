@@ -101,48 +101,44 @@ pub(super) fn check(reindex: &Reindex, source: &SourceFacts, room: &Room) -> Vec
         ));
     }
     findings.extend(check_shards(reindex, room));
-    findings.extend(check_disks(source, room));
+    findings.extend(check_disks(reindex, source, room));
     findings
 }
 
+/// A warning: closed indices and such that are mounted may be counted otherwise by the engine.
 fn check_shards(reindex: &Reindex, room: &Room) -> Option<Finding> {
     let ((there, most), (primaries, replicas)) = (room.shards?, room.index?);
+    let wanted = primaries * (1 + replicas);
     // The index that is replaced goes first.
-    let wanted = match reindex.spec.destination.if_exists {
-        IfExists::Replace => 0,
-        IfExists::Refuse | IfExists::Append => primaries * (1 + replicas),
-    };
-    (there + wanted > most).then(|| {
-        Finding::surrounding(
+    let fits = wanted == 0 || reindex.spec.destination.if_exists == IfExists::Replace || there + wanted <= most;
+    (!fits).then(|| {
+        Finding::warning(
             "TooManyShards",
-            format!("the index needs {wanted} shards, the destination has {there} of the {most} that cluster.max_shards_per_node allows its nodes: delete indices, or declare fewer shards in a new Reindex"),
+            format!("the index needs {wanted} shards, more than cluster.max_shards_per_node leaves the destination's nodes, which allows {most} in all: delete indices, or declare fewer shards in a new Reindex"),
         )
     })
 }
 
-fn check_disks(source: &SourceFacts, room: &Room) -> Option<Finding> {
-    let (disks, [low, high]) = room.disks.as_ref()?;
+/// Warnings: how large an index will be is an estimate. What is free is not said, since it changes all the time.
+fn check_disks(reindex: &Reindex, source: &SourceFacts, room: &Room) -> Option<Finding> {
+    // The index that is replaced makes room first.
+    let (disks, [low, high]) =
+        room.disks.as_ref().filter(|_| reindex.spec.destination.if_exists != IfExists::Replace)?;
     let replicas = room.index.map_or(0, |(_, replicas)| replicas);
     let needed = source.matching_bytes().saturating_mul(1 + replicas);
     let room = |mark: &Watermark| disks.iter().map(|disk| mark.room(*disk)).sum::<i64>();
-    let copies = format!("the documents take up about {} with {replicas} replicas", bytes(needed));
+    let copies = format!(
+        "the documents take up about {} with {replicas} replicas, more than the destination's disks have below the",
+        bytes(needed)
+    );
     if needed > room(high) {
-        return Some(Finding::surrounding(
+        return Some(Finding::warning(
             "DiskFull",
-            format!(
-                "{copies}, and the destination's disks have {} below the high watermark: make room, or declare fewer replicas in a new Reindex",
-                bytes(room(high))
-            ),
+            format!("{copies} high watermark: make room, or declare fewer replicas in a new Reindex"),
         ));
     }
     (needed > room(low)).then(|| {
-        Finding::warning(
-            "DiskNearlyFull",
-            format!(
-                "{copies}, and the destination's disks have {} below the low watermark: above it no shard is placed",
-                bytes(room(low))
-            ),
-        )
+        Finding::warning("DiskNearlyFull", format!("{copies} low watermark: above it no further shard is placed"))
     })
 }
 
@@ -200,6 +196,7 @@ mod tests {
     #[test]
     fn the_shards_must_be_allowed() {
         let room = |there| Room { shards: Some((there, 3000)), index: Some((5, 1)), ..Room::default() };
+        assert!(reasons(0, &Room { index: Some((0, 1)), ..room(3001) }).is_empty(), "one that is there needs none");
         assert!(reasons(0, &room(2990)).is_empty());
         assert_eq!(reasons(0, &room(2991)), ["TooManyShards"]);
     }

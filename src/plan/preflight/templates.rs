@@ -78,6 +78,8 @@ const LIFECYCLE: [&str; 4] = [
 ];
 /// Settings that send documents through a pipeline.
 pub(super) const PIPELINES: [&str; 2] = ["default_pipeline", "final_pipeline"];
+/// The engine itself gives this to every index.
+const TIER: &str = "routing.allocation.include._tier_preference";
 /// The name of no pipeline.
 const NO_PIPELINE: &str = "_none";
 
@@ -98,7 +100,7 @@ pub(super) fn check(reindex: &Reindex, template: &Template) -> Vec<Finding> {
     }
     let added = index_body::flat(Some(&template.settings));
     let added: Map<String, Value> =
-        added.into_iter().filter(|(name, _)| !template.declared.settings.contains(name)).collect();
+        added.into_iter().filter(|(name, _)| name != TIER && !template.declared.settings.contains(name)).collect();
     if let Some(policy) = LIFECYCLE.iter().find(|name| added.contains_key(**name)) {
         findings.push(Finding::warning(
             "TemplateLifecycle",
@@ -197,6 +199,9 @@ mod tests {
         let same =
             template(json!({"index": {"number_of_replicas": "3"}}), json!({"properties": {"a": {"type": "text"}}}));
         assert!(reasons(None, &same).is_empty());
+        // As Elasticsearch's documentation shows it of a template that sets nothing.
+        let engine = json!({"index": {"routing": {"allocation": {"include": {"_tier_preference": "data_content"}}}}});
+        assert!(reasons(None, &template(engine, json!({}))).is_empty());
     }
 
     #[test]

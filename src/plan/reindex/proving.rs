@@ -191,7 +191,7 @@ mod tests {
             reindex_status::DifferenceKind,
         },
         plan::reindex::{
-            Observation, Outcome, Stage, stage,
+            Observation, Outcome, Release, Stage, stage,
             tests::{copying, ended, failed, looked, see, settled, verified},
         },
     };
@@ -254,6 +254,25 @@ mod tests {
         }
         let decision = see(&mut reindex, verified(6, 5, Some(lacking("x"))), 60);
         assert!(matches!(decision.effect, Some(Effect::TellDifferences { .. })), "{decision:?}");
+    }
+
+    #[test]
+    fn what_is_copied_again_is_cancelled_where_it_ends_meanwhile_and_finished_where_it_is_suspended() {
+        let mut reindex = to_be_verified(json!({"level": "Identity", "onMismatch": "Repair"}));
+        see(&mut reindex, verified(6, 5, Some(lacking("x"))), 10);
+        settled(&mut reindex, Outcome::Mended, 11);
+        settled(&mut reindex, Outcome::Restored, 12);
+        reindex.spec.suspend = true;
+        assert_eq!(stage(&reindex), Stage::Verify, "it is brought to its end");
+        reindex.spec.suspend = false;
+        see(&mut reindex, Observation::AccessWithdrawn("the grant is gone".into()), 13);
+        assert_eq!((failed(&reindex), stage(&reindex)), ("AccessWithdrawn".into(), Stage::Release));
+        let running = Release { running: vec!["n:1".into()], ..Release::default() };
+        let decision = see(&mut reindex, Observation::Release(running), 14);
+        assert_eq!(decision.effect, Some(Effect::CancelTasks(vec!["n:1".into()])));
+        let decision = see(&mut reindex, Observation::Release(Release::default()), 15);
+        assert_eq!(decision.status.verification.unwrap().verdict, Verdict::Failed);
+        assert_eq!(stage(&reindex), Stage::Finished);
     }
 
     #[test]

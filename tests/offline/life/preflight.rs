@@ -53,14 +53,14 @@ async fn a_warning_holds_the_copy_until_somebody_accepts_it() {
 
 #[tokio::test]
 async fn what_blocks_can_not_be_accepted() {
-    let mut world = World::with(|reindex| reindex["spec"]["acceptWarnings"] = json!(["DiskFull"])).await;
-    world.destination.state().disk = (0, 1000);
+    let mut world = World::with(|reindex| reindex["spec"]["acceptWarnings"] = json!(["DestinationReadOnly"])).await;
+    world.destination.state().settings = json!({"cluster.blocks.read_only": "true"});
     let (reason, message) = world.until_stalled().await;
-    assert_eq!(reason, "DiskFull");
-    assert!(message.contains("have 0 B below the high watermark"), "{message}");
+    assert_eq!(reason, "DestinationReadOnly");
+    assert!(message.contains("set it to null"), "{message}");
     assert_untouched(&world);
-    // It goes on by itself when there is room.
-    world.destination.state().disk = (900 << 30, 1000 << 30);
+    // It goes on by itself when that is gone.
+    world.destination.state().settings = json!({});
     let reindex = world.end().await;
     assert_copied(&world, &reindex);
 }
@@ -71,6 +71,7 @@ async fn every_finding_comes_at_once() {
     {
         let mut destination = world.destination.state();
         destination.settings = json!({"cluster.blocks.read_only": "true", "cluster.max_shards_per_node": "3"});
+        destination.disk = (0, 1000);
         destination.clock_offset_millis = 600_000;
         destination.lacks = ["manage".to_owned()].into();
     }
@@ -78,9 +79,12 @@ async fn every_finding_comes_at_once() {
     let (_, message) = world.until_stalled().await;
     let reindex = world.reindex().unwrap();
     let found: Vec<String> = findings(&reindex).into_iter().map(|(reason, ..)| reason).collect();
-    assert_eq!(found, ["SourceFrozen", "DestinationReadOnly", "TooManyShards", "PrivilegesMissing", "ClocksDiffer"]);
+    assert_eq!(
+        found,
+        ["SourceFrozen", "DestinationReadOnly", "TooManyShards", "DiskFull", "PrivilegesMissing", "ClocksDiffer"]
+    );
     assert!(
-        message.starts_with("5 findings.") && message.contains("the destination: manage (cluster), manage (index)"),
+        message.starts_with("6 findings.") && message.contains("the destination: manage (cluster), manage (index)"),
         "{message}"
     );
     assert_untouched(&world);

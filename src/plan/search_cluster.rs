@@ -119,6 +119,12 @@ pub fn is_open(status: Option<&SearchClusterStatus>) -> bool {
     batch.is_some_and(|batch| batch.phase.closes_the_gate())
 }
 
+/// Whether somebody else restarts the nodes for a batch.
+pub fn is_rolling_out(status: Option<&SearchClusterStatus>) -> bool {
+    let batch = status.and_then(|status| status.allowlist.as_ref()).and_then(|allowlist| allowlist.batch.as_ref());
+    batch.is_some_and(|batch| batch.phase == BatchPhase::RollingOut)
+}
+
 struct Plan<'a> {
     cluster: &'a SearchCluster,
     status: SearchClusterStatus,
@@ -152,7 +158,7 @@ impl<'a> Plan<'a> {
     }
 
     fn report_reached(&mut self, seen: &Observation) {
-        let restarting = is_open(Some(&self.status));
+        let (restarting, rolling_out) = (is_open(Some(&self.status)), is_rolling_out(Some(&self.status)));
         self.status.connection.clone_from(&seen.connection);
         match &seen.reached {
             Ok(reached) => {
@@ -175,11 +181,14 @@ impl<'a> Plan<'a> {
                 effective.truncate(MAX_ENTRIES);
                 let config_map = trust::config_map(self.cluster);
                 let allowlist = self.allowlist();
-                allowlist.trust = seen.trust.as_ref().map(|trust| TrustStatus {
-                    effective: !trust::is_missing(Some(trust), &config_map, &reached.nodes),
-                    sources: trust.sources.iter().take(trust::NAMED).cloned().collect(),
-                    config_map,
-                });
+                // It is not looked at while a change is rolled out: what stood there stands.
+                if !rolling_out {
+                    allowlist.trust = seen.trust.as_ref().map(|trust| TrustStatus {
+                        effective: !trust::is_missing(Some(trust), &config_map, &reached.nodes),
+                        sources: trust.sources.iter().take(trust::NAMED).cloned().collect(),
+                        config_map,
+                    });
+                }
                 allowlist.key = allowlist::key(&reached.distribution, reached.major).to_owned();
                 allowlist.effective = effective;
                 allowlist.pending = pending;
@@ -431,8 +440,7 @@ impl<'a> Plan<'a> {
     fn requeue(&self, seen: &Observation) -> Duration {
         let in_use = !seen.wanted.is_empty();
         // Somebody else's rollout takes minutes, and each look costs calls of theirs.
-        let batch = self.status.allowlist.as_ref().and_then(|allowlist| allowlist.batch.as_ref());
-        if batch.is_some_and(|batch| batch.phase == BatchPhase::RollingOut) {
+        if is_rolling_out(Some(&self.status)) {
             return Duration::from_secs(10);
         }
         let seconds = match (is_open(Some(&self.status)), &seen.reached, in_use) {

@@ -125,6 +125,12 @@ pub fn bundle(kept: &[Vec<u8>], needed: &[Vec<u8>]) -> Result<String, Blocked> {
     }
 }
 
+/// The blocks of a text of certificates (PEM), each for itself: one that is spoilt spoils no other.
+pub fn blocks(text: &str) -> impl Iterator<Item = String> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    text.split(BEGIN).skip(1).map(|rest| format!("{BEGIN}{rest}"))
+}
+
 /// Why the nodes can't be made to trust `seen`, where the setting would replace Java's own authorities.
 pub fn would_lose(seen: &Seen) -> Option<Blocked> {
     (!seen.public.is_empty()).then(|| {

@@ -7,7 +7,7 @@ use kube::{Api, ResourceExt, api::ListParams};
 use crate::{
     allowlist::provider::{Provider, ProviderError},
     api::{
-        Batch, BatchPhase, Reindex, SearchCluster,
+        Batch, Reindex, SearchCluster,
         allowlist::MAX_ENTRIES,
         reindex_status::{PartitionState, ReindexStatus},
         search_cluster::Management,
@@ -19,7 +19,7 @@ use crate::{
         connection::asks_provider,
         restart::{Node, Shard, View},
         retention,
-        search_cluster::{Close, Observation, Reached},
+        search_cluster::{Close, Observation, Reached, is_rolling_out},
         trust::Seen,
         validate::Trouble,
     },
@@ -130,8 +130,7 @@ async fn look_closely(
     uuid: &str,
     change: &Change,
 ) -> Result<Result<Close, Trouble>, Error> {
-    let rolling_out = open_batch(cluster).is_some_and(|batch| batch.phase == BatchPhase::RollingOut);
-    let before_edit = !rolling_out && cluster.spec.allowlist.management != Management::Verify;
+    let before_edit = !is_rolling_out(cluster.status.as_ref()) && cluster.spec.allowlist.management != Management::Verify;
     let provider = Provider::of(&ctx.client, &ctx.operator_identity, cluster);
     let configuration = match provider.look(change, before_edit).await {
         Ok(configuration) => configuration,

@@ -2,7 +2,7 @@
 //!
 //! Nobody owns the ConfigMap: nodes that mount it would not start any more if it went with the SearchCluster.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display};
 
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, api::PostParams};
@@ -17,15 +17,21 @@ use crate::{
     plan::{
         allowlist::managed_by_another,
         restart::Blocked,
+        search_cluster::is_rolling_out,
         trust::{self, FILE, OWNER, Seen},
     },
     search::authorities,
 };
 
-/// The sources whose authorities the nodes of `cluster` are to trust, which the ConfigMap holds then; None where there are none.
+/// The sources whose authorities the nodes of `cluster` are to trust, which the ConfigMap holds then; None where there are none, and
+/// while a change is rolled out.
+///
+/// # Errors
+/// A conflict over the ConfigMap. All else that is in the way is told.
 pub async fn keep(ctx: &Context, cluster: &SearchCluster, uuid: &str) -> Result<Option<Seen>, Error> {
     let wanted = cluster.spec.allowlist.trust_source && trust::is_possible(cluster);
-    if !wanted || cluster.metadata.deletion_timestamp.is_some() {
+    // What a change brings is out already while it is rolled out.
+    if !wanted || cluster.metadata.deletion_timestamp.is_some() || is_rolling_out(cluster.status.as_ref()) {
         return Ok(None);
     }
     let (reindexes, clusters) = (ctx.reindexes.state(), ctx.clusters.state());
@@ -33,50 +39,64 @@ pub async fn keep(ctx: &Context, cluster: &SearchCluster, uuid: &str) -> Result<
         return Ok(None);
     }
     let mut seen = Seen { sources: vec![], public: vec![], kept: Ok(()) };
-    let mut needed = vec![];
+    let (mut needed, mut unknown) = (vec![], None);
     for (name, source) in trust::sources(reindexes.iter().map(AsRef::as_ref), clusters.iter().map(AsRef::as_ref), uuid)
     {
-        match read(ctx, source).await? {
-            Some(certificates) if certificates.is_empty() => seen.public.push(name),
-            Some(certificates) => {
+        match read(ctx, source).await {
+            Ok(certificates) if certificates.is_empty() => seen.public.push(name),
+            Ok(certificates) => {
                 seen.sources.push(name);
                 needed.extend(certificates);
             }
-            None => {}
+            // A change without it would be followed by another one, and its restarts.
+            Err(blocked) => {
+                seen.sources.push(name);
+                unknown.get_or_insert(blocked);
+            }
         }
     }
     if seen.sources.is_empty() {
         return Ok(None);
     }
-    seen.kept = write(ctx, cluster, &needed).await?;
+    if !needed.is_empty() {
+        seen.kept = write(ctx, cluster, &needed).await?;
+    }
+    if let Some(blocked) = unknown {
+        seen.kept = Err(blocked);
+    }
     Ok(Some(seen))
 }
 
-/// The certificates (DER) of a source's authority; empty if it has a public one. None if they can't be had, which its Reindexes tell.
-async fn read(ctx: &Context, source: &SearchCluster) -> Result<Option<Vec<Vec<u8>>>, Error> {
-    let pem = match authority(&ctx.client, source).await {
-        Ok(Some(pem)) => pem,
-        Ok(None) => return Ok(Some(vec![])),
-        Err(fault @ ConnectFault::Read { .. }) => return Err(Error::Connect(fault)),
-        Err(fault) => {
-            tracing::warn!(source = trust::full_name(source), %fault, "the authority of a source is not to be had");
-            return Ok(None);
-        }
+/// The certificates (DER) of a source's authority; empty if it has a public one.
+async fn read(ctx: &Context, source: &SearchCluster) -> Result<Vec<Vec<u8>>, Blocked> {
+    let unknown = |why: &dyn Display| {
+        format!("the authority of SearchCluster {}, a source, is not to be had: {why}", trust::full_name(source))
     };
-    // A file that a node can't read would keep it from starting.
-    Ok(authorities(&pem)
-        .inspect_err(
-            |error| tracing::warn!(source = trust::full_name(source), %error, "the authority of a source is none"),
-        )
-        .ok())
+    match authority(&ctx.client, source).await {
+        // A file that a node can't read would keep it from starting.
+        Ok(Some(pem)) => authorities(&pem)
+            .map_err(|error| Blocked::by("AuthorityUnknown", unknown(&format!("tls.caRef: {}", error.public_message())))),
+        Ok(None) => Ok(vec![]),
+        Err(ConnectFault::Read { source: kube::Error::Api(status), kind, namespace, name }) if status.code == 403 => {
+            let why = format!("the operator may not read {kind} {namespace}/{name}: grant it");
+            Err(Blocked::by("NotPermitted", unknown(&why)))
+        }
+        Err(fault @ ConnectFault::Read { .. }) => Err(Blocked::passing("KubernetesError", unknown(&fault))),
+        Err(fault @ ConnectFault::Untold { .. }) => Err(Blocked::passing("AuthorityUnknown", unknown(&fault))),
+        Err(fault) => Err(Blocked::by("AuthorityUnknown", unknown(&fault))),
+    }
 }
 
+/// Err is a conflict: somebody else wrote the ConfigMap meanwhile.
 async fn write(ctx: &Context, cluster: &SearchCluster, needed: &[Vec<u8>]) -> Result<Result<(), Blocked>, Error> {
     let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
     let owner = cluster.metadata.name.as_deref().unwrap_or_default();
     let name = trust::config_map(cluster);
     let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), namespace);
-    let found = api.get_opt(&name).await.map_err(Error::kube("read the ConfigMap of the sources' authorities"))?;
+    let found = match api.get_opt(&name).await {
+        Ok(found) => found,
+        Err(source) => return blocked("get", namespace, &name, source).map(Err),
+    };
     if let Some(map) = &found
         && map.metadata.annotations.as_ref().and_then(|annotations| annotations.get(OWNER)).map(String::as_str)
             != Some(owner)
@@ -87,8 +107,14 @@ async fn write(ctx: &Context, cluster: &SearchCluster, needed: &[Vec<u8>]) -> Re
         return Ok(Err(Blocked::by("SourcesNotOurs", message)));
     }
     let text = found.as_ref().and_then(|map| map.data.as_ref()?.get(FILE)).map(String::as_str).unwrap_or_default();
-    // What somebody spoilt is made anew.
-    let kept = authorities(text.as_bytes()).unwrap_or_default();
+    let kept: Vec<Vec<u8>> =
+        trust::blocks(text).filter_map(|block| authorities(block.as_bytes()).ok()).flatten().collect();
+    if kept.is_empty() && !text.trim().is_empty() {
+        let message = format!(
+            "ConfigMap {name} holds no certificate that can be read, and text in its key {FILE}: mend it, or empty it, after which what is needed is written there"
+        );
+        return Ok(Err(Blocked::by("SourcesUnreadable", message)));
+    }
     let bundle = match trust::bundle(&kept, needed) {
         Ok(bundle) => bundle,
         Err(blocked) => return Ok(Err(blocked)),
@@ -117,12 +143,30 @@ async fn write(ctx: &Context, cluster: &SearchCluster, needed: &[Vec<u8>]) -> Re
     };
     match written {
         Ok(_) => Ok(Ok(())),
-        Err(kube::Error::Api(status)) if status.code == 403 => {
-            let message = format!(
-                "the operator may not {verb} configmaps in namespace {namespace}, to keep the sources' authorities in {name}: grant it, as the chart's values under `providers` do"
-            );
-            Ok(Err(Blocked::by("NotPermitted", message)))
+        Err(source) => blocked(verb, namespace, &name, source).map(Err),
+    }
+}
+
+/// Why the ConfigMap is not to be had. A conflict is none: it is looked at again at once.
+fn blocked(verb: &'static str, namespace: &str, name: &str, source: kube::Error) -> Result<Blocked, Error> {
+    let what = format!("ConfigMap {name}, which keeps the sources' authorities");
+    let kube::Error::Api(status) = source else {
+        tracing::warn!(name, error = %source, "the sources' authorities can't be kept now");
+        return Ok(Blocked::passing("KubernetesError", format!("failed to {verb} {what}: the apiserver did not answer")));
+    };
+    let said: String = status.message.chars().take(512).collect();
+    match status.code {
+        409 => {
+            let source = kube::Error::Api(status);
+            Err(Error::Kube { action: "write the ConfigMap of the sources' authorities", source })
         }
-        Err(source) => Err(Error::Kube { action: "write the ConfigMap of the sources' authorities", source }),
+        403 => {
+            let message = format!(
+                "the operator may not {verb} configmaps in namespace {namespace}, to keep the sources' authorities in {name}: grant it, as the chart's values under `providers` do ({said})"
+            );
+            Ok(Blocked::by("NotPermitted", message))
+        }
+        400 | 404 | 413 | 422 => Ok(Blocked::by("ChangeRefused", format!("failed to {verb} {what}: {said}"))),
+        code => Ok(Blocked::passing("KubernetesError", format!("failed to {verb} {what}: HTTP status {code}"))),
     }
 }

@@ -166,6 +166,67 @@ async fn the_right_to_make_the_config_map_is_named_where_it_is_missing() {
 }
 
 #[tokio::test]
+async fn what_keeps_the_authorities_from_being_had_holds_up_no_rollout_and_is_told() {
+    let mut world = trusting_eck().await;
+    until(&mut world, BatchPhase::RollingOut).await;
+    world.api.deny("get", "configmaps");
+    eck_says(&world, "Ready");
+    load(&world, 3);
+    until(&mut world, BatchPhase::Done).await;
+    world.round_of_cluster("es-1").await;
+    let (reason, message) = told(&world, STALLED);
+    assert_eq!(reason, "NotPermitted");
+    assert!(message.contains(&format!("ConfigMap {NAMESPACE}/es-2-ca")), "{message}");
+    world.api.grant();
+    world.round_of_cluster("es-1").await;
+    assert_eq!((told(&world, ALLOWLIST_READY).0.as_str(), patches(&world, ECK)), ("Effective", 1));
+}
+
+#[tokio::test]
+async fn a_source_whose_authority_can_t_be_had_holds_up_the_change_instead_of_making_two() {
+    let provider = json!({"eck": {"name": "es-1"}});
+    let mut world = world_with(provider, &[elasticsearch(), elastic_user()], |world| {
+        by_tls(world);
+        world.change_cluster("es-1", json!({"spec": {"allowlist": {"trustSource": true}}}));
+    })
+    .await;
+    world.change_cluster("es-1", json!({"status": {"allowlist": {"batch": null}}}));
+    world.api.apply(authority("no certificate"));
+    for _ in 0..3 {
+        world.round_of_cluster("es-1").await;
+    }
+    let (reason, message) = told(&world, STALLED);
+    assert_eq!((reason.as_str(), patches(&world, ECK)), ("AuthorityUnknown", 0));
+    assert!(message.contains(&format!("SearchCluster {NAMESPACE}/es-2")), "{message}");
+    world.api.apply(authority(AUTHORITY));
+    until(&mut world, BatchPhase::RollingOut).await;
+    assert!(batch(&world).unwrap().trust.is_some());
+}
+
+#[tokio::test]
+async fn one_certificate_that_is_spoilt_takes_no_other_with_it() {
+    let mut world = trusting_eck().await;
+    let spoilt = format!("-----BEGIN CERTIFICATE-----\nspoilt\n-----END CERTIFICATE-----\n{ANOTHER}");
+    let keep = |text: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {"ca.crt": text},
+            "metadata": {
+                "name": "es-1-reindex-sources", "namespace": NAMESPACE,
+                "annotations": {"reindex.dev/sources-of": "es-1"},
+            },
+        })
+    };
+    world.change_cluster("es-1", json!({"status": {"allowlist": {"batch": null}}}));
+    world.api.apply(keep(&spoilt));
+    world.round_of_cluster("es-1").await;
+    assert_eq!(certificates(&kept(&world)), 2, "{}", kept(&world));
+    world.change_cluster("es-1", json!({"status": {"allowlist": {"batch": null}}}));
+    world.api.apply(keep("somebody's"));
+    world.round_of_cluster("es-1").await;
+    assert_eq!((told(&world, STALLED).0.as_str(), kept(&world).as_str()), ("SourcesUnreadable", "somebody's"));
+}
+
+#[tokio::test]
 async fn under_verify_the_text_to_commit_names_what_is_there_already() {
     let mut world = trusting_eck().await;
     world.change_cluster(

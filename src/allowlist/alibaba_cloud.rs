@@ -264,6 +264,7 @@ impl<'a> AlibabaCloud<'a> {
         Managed {
             instruction,
             object,
+            held: configured.clone().unwrap_or_default(),
             configured,
             // The vendor's configuration takes no file.
             trust: Ok(Trust::Default),

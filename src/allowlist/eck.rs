@@ -151,6 +151,7 @@ fn managed(object: &DynamicObject, key: &str, change: &Change) -> Managed {
     let sets = node_sets(object);
     let not_editable = |why: String| Blocked::by("ConfigNotEditable", format!("{title}: {why}"));
     let places: Result<Vec<Place>, String> = sets.iter().map(|set| place(set, key)).collect();
+    let held = places.iter().flatten().flat_map(|place| place.entries.clone()).collect();
     let configured = match (unmanaged(object), places) {
         (Some(blocked), _) => Err(blocked),
         (None, Ok(places)) => Ok(effective(places.iter().map(|place| &place.entries))),
@@ -166,6 +167,7 @@ fn managed(object: &DynamicObject, key: &str, change: &Change) -> Managed {
     Managed {
         object: title,
         configured,
+        held,
         trust,
         owner: gitops::owner(&object.metadata, &[&["f:spec", "f:nodeSets"]]),
         progress: progress(object),

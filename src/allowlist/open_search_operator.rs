@@ -197,7 +197,11 @@ fn managed(object: &DynamicObject, key: &str, change: &Change) -> Managed {
     let title = format!("OpenSearchCluster {}", object.name_any());
     let not_editable = |why: String| Blocked::by("ConfigNotEditable", format!("{title}: {why}"));
     let found = spots(object, key, Form::ListInText);
-    let own = found.as_ref().is_ok_and(|spots| spots.iter().any(|spot| spot.pool.is_some()));
+    let held = found.iter().flatten().flat_map(|spot| spot.place.entries.clone()).collect();
+    let in_pool = |found: &Result<Vec<Spot>, String>| found.iter().flatten().any(|spot| spot.pool.is_some());
+    let trusts = change.trust.is_some();
+    let own = in_pool(&found)
+        || (trusts && [trust::SETTING, trust::MARK].iter().any(|key| in_pool(&spots(object, key, Form::Text))));
     let configured = match found {
         Ok(spots) => Ok(effective(spots.iter().map(|spot| &spot.place.entries))),
         Err(why) => Err(not_editable(why)),
@@ -208,18 +212,24 @@ fn managed(object: &DynamicObject, key: &str, change: &Change) -> Managed {
     let instruction = instruction(object, key, change);
     let pools = object.data["spec"]["nodePools"].as_array().map(Vec::as_slice).unwrap_or_default();
     let replicas: Option<Vec<u64>> = pools.iter().map(|pool| pool["replicas"].as_u64()).collect();
-    let keys = [key, WHITELIST, ALLOWLIST].map(|key| format!("f:{key}"));
-    let general = keys.each_ref().map(|key| ["f:spec", "f:general", "f:additionalConfig", key.as_str()]);
+    let mut keys = vec![key, WHITELIST, ALLOWLIST];
+    if trusts {
+        keys.extend([trust::SETTING, trust::MARK]);
+    }
+    let keys: Vec<String> = keys.into_iter().map(|key| format!("f:{key}")).collect();
+    let general: Vec<_> =
+        keys.iter().map(|key| ["f:spec", "f:general", "f:additionalConfig", key.as_str()]).collect();
     let mut paths: Vec<&[&str]> = general.iter().map(<[&str; 4]>::as_slice).collect();
     if own {
         paths.push(&["f:spec", "f:nodePools"]);
     }
-    if change.trust.is_some() {
+    if trusts {
         paths.push(&["f:spec", "f:general", "f:additionalVolumes"]);
     }
     Managed {
         object: title,
         configured,
+        held,
         trust,
         owner: gitops::owner(&object.metadata, &paths),
         progress: progress(&object.data["status"]),

@@ -27,6 +27,8 @@ pub struct Managed {
     /// Entries that the configuration of every node holds, or why it can't be changed. A provider that shows a change only later
     /// counts one that is on its way as made.
     pub configured: Result<Vec<String>, Blocked>,
+    /// Entries that the configuration of any node holds.
+    pub held: Vec<String>,
     /// Whether the configuration of every node reads the authorities of sources, where that is asked for, or why it can't be made to.
     pub trust: Result<Trust, Blocked>,
     /// Who applies the object again and again.
@@ -227,8 +229,8 @@ impl Run<'_> {
         }
         // Kept from the first look, as what was there before.
         if self.batch.added.is_none() {
-            let configured = self.seen.managed.configured.as_deref().unwrap_or_default();
-            self.batch.added = Some(change.add.iter().filter(|entry| !configured.contains(entry)).cloned().collect());
+            let held = &self.seen.managed.held;
+            self.batch.added = Some(change.add.iter().filter(|entry| !held.contains(entry)).cloned().collect());
             self.batch.edited_at = Some(Time(self.now));
         }
         let doing = Blocked::passing("Editing", format!("changing {}", self.seen.managed.object));
@@ -297,8 +299,8 @@ impl Run<'_> {
 
     /// It has failed. But while the provider is at it nodes may restart, and no copy begins, unless copies may be interrupted.
     fn fail_at_rest(mut self, why: &str) -> Step {
-        match (&self.seen.managed.progress, &self.seen.managed.configured) {
-            (Progress::Rolling { message }, Ok(_)) if !self.allowed.interrupt => {
+        match &self.seen.managed.progress {
+            Progress::Rolling { message } if !self.allowed.interrupt => {
                 let object = &self.seen.managed.object;
                 let told = format!(
                     "{why}. While {object} is at it nodes may restart, and no copy begins (unless allowlist.interruptRunning is set): {message}"

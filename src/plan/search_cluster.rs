@@ -18,7 +18,7 @@ use super::{
     report::Note,
     restart::{self, Blocked, Effect, Node, Permissions, Pool, View},
     retention,
-    rollout::{self, Managed},
+    rollout::{self, Managed, Trust},
     trust,
     validate::Trouble,
     window::{self, Opening},
@@ -123,6 +123,12 @@ pub fn is_open(status: Option<&SearchClusterStatus>) -> bool {
 pub fn is_rolling_out(status: Option<&SearchClusterStatus>) -> bool {
     let batch = status.and_then(|status| status.allowlist.as_ref()).and_then(|allowlist| allowlist.batch.as_ref());
     batch.is_some_and(|batch| batch.phase == BatchPhase::RollingOut)
+}
+
+/// What the nodes would trust no longer with a change of trust.
+fn trust_to_lose(configuration: &Configuration, seen: Option<&trust::Seen>) -> Option<Blocked> {
+    let Configuration::Managed(managed) = configuration else { return None };
+    seen.filter(|_| managed.trust == Ok(Trust::Default)).and_then(trust::would_lose)
 }
 
 struct Plan<'a> {
@@ -263,7 +269,9 @@ impl<'a> Plan<'a> {
         }
         match &seen.close {
             Some(Ok(Close { view: Ok(view), configuration, .. })) => {
-                let change = proposal::change(proposed.as_ref(), pending);
+                // What was read stays what is approved of; whoever approves of nothing gets all at once.
+                let by_approval = self.cluster.spec.allowlist.management == Management::Approval;
+                let change = proposal::change(proposed.as_ref().filter(|_| by_approval), pending);
                 match self.freeze(&change, view, configuration, seen.trust.as_ref()) {
                     Ok((batch, how)) => self.propose(proposed, batch, &how),
                     Err(blocked) => self.refuse(&blocked, seen),
@@ -376,6 +384,10 @@ impl<'a> Plan<'a> {
         if trusts && seen.trust.as_ref().is_none_or(|trust| trust.kept.is_err()) {
             self.set_phase(BatchPhase::Proposed);
             return self.hold(false, "Pending", "the change is looked at again before anything is touched");
+        }
+        if trusts && let Some(blocked) = trust_to_lose(configuration, seen.trust.as_ref()) {
+            self.set_phase(BatchPhase::Proposed);
+            return self.hold(!blocked.passes, blocked.reason, &blocked.message);
         }
         // The cluster answers, and not all that must be known is told: by a user who lacks a right, for one.
         if let (Err(trouble), Ok(_)) = (view, &seen.reached) {

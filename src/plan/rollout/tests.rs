@@ -42,6 +42,7 @@ fn managed() -> Managed {
     Managed {
         object: "Elasticsearch es-1".into(),
         configured: Ok(vec![]),
+        held: vec![],
         trust: Ok(Trust::Default),
         owner: None,
         progress: Progress::Steady,
@@ -353,6 +354,28 @@ fn a_restart_of_ours_is_put_back_when_the_provider_is_changed_in_the_middle() {
     batch.borrowed = Some(crate::api::allowlist::Borrowed { allocation_enable: None, voting_exclusion: false });
     world.pass();
     assert_eq!(world.batch.as_ref().unwrap().borrowed, None);
+    world.pass();
+    assert_eq!(world.phase(), Some(BatchPhase::Failed));
+}
+
+#[test]
+fn what_a_person_entered_in_one_node_set_only_is_not_ours() {
+    let mut world = World::new();
+    world.managed.held = entries();
+    world.pass();
+    world.pass();
+    assert_eq!((world.edits, world.batch.unwrap().added), (1, Some(vec![])));
+}
+
+#[test]
+fn a_configuration_that_can_t_be_read_opens_no_gate_while_nodes_may_restart() {
+    let mut world = World::rolling_out();
+    world.pass();
+    world.managed.configured = Err(Blocked::by("ElasticsearchUnmanaged", "paused".into()));
+    world.now += PATIENCE.as_secs();
+    assert_eq!(world.pass().reason, "RolloutFailed");
+    assert_eq!(world.phase(), Some(BatchPhase::RollingOut));
+    world.managed.progress = Progress::Steady;
     world.pass();
     assert_eq!(world.phase(), Some(BatchPhase::Failed));
 }

@@ -9,14 +9,14 @@ use crate::{
     plan::{
         allowlist::Change,
         restart::{self, Blocked, View},
-        rollout::{self, Trust},
+        rollout,
         spec_hash::short_hash,
         trust,
         window::{self, Opening},
     },
 };
 
-use super::{Configuration, Plan};
+use super::{Configuration, Plan, trust_to_lose};
 
 /// How many nodes a message names.
 const NAMED: usize = 12;
@@ -52,8 +52,8 @@ impl Plan<'_> {
             }
             Configuration::Managed(managed) => {
                 let batch = rollout::freeze(change, view, managed, allowed, generation, now)?;
-                let replaces = change.trust.is_some() && managed.trust == Ok(Trust::Default);
-                if let Some(blocked) = trusted.filter(|_| replaces).and_then(trust::would_lose) {
+                let trusted = trusted.filter(|_| change.trust.is_some());
+                if let Some(blocked) = trust_to_lose(configuration, trusted) {
                     return Err(blocked);
                 }
                 let nodes: BTreeSet<&str> = view.nodes.iter().map(|node| node.name.as_str()).collect();

@@ -3,10 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     api::{APPROVAL, Batch},
-    plan::{
-        restart::Node,
-        rollout::{Progress, Trust},
-    },
+    plan::{restart::Node, rollout::Progress},
 };
 
 /// With a fraction of a second, as a clock has it and a status does not keep.
@@ -41,6 +38,7 @@ fn seen(wanted: &[&str]) -> Observation {
     let managed = Managed {
         object: "Elasticsearch es-1".into(),
         configured: Ok(vec![]),
+        held: vec![],
         trust: Ok(Trust::Default),
         owner: None,
         progress: Progress::Steady,
@@ -463,4 +461,25 @@ fn nodes_that_differ_and_who_needs_what_stand_in_the_status() {
     assert_eq!((allowlist.needs[0].entry.as_str(), allowlist.needs[0].count), ("a:9200", 1));
     see(&mut cluster, &half, "2026-11-27T12:01:00Z");
     assert_eq!(cluster.status, Some(status), "an unchanged world is not written");
+}
+
+#[test]
+fn a_public_authority_that_is_needed_only_now_is_not_lost_either() {
+    let mut cluster = cluster(json!({"management": "Automatic", "trustSource": true}));
+    see(&mut cluster, &with_trust(seen(&["a:9200"]), &[]), NOON);
+    see(&mut cluster, &with_trust(seen(&["a:9200"]), &[]), "2026-11-27T12:00:02Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Editing));
+    let decision = see(&mut cluster, &with_trust(seen(&["a:9200"]), &["shop/es-9"]), "2026-11-27T12:00:04Z");
+    assert_eq!((decision.effect, phase(&cluster)), (None, Some(BatchPhase::Proposed)));
+    assert_eq!(told(&cluster).0, "PublicAuthority");
+}
+
+#[test]
+fn a_change_that_waits_for_the_window_takes_in_what_is_needed_by_then() {
+    let window = json!({"schedule": "0 2 * * 6", "duration": "4h"});
+    let mut cluster = cluster(json!({"management": "Automatic", "window": window}));
+    see(&mut cluster, &seen(&["a:9200"]), NOON);
+    see(&mut cluster, &seen(&["a:9200", "b:9200"]), "2026-11-28T02:00:10Z");
+    let begun = batch(&cluster).unwrap();
+    assert_eq!((begun.phase, begun.entries.len()), (BatchPhase::Draining, 2), "not two restarts in one night");
 }

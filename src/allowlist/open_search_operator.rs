@@ -217,8 +217,7 @@ fn managed(object: &DynamicObject, key: &str, change: &Change) -> Managed {
         keys.extend([trust::SETTING, trust::MARK]);
     }
     let keys: Vec<String> = keys.into_iter().map(|key| format!("f:{key}")).collect();
-    let general: Vec<_> =
-        keys.iter().map(|key| ["f:spec", "f:general", "f:additionalConfig", key.as_str()]).collect();
+    let general: Vec<_> = keys.iter().map(|key| ["f:spec", "f:general", "f:additionalConfig", key.as_str()]).collect();
     let mut paths: Vec<&[&str]> = general.iter().map(<[&str; 4]>::as_slice).collect();
     if own {
         paths.push(&["f:spec", "f:nodePools"]);

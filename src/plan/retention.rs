@@ -32,7 +32,7 @@ pub fn unneeded(cluster: &SearchCluster, allowlist: &AllowlistStatus, needed: &W
 }
 
 /// Entries that were taken out, and are needed again.
-fn missed(allowlist: &AllowlistStatus, needed: &Wanted) -> Vec<String> {
+pub fn missed(allowlist: &AllowlistStatus, needed: &Wanted) -> Vec<String> {
     allowlist.removed.iter().filter(|entry| needed.contains_key(*entry)).cloned().collect()
 }
 
@@ -67,6 +67,14 @@ pub fn at_once(
 /// Notes what is about to be taken out. It stays among what we added until that is done.
 pub fn begin(allowlist: &mut AllowlistStatus, change: &Change) {
     add(&mut allowlist.removed, &change.remove);
+}
+
+/// What was done, in words.
+pub fn told(change: &Change) -> String {
+    let of = |entries: &[String], what: &str| (!entries.is_empty()).then(|| format!("{} {what}", entries.join(", ")));
+    let out = "was taken out of the configuration, as no Reindex needs it any more; nodes keep it until they restart";
+    let back = "was put back into the configuration, as it is needed again";
+    of(&change.remove, out).into_iter().chain(of(&change.add, back)).collect::<Vec<_>>().join("; ")
 }
 
 /// Notes that the edit was made.

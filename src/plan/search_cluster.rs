@@ -131,6 +131,18 @@ fn trust_to_lose(configuration: &Configuration, seen: Option<&trust::Seen>) -> O
     seen.filter(|_| managed.trust == Ok(Trust::Default)).and_then(trust::would_lose)
 }
 
+/// The reason while the edit that takes entries out, or puts them back, is refused. It is tried again at each look.
+const TIDY_REFUSED: &str = "TidyRefused";
+
+/// The status after that edit was refused.
+pub fn tidy_refused(status: &mut SearchClusterStatus, why: &str, generation: i64, now: Timestamp) {
+    for type_ in [ALLOWLIST_READY, STALLED] {
+        let state = if type_ == STALLED { State::True } else { State::False };
+        conditions::set(&mut status.conditions, type_, state, TIDY_REFUSED, why, generation, now);
+    }
+    conditions::clear(&mut status.conditions, RECONCILING);
+}
+
 struct Plan<'a> {
     cluster: &'a SearchCluster,
     status: SearchClusterStatus,
@@ -226,6 +238,16 @@ impl<'a> Plan<'a> {
         // It stands only as long as everything that led to it does.
         let proposed = self.allowlist().batch.take_if(|batch| batch.phase == BatchPhase::Proposed);
         self.allowlist().instruction = None;
+        if self.effect.is_some() {
+            let said = conditions::get(&self.status.conditions, ALLOWLIST_READY);
+            if let Some(message) = said.filter(|said| said.reason == TIDY_REFUSED).map(|said| said.message.clone()) {
+                return self.hold(true, TIDY_REFUSED, &message);
+            }
+            // One edit at a time: both would be of the same ConfigMap.
+            if !pending.is_needless() {
+                return self.hold(false, "Pending", "the change of the allowlist is being prepared");
+            }
+        }
         if pending.is_needless() && seen.trust.as_ref().is_none_or(|trust| trust.kept.is_ok()) {
             return self.condition(
                 ALLOWLIST_READY,
@@ -295,7 +317,15 @@ impl<'a> Plan<'a> {
             }
             _ => vec![],
         };
-        Change { add: allowlist.pending.clone(), remove, trust: lacking.map(|trust| trust.config_map.clone()) }
+        let trust = lacking.map(|trust| trust.config_map.clone());
+        let mut change = Change { add: allowlist.pending.clone(), remove, trust };
+        // A restart would take away what nodes have loaded, and their configuration lacks by now.
+        if let (false, Some(Ok(Close { configuration: Configuration::Pools(_), needed, .. }))) =
+            (change.is_needless(), &seen.close)
+        {
+            retention::add(&mut change.add, &retention::missed(allowlist, needed));
+        }
+        change
     }
 
     /// Takes out what nobody needs any more, or puts back what is needed again, where that restarts nothing.
@@ -309,17 +339,6 @@ impl<'a> Plan<'a> {
         let allowlist = self.allowlist();
         let Some(change) = retention::at_once(cluster, allowlist, needed, pools, is_open) else { return };
         retention::begin(allowlist, &change);
-        for (entries, what) in [
-            (
-                &change.remove,
-                "is taken out of the configuration, as no Reindex needs it any more; nodes keep it until they restart",
-            ),
-            (&change.add, "is put back into the configuration, as it is needed again"),
-        ] {
-            if !entries.is_empty() {
-                self.note(false, "AllowlistTidied", &format!("{} {what}", entries.join(", ")));
-            }
-        }
         self.effect = Some(Effect::Tidy(change));
     }
 
@@ -367,6 +386,14 @@ impl<'a> Plan<'a> {
         if matches!(batch.phase, BatchPhase::Draining | BatchPhase::Editing) {
             // Needed again since it was frozen.
             batch.removes.retain(|entry| !needed.contains_key(entry));
+            if matches!(configuration, Configuration::Pools(_)) {
+                let missed = retention::missed(self.allowlist(), needed);
+                retention::add(&mut batch.entries, &missed);
+                // They were ours before.
+                if let Some(added) = &mut batch.added {
+                    retention::add(added, &missed);
+                }
+            }
         }
         let mut step = match configuration {
             Configuration::Pools(pools) => {
@@ -395,6 +422,7 @@ impl<'a> Plan<'a> {
         }
         self.tell(&batch, step.batch.as_ref(), &step.doing);
         if let Some(done) = step.batch.as_ref().filter(|batch| batch.phase == BatchPhase::Done) {
+            self.allowlist().removed.retain(|entry| !done.entries.contains(entry));
             // Absent where somebody else had made the change already: then nothing was taken out either.
             if let Some(added) = &done.added {
                 let (allowlist, removes) = (self.allowlist(), &done.removes);

@@ -185,3 +185,15 @@ fn the_older_name_is_used_where_it_stands_and_never_beside_the_newer() {
     let refused = managed(&both, ALLOWLIST, &entries()).configured.unwrap_err();
     assert_eq!(refused.reason, "ConfigNotEditable", "{}", refused.message);
 }
+
+#[test]
+fn whoever_applies_the_settings_of_trust_owns_a_change_of_trust_only() {
+    let mut applied = object(|_| {});
+    applied.metadata.managed_fields = serde_json::from_value(json!([{
+        "manager": "argocd-controller", "operation": "Apply",
+        "fieldsV1": {"f:spec": {"f:general": {"f:additionalConfig": {format!("f:{}", trust::SETTING): {}}}}},
+    }]))
+    .unwrap();
+    assert!(managed(&applied, ALLOWLIST, &with_trust()).owner.is_some());
+    assert_eq!(managed(&applied, ALLOWLIST, &entries()).owner, None);
+}

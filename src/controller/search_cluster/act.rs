@@ -5,10 +5,16 @@ use k8s_openapi::jiff::Timestamp;
 use crate::{
     allowlist::provider::{Provider, ProviderError},
     api::{AllowlistStatus, Batch, SearchCluster, allowlist::Borrowed},
-    controller::{connect::connect, context::Context, error::Error, status},
+    controller::{
+        connect::connect,
+        context::Context,
+        error::Error,
+        events::{self, EventType},
+        status,
+    },
     plan::{
         restart::{self, Effect},
-        retention, rollout,
+        retention, rollout, search_cluster,
     },
     search::SearchClient,
 };
@@ -53,10 +59,32 @@ pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Resu
             write_batch(ctx, cluster, |batch| restart::rolled_back(batch, Timestamp::now())).await
         }
         Effect::Tidy(change) => {
-            provider.apply(&change).await.map_err(Error::Provider)?;
-            write_allowlist(ctx, cluster, |allowlist| retention::end(allowlist, &change)).await
+            match provider.apply(&change).await {
+                Err(error) if is_refused(&error) => return tidy_refused(ctx, cluster, &error).await,
+                result => drop(result.map_err(Error::Provider)?),
+            }
+            write_allowlist(ctx, cluster, |allowlist| retention::end(allowlist, &change)).await?;
+            let (type_, reason, message) = (EventType::Normal, "AllowlistTidied", retention::told(&change));
+            events::publish(ctx, cluster, &events::Note { type_, reason, message }).await;
+            Ok(())
         }
     }
+}
+
+/// It would be answered alike again, until somebody acts.
+fn is_refused(error: &ProviderError) -> bool {
+    match error {
+        ProviderError::Kube { source: kube::Error::Api(status), .. } => matches!(status.code, 400 | 403 | 413 | 422),
+        error => matches!(error, ProviderError::Edit { .. } | ProviderError::Refused { .. }),
+    }
+}
+
+async fn tidy_refused(ctx: &Context, cluster: &SearchCluster, error: &ProviderError) -> Result<(), Error> {
+    let mut next = cluster.status.clone().unwrap_or_default();
+    let why: String = error.to_string().chars().take(512).collect();
+    let generation = cluster.metadata.generation.unwrap_or_default();
+    search_cluster::tidy_refused(&mut next, &why, generation, Timestamp::now());
+    status::write(&ctx.client, cluster, &next).await.map(drop).map_err(Error::kube("write the status"))
 }
 
 /// What the apiserver forbids is not tried for ever: everything is put back, and the condition says what is missing.

@@ -130,7 +130,8 @@ async fn look_closely(
     uuid: &str,
     change: &Change,
 ) -> Result<Result<Close, Trouble>, Error> {
-    let before_edit = !is_rolling_out(cluster.status.as_ref()) && cluster.spec.allowlist.management != Management::Verify;
+    let before_edit =
+        !is_rolling_out(cluster.status.as_ref()) && cluster.spec.allowlist.management != Management::Verify;
     let provider = Provider::of(&ctx.client, &ctx.operator_identity, cluster);
     let configuration = match provider.look(change, before_edit).await {
         Ok(configuration) => configuration,

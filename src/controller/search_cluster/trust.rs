@@ -74,8 +74,9 @@ async fn read(ctx: &Context, source: &SearchCluster) -> Result<Vec<Vec<u8>>, Blo
     };
     match authority(&ctx.client, source).await {
         // A file that a node can't read would keep it from starting.
-        Ok(Some(pem)) => authorities(&pem)
-            .map_err(|error| Blocked::by("AuthorityUnknown", unknown(&format!("tls.caRef: {}", error.public_message())))),
+        Ok(Some(pem)) => authorities(&pem).map_err(|error| {
+            Blocked::by("AuthorityUnknown", unknown(&format!("tls.caRef: {}", error.public_message())))
+        }),
         Ok(None) => Ok(vec![]),
         Err(ConnectFault::Read { source: kube::Error::Api(status), kind, namespace, name }) if status.code == 403 => {
             let why = format!("the operator may not read {kind} {namespace}/{name}: grant it");
@@ -152,7 +153,10 @@ fn blocked(verb: &'static str, namespace: &str, name: &str, source: kube::Error)
     let what = format!("ConfigMap {name}, which keeps the sources' authorities");
     let kube::Error::Api(status) = source else {
         tracing::warn!(name, error = %source, "the sources' authorities can't be kept now");
-        return Ok(Blocked::passing("KubernetesError", format!("failed to {verb} {what}: the apiserver did not answer")));
+        return Ok(Blocked::passing(
+            "KubernetesError",
+            format!("failed to {verb} {what}: the apiserver did not answer"),
+        ));
     };
     let said: String = status.message.chars().take(512).collect();
     match status.code {

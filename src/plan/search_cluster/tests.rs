@@ -483,3 +483,70 @@ fn a_change_that_waits_for_the_window_takes_in_what_is_needed_by_then() {
     let begun = batch(&cluster).unwrap();
     assert_eq!((begun.phase, begun.entries.len()), (BatchPhase::Draining, 2), "not two restarts in one night");
 }
+
+/// StatefulSets whose ConfigMap lacks an entry that nodes have loaded and a Reindex needs again.
+fn missed(management: &str) -> (SearchCluster, Observation) {
+    let mut cluster = cluster(json!({"management": management, "retention": "Remove"}));
+    let provider = json!({"statefulSets": [{"name": "es-1", "configMap": {"name": "es-1-config"}}]});
+    cluster.spec.provider = serde_json::from_value(provider).unwrap();
+    let mut again = loaded(seen(&["a:9200", "old:9200"]), &["old:9200"], false);
+    let pods = (0..3).map(|n| crate::plan::restart::Pod {
+        name: format!("es-1-{n}"),
+        uid: format!("uid-{n}"),
+        ip: Some(format!("10.0.0.{n}")),
+        ready: true,
+        durable_paths: vec![],
+    });
+    let pool = Pool {
+        stateful_set: "es-1".into(),
+        replicas: Some(3),
+        rolling_out: false,
+        config: "es-1-config/elasticsearch.yml".into(),
+        owner: None,
+        entries: Ok(vec![]),
+        pods: pods.collect(),
+    };
+    if let Some(Ok(close)) = &mut again.close {
+        close.configuration = Configuration::Pools(vec![pool]);
+    }
+    (cluster, again)
+}
+
+#[test]
+fn what_a_restart_would_take_away_goes_back_with_the_change_whoever_approves_of_it() {
+    let (mut cluster, again) = missed("Approval");
+    let mut before = again.clone();
+    before.wanted.remove("old:9200");
+    if let Some(Ok(close)) = &mut before.close {
+        close.needed.remove("old:9200");
+    }
+    see(&mut cluster, &before, NOON);
+    cluster.status.as_mut().unwrap().allowlist.as_mut().unwrap().removed = vec!["old:9200".into()];
+    let id = batch(&cluster).unwrap().id;
+    approve(&mut cluster, &id);
+    see(&mut cluster, &before, "2026-11-27T12:00:02Z");
+    assert_eq!(batch(&cluster).unwrap().entries, ["a:9200"]);
+    assert_eq!(phase(&cluster), Some(BatchPhase::Draining));
+    see(&mut cluster, &again, "2026-11-27T12:00:04Z");
+    let Some(Effect::Edit(change)) = see(&mut cluster, &again, "2026-11-27T12:00:06Z").effect else { panic!() };
+    assert_eq!(change.add, ["a:9200", "old:9200"], "it is needed again since");
+    cluster.status.as_mut().unwrap().allowlist.as_mut().unwrap().batch = None;
+    see(&mut cluster, &again, "2026-11-27T12:01:00Z");
+    assert_eq!(batch(&cluster).unwrap().entries, ["a:9200", "old:9200"], "and a new change has it from the first");
+}
+
+#[test]
+fn an_entry_is_put_back_before_a_change_begins_and_a_refusal_is_told() {
+    let (mut cluster, again) = missed("Automatic");
+    let mut status = SearchClusterStatus::default();
+    status.allowlist.get_or_insert_default().removed = vec!["old:9200".into()];
+    cluster.status = Some(status);
+    let decision = see(&mut cluster, &again, NOON);
+    assert!(matches!(decision.effect, Some(Effect::Tidy(_))), "{:?}", decision.effect);
+    assert_eq!((decision.notes, batch(&cluster)), (vec![], None), "nothing is told before it is done");
+    tidy_refused(cluster.status.as_mut().unwrap(), "no", 1, at("2026-11-27T12:00:01Z"));
+    let told_then = cluster.status.clone();
+    let decision = see(&mut cluster, &again, "2026-11-27T12:00:30Z");
+    assert!(matches!(decision.effect, Some(Effect::Tidy(_))));
+    assert_eq!((told(&cluster), &cluster.status), (("TidyRefused".into(), "no".into()), &told_then));
+}

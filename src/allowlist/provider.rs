@@ -177,11 +177,11 @@ impl<'a> Provider<'a> {
         match self {
             Provider::None => Ok(Configuration::Pools(vec![])),
             Provider::StatefulSets(sets) => sets.look().await.map(Configuration::Pools),
-            Provider::Eck(eck) => eck.look(change, before_edit).await.map(Configuration::Managed),
+            Provider::Eck(eck) => eck.look(change, before_edit).await.map(Configuration::managed),
             Provider::OpenSearchOperator(operator) => {
-                operator.look(change, before_edit).await.map(Configuration::Managed)
+                operator.look(change, before_edit).await.map(Configuration::managed)
             }
-            Provider::AlibabaCloud(instance) => Ok(Configuration::Managed(instance.look(change).await)),
+            Provider::AlibabaCloud(instance) => Ok(Configuration::managed(instance.look(change).await)),
         }
     }
 

@@ -84,7 +84,14 @@ pub enum Configuration {
     /// By ConfigMaps; we do.
     Pools(Vec<Pool>),
     /// By an object of somebody who restarts them.
-    Managed(Managed),
+    Managed(Box<Managed>),
+}
+
+impl Configuration {
+    /// By that object.
+    pub fn managed(managed: Managed) -> Configuration {
+        Configuration::Managed(Box::new(managed))
+    }
 }
 
 /// What follows.

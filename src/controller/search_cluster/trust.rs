@@ -96,7 +96,7 @@ async fn write(ctx: &Context, cluster: &SearchCluster, needed: &[Vec<u8>]) -> Re
     let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), namespace);
     let found = match api.get_opt(&name).await {
         Ok(found) => found,
-        Err(source) => return blocked("get", namespace, &name, source).map(Err),
+        Err(source) => return Ok(Err(blocked("get", namespace, &name, source))),
     };
     if let Some(map) = &found
         && map.metadata.annotations.as_ref().and_then(|annotations| annotations.get(OWNER)).map(String::as_str)
@@ -144,33 +144,35 @@ async fn write(ctx: &Context, cluster: &SearchCluster, needed: &[Vec<u8>]) -> Re
     };
     match written {
         Ok(_) => Ok(Ok(())),
-        Err(source) => blocked(verb, namespace, &name, source).map(Err),
+        // It is looked at again at once.
+        Err(source @ kube::Error::Api(_)) if is_conflict(&source) => {
+            Err(Error::Kube { action: "write the ConfigMap of the sources' authorities", source })
+        }
+        Err(source) => Ok(Err(blocked(verb, namespace, &name, source))),
     }
 }
 
-/// Why the ConfigMap is not to be had. A conflict is none: it is looked at again at once.
-fn blocked(verb: &'static str, namespace: &str, name: &str, source: kube::Error) -> Result<Blocked, Error> {
+/// Somebody else wrote it meanwhile.
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+/// Why the ConfigMap is not to be had.
+fn blocked(verb: &'static str, namespace: &str, name: &str, source: kube::Error) -> Blocked {
     let what = format!("ConfigMap {name}, which keeps the sources' authorities");
     let kube::Error::Api(status) = source else {
         tracing::warn!(name, error = %source, "the sources' authorities can't be kept now");
-        return Ok(Blocked::passing(
-            "KubernetesError",
-            format!("failed to {verb} {what}: the apiserver did not answer"),
-        ));
+        return Blocked::passing("KubernetesError", format!("failed to {verb} {what}: the apiserver did not answer"));
     };
     let said: String = status.message.chars().take(512).collect();
     match status.code {
-        409 => {
-            let source = kube::Error::Api(status);
-            Err(Error::Kube { action: "write the ConfigMap of the sources' authorities", source })
-        }
         403 => {
             let message = format!(
                 "the operator may not {verb} configmaps in namespace {namespace}, to keep the sources' authorities in {name}: grant it, as the chart's values under `providers` do ({said})"
             );
-            Ok(Blocked::by("NotPermitted", message))
+            Blocked::by("NotPermitted", message)
         }
-        400 | 404 | 413 | 422 => Ok(Blocked::by("ChangeRefused", format!("failed to {verb} {what}: {said}"))),
-        code => Ok(Blocked::passing("KubernetesError", format!("failed to {verb} {what}: HTTP status {code}"))),
+        400 | 404 | 413 | 422 => Blocked::by("ChangeRefused", format!("failed to {verb} {what}: {said}")),
+        code => Blocked::passing("KubernetesError", format!("failed to {verb} {what}: HTTP status {code}")),
     }
 }

@@ -60,7 +60,7 @@ fn seen(wanted: &[&str]) -> Observation {
         managed_by: None,
         close: Some(Ok(Close {
             view: Ok(View { nodes, master: "id-0".into(), ..View::default() }),
-            configuration: Configuration::Managed(managed),
+            configuration: Configuration::managed(managed),
             copies: vec![],
             needed: needed(wanted),
         })),

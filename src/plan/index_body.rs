@@ -10,6 +10,9 @@ use crate::api::{
 /// The key under `_meta` of an index's mapping that says whose the index is.
 pub const OWNER_KEY: &str = "reindex.dev";
 
+/// Settings of an index, without `index.`, that send every document through a pipeline.
+pub const PIPELINES: [&str; 2] = ["default_pipeline", "final_pipeline"];
+
 /// Whose an index is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {

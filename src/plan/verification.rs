@@ -7,10 +7,7 @@ use crate::api::{
     reindex::{IfExists, KEEP_ROUTING, VerificationLevel},
 };
 
-use super::{preflight::Finding, script};
-
-/// Settings of an index that send every document through a pipeline.
-const PIPELINES: [&str; 2] = ["default_pipeline", "final_pipeline"];
+use super::{index_body, preflight::Finding, script};
 
 /// Why documents can't be compared, or repaired, as the spec wants.
 pub fn check(spec: &ReindexSpec) -> Option<Finding> {
@@ -66,7 +63,7 @@ fn changes_content(spec: &ReindexSpec) -> Option<String> {
         let found = [&settings[setting], &settings[format!("index.{setting}")], &settings["index"][setting]];
         found.into_iter().any(|value| !matches!(value, Value::Null) && value != "_none")
     };
-    let setting = PIPELINES.into_iter().find(|setting| names(setting))?;
+    let setting = index_body::PIPELINES.into_iter().find(|setting| names(setting))?;
     Some(format!("destination.settings.additional.{setting}"))
 }
 

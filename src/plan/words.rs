@@ -4,11 +4,22 @@
 const NAMED: usize = 10;
 
 /// The first names, and how many more there are.
-pub fn names<T: AsRef<str>>(names: &[T]) -> String {
-    let listed: Vec<&str> = names.iter().take(NAMED).map(AsRef::as_ref).collect();
-    match names.len().saturating_sub(NAMED) {
-        0 => listed.join(", "),
-        more => format!("{} and {more} more", listed.join(", ")),
+pub fn names<T: AsRef<str>>(names: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>) -> String {
+    first_names(names, NAMED)
+}
+
+/// The same with at most so many of them.
+pub fn first_names<T: AsRef<str>>(
+    names: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    most: usize,
+) -> String {
+    let names = names.into_iter();
+    let more = names.len().saturating_sub(most);
+    let listed: Vec<T> = names.take(most).collect();
+    let listed = listed.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", ");
+    match more {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
     }
 }
 

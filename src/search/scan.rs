@@ -12,6 +12,7 @@ use super::connect::SearchClient;
 use super::error::SearchError;
 use super::name::one_index;
 use super::request::Shards;
+use super::survey::{in_random_order, or_all};
 
 /// How long a scroll is kept between two pages: a page may be held back for a while, so that no more is read than somebody allows.
 const KEEP_ALIVE: &str = "5m";
@@ -285,19 +286,16 @@ fn body(scan: &Scan<'_>) -> Value {
         None => json!(false),
         Some((includes, excludes)) => json!({ "includes": includes, "excludes": excludes }),
     };
-    let query = scan.query.cloned();
     match scan.drawn_by {
         None => {
             body["sort"] = json!(["_doc"]);
-            if let Some(query) = query {
-                body["query"] = query;
+            if let Some(query) = scan.query {
+                body["query"] = query.clone();
             }
         }
         Some(seed) => {
-            let query = query.unwrap_or_else(|| json!({ "match_all": {} }));
-            let score = json!({ "seed": seed, "field": "_seq_no" });
-            body["query"] =
-                json!({ "function_score": { "query": query, "random_score": score, "boost_mode": "replace" } });
+            let chance = json!({ "seed": seed, "field": "_seq_no" });
+            body["query"] = in_random_order(&or_all(scan.query), &chance);
         }
     }
     if let Some((id, max)) = scan.slice {

@@ -28,6 +28,16 @@ pub struct NodeCapacity {
     pub pressure_limit: Option<u64>,
 }
 
+/// The query, or one that matches every document.
+pub(super) fn or_all(query: Option<&Value>) -> Value {
+    query.cloned().unwrap_or_else(|| json!({ "match_all": {} }))
+}
+
+/// The same documents in random order. `chance`: nothing for another order each time, or the seed of one.
+pub(super) fn in_random_order(query: &Value, chance: &Value) -> Value {
+    json!({ "function_score": { "query": query, "random_score": chance, "boost_mode": "replace" } })
+}
+
 impl SearchClient {
     /// Bytes of `_source` of some documents that match, picked at random.
     ///
@@ -52,12 +62,8 @@ impl SearchClient {
             #[serde(rename = "_source")]
             source: Option<Box<RawValue>>,
         }
-        let inner = query.cloned().unwrap_or_else(|| json!({ "match_all": {} }));
-        let body = json!({
-            "size": documents,
-            "track_total_hits": false,
-            "query": { "function_score": { "query": inner, "random_score": {}, "boost_mode": "replace" } },
-        });
+        let drawn = in_random_order(&or_all(query), &json!({}));
+        let body = json!({ "size": documents, "track_total_hits": false, "query": drawn });
         let answer: Answer = self
             .call(Method::POST, "sample", &[one_index(name)?, "_search"])
             .body(body)
@@ -108,12 +114,10 @@ impl SearchClient {
             Ok::<_, SearchError>(answer.hits.hits.into_iter().map(|hit| hit.id).collect::<Vec<_>>())
         };
         let own = json!({ "term": { "_index": index } });
-        let matching = query.cloned().unwrap_or_else(|| json!({ "match_all": {} }));
+        let matching = or_all(query);
         let of_index = json!({ "bool": { "filter": [own, matching] } });
-        let chance = json!({ "seed": 1, "field": "_seq_no" });
-        let random =
-            json!({ "function_score": { "query": of_index, "random_score": chance, "boost_mode": "replace" } });
-        let sampled = search(documents, random).await?;
+        let drawn = in_random_order(&of_index, &json!({ "seed": 1, "field": "_seq_no" }));
+        let sampled = search(documents, drawn).await?;
         let elsewhere =
             json!({ "bool": { "filter": [{ "ids": { "values": sampled } }, matching], "must_not": [own] } });
         Ok(!search(1, elsewhere).await?.is_empty())

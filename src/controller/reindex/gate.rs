@@ -8,6 +8,7 @@ use crate::{
     controller::{context::Context, error::Error},
     plan::{
         reindex::{DESTINATION_BUSY, comes_first},
+        trust::full_name,
         validate::Trouble,
     },
 };
@@ -16,12 +17,12 @@ use crate::{
 pub async fn closed(ctx: &Context, status: &ReindexStatus) -> Result<Option<String>, Error> {
     let api: Api<SearchCluster> = Api::all(ctx.client.clone());
     let live = api.list(&ListParams::default()).await.map_err(Error::kube("read the gates of the SearchClusters"))?;
-    Ok(live.items.iter().find(|cluster| keeps_from_starting(cluster, status)).map(named))
+    Ok(live.items.iter().find(|cluster| keeps_from_starting(cluster, status)).map(full_name))
 }
 
 /// The same as the watch last told: where it is closed the intent to start needs not be written, only to be withdrawn.
 pub fn seen_closed(ctx: &Context, status: &ReindexStatus) -> Option<String> {
-    ctx.clusters.state().iter().find(|cluster| keeps_from_starting(cluster, status)).map(|cluster| named(cluster))
+    ctx.clusters.state().iter().find(|cluster| keeps_from_starting(cluster, status)).map(|cluster| full_name(cluster))
 }
 
 /// Any SearchCluster that stands for the source's or the destination's UUID.
@@ -32,10 +33,6 @@ fn keeps_from_starting(cluster: &SearchCluster, reindex: &ReindexStatus) -> bool
     let Some(uuid) = &status.cluster_uuid else { return false };
     let batch = status.allowlist.as_ref().and_then(|allowlist| allowlist.batch.as_ref());
     [source, destination].contains(&Some(uuid)) && batch.is_some_and(|batch| batch.phase.closes_the_gate())
-}
-
-fn named(cluster: &SearchCluster) -> String {
-    format!("{}/{}", cluster.namespace().unwrap_or_default(), cluster.name_any())
 }
 
 /// Another Reindex, of these, that must end before this one may write into the destination index.

@@ -29,7 +29,6 @@ const COMPARED_INDICES: usize = 16;
 const ON_SOURCE: (&[&str], &[&str]) = (&["monitor"], &["read", "monitor", "view_index_metadata", "maintenance"]);
 /// The same on the destination.
 const ON_DESTINATION: (&[&str], &[&str]) = (&["monitor", "manage"], &["manage", "read", "write"]);
-const PIPELINES: [&str; 2] = ["default_pipeline", "final_pipeline"];
 
 /// One side, and what could not be looked at there.
 struct Look<'a> {
@@ -206,7 +205,7 @@ async fn look_at_destination(
         (None, existing) => existing.map(|index| index.mappings.clone()).unwrap_or_default(),
     };
     let pipelines = existing.into_iter().flat_map(|index| {
-        PIPELINES.into_iter().filter_map(|name| Some((name.to_owned(), index.setting(name)?.to_owned())))
+        index_body::PIPELINES.into_iter().filter_map(|name| Some((name.to_owned(), index.setting(name)?.to_owned())))
     });
     Ok(Facts {
         room,

@@ -76,8 +76,6 @@ const LIFECYCLE: [&str; 4] = [
     "plugins.index_state_management.rollover_alias",
     "opendistro.index_state_management.policy_id",
 ];
-/// Settings that send documents through a pipeline.
-pub(super) const PIPELINES: [&str; 2] = ["default_pipeline", "final_pipeline"];
 /// The engine itself gives this to every index.
 const TIER: &str = "routing.allocation.include._tier_preference";
 /// The name of no pipeline.
@@ -107,9 +105,9 @@ pub(super) fn check(reindex: &Reindex, template: &Template) -> Vec<Finding> {
             format!("{who} hands it to a lifecycle policy ({policy}), which may roll it over, close or delete it while it is filled"),
         ));
     }
-    let pipelines = PIPELINES.iter().filter_map(|name| Some((*name, added.get(*name)?.as_str()?)));
+    let pipelines = index_body::PIPELINES.iter().filter_map(|name| Some((*name, added.get(*name)?.as_str()?)));
     findings.extend(check_pipelines(reindex, &who, pipelines));
-    let special = |name: &String| LIFECYCLE.contains(&name.as_str()) || PIPELINES.contains(&name.as_str());
+    let special = |name: &String| LIFECYCLE.contains(&name.as_str()) || index_body::PIPELINES.contains(&name.as_str());
     let settings: Vec<String> = added.keys().filter(|name| !special(name)).cloned().collect();
     let fields: Vec<String> = fields(&template.mappings).difference(&template.declared.fields).cloned().collect();
     let mut changes = vec![];

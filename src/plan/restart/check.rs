@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{Blocked, Permissions, Pod, Pool, Shard, View};
+use crate::plan::words::names;
 
-/// How many indices a message names.
-const NAMED: usize = 10;
+use super::model::{Blocked, Permissions, Pod, Pool, Shard, View};
 
 /// Every rule that must hold before nodes are restarted.
 pub fn check(view: &View, pools: &[Pool], allowed: Permissions) -> Result<(), Blocked> {
@@ -155,13 +154,11 @@ pub fn without_replica(view: &View, node: Option<&str>) -> BTreeSet<String> {
 }
 
 pub fn lonely_message(indices: &BTreeSet<String>) -> Blocked {
-    let named: Vec<_> = indices.iter().take(NAMED).map(String::as_str).collect();
-    let more = if indices.len() > NAMED { format!(" and {} more", indices.len() - NAMED) } else { String::new() };
     Blocked::by(
         "IndexWithoutReplica",
         format!(
-            "a restart would make these indices unavailable, as they have a shard without a started replica: {}{more}. Give them a replica, or set allowlist.allowUnavailable",
-            named.join(", ")
+            "a restart would make these indices unavailable, as they have a shard without a started replica: {}. Give them a replica, or set allowlist.allowUnavailable",
+            names(indices)
         ),
     )
 }

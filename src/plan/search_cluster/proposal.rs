@@ -13,6 +13,7 @@ use crate::{
         spec_hash::short_hash,
         trust,
         window::{self, Opening},
+        words::first_names,
     },
 };
 
@@ -47,7 +48,10 @@ impl Plan<'_> {
         match configuration {
             Configuration::Pools(pools) => {
                 let batch = restart::freeze(change, view, pools, allowed, generation, now)?;
-                let how = format!("restarting one by one {}", named(batch.nodes.iter().map(|node| node.pod.as_str())));
+                let how = format!(
+                    "restarting one by one {}",
+                    first_names(batch.nodes.iter().map(|node| node.pod.as_str()), NAMED)
+                );
                 Ok((batch, how))
             }
             Configuration::Managed(managed) => {
@@ -58,7 +62,7 @@ impl Plan<'_> {
                 }
                 let nodes: BTreeSet<&str> = view.nodes.iter().map(|node| node.name.as_str()).collect();
                 let how =
-                    format!("changing {}, after which {} are restarted", managed.object, named(nodes.into_iter()));
+                    format!("changing {}, after which {} are restarted", managed.object, first_names(nodes, NAMED));
                 Ok((batch, how))
             }
         }
@@ -72,11 +76,11 @@ impl Plan<'_> {
         let started_at = same.map_or(fresh.started_at.clone(), |before| before.started_at);
         let id = identity(&fresh.id, &started_at);
         let batch = Batch { id, started_at, phase: BatchPhase::Proposed, ..fresh };
-        let entries = named(batch.entries.iter().map(String::as_str));
+        let entries = first_names(&batch.entries, NAMED);
         let added = trust::in_words(&entries, &Change::of(&batch));
         let removed = match batch.removes.is_empty() {
             true => String::new(),
-            false => format!(", taking out {}", named(batch.removes.iter().map(String::as_str))),
+            false => format!(", taking out {}", first_names(&batch.removes, NAMED)),
         };
         let change = format!("adding {added}{removed} and {how}");
         let (id, is_approved) = (batch.id.clone(), self.is_approved(&batch));
@@ -148,13 +152,4 @@ impl Plan<'_> {
 /// The time makes it the only one of its kind; in whole seconds, as a status keeps it.
 fn identity(change: &str, started_at: &Time) -> String {
     short_hash(format!("{change} {}", started_at.0.as_second()).as_bytes())
-}
-
-fn named<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    let count = names.len();
-    let listed: Vec<&str> = names.take(NAMED).collect();
-    match count.saturating_sub(NAMED) {
-        0 => listed.join(", "),
-        more => format!("{} and {more} more", listed.join(", ")),
-    }
 }

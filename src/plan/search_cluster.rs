@@ -46,6 +46,15 @@ impl Reached {
     pub fn effective(&self) -> Vec<String> {
         allowlist::effective(self.nodes.iter().map(|node| &node.allowlist))
     }
+
+    /// What Reindexes need and not every node has loaded, as much as one batch takes: what is beyond that waits for the next one.
+    pub fn missing(&self, cluster: &SearchCluster, wanted: &Wanted, trust: Option<&trust::Seen>) -> Change {
+        let effective = self.effective();
+        let add = wanted.keys().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect();
+        let config_map = trust::config_map(cluster);
+        let lacks_trust = trust::is_missing(trust, &config_map, &self.nodes);
+        Change { add, trust: lacks_trust.then_some(config_map), ..Change::default() }
+    }
 }
 
 /// What was seen.
@@ -197,9 +206,7 @@ impl<'a> Plan<'a> {
                 self.status.nodes = i32::try_from(reached.nodes.len()).ok();
                 self.status.health = Some(reached.health.clone());
                 let mut effective = reached.effective();
-                // What is beyond the list's end waits for the next batch.
-                let pending =
-                    seen.wanted.keys().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect();
+                let missing = reached.missing(self.cluster, &seen.wanted, seen.trust.as_ref());
                 // Those that Reindexes need stay in the list, whatever else is on a long one.
                 effective
                     .sort_by_key(|entry| !seen.wanted.keys().any(|wanted| covers(std::slice::from_ref(entry), wanted)));
@@ -209,14 +216,14 @@ impl<'a> Plan<'a> {
                 // It is not looked at while a change is rolled out: what stood there stands.
                 if !rolling_out {
                     allowlist.trust = seen.trust.as_ref().map(|trust| TrustStatus {
-                        effective: !trust::is_missing(Some(trust), &config_map, &reached.nodes),
+                        effective: missing.trust.is_none(),
                         sources: trust.sources.iter().take(trust::NAMED).cloned().collect(),
                         config_map,
                     });
                 }
                 allowlist.key = allowlist::key(&reached.distribution, reached.major).to_owned();
                 allowlist.effective = effective;
-                allowlist.pending = pending;
+                allowlist.pending = missing.add;
                 allowlist.needs = allowlist::needs(&seen.wanted);
                 allowlist.lacking = allowlist::lacking(reached.nodes.iter().map(|node| (&node.name, &node.allowlist)));
                 retention::forget(allowlist, &reached.nodes);

@@ -223,12 +223,12 @@ fn check_source_index(reindex: &Reindex, facts: &Facts) -> Vec<Finding> {
     let name = &reindex.spec.source.index;
     match reached(&facts.source_index) {
         None => vec![],
-        Some(SourceIndex::Absent) => vec![surrounding(&Trouble {
-            reason: "SourceIndexNotFound",
-            message: format!(
+        Some(SourceIndex::Absent) => vec![Finding::surrounding(
+            "SourceIndexNotFound",
+            format!(
                 "the source has no index, alias or data stream {name}: create it, or correct source.index in a new Reindex"
             ),
-        })],
+        )],
         Some(SourceIndex::Red(indices)) => vec![Finding::surrounding(
             "SourceRed",
             format!(
@@ -273,12 +273,12 @@ fn check_source_index(reindex: &Reindex, facts: &Facts) -> Vec<Finding> {
 fn check_destination_index(reindex: &Reindex, facts: &Facts) -> Option<Finding> {
     let index = &reindex.spec.destination.index;
     if let Some(other) = &facts.busy_with {
-        return Some(surrounding(&Trouble {
-            reason: DESTINATION_BUSY,
-            message: format!(
+        return Some(Finding::surrounding(
+            DESTINATION_BUSY,
+            format!(
                 "Reindex {other} has the same destination index {index} and came first: it must end before this one can begin"
             ),
-        }));
+        ));
     }
     let existing = reached(&facts.destination_index)?.as_ref()?;
     match reindex.spec.destination.if_exists {
@@ -294,12 +294,12 @@ fn check_destination_index(reindex: &Reindex, facts: &Facts) -> Option<Finding> 
                 "{index} is an alias or data stream of the destination: ifExists Append wants the name of an index"
             ),
         )),
-        IfExists::Append if !existing.durable => Some(surrounding(&Trouble {
-            reason: "DestinationNotDurable",
-            message: format!(
+        IfExists::Append if !existing.durable => Some(Finding::surrounding(
+            "DestinationNotDurable",
+            format!(
                 "the destination's {index} has an index.translog.durability other than request: a node that crashes could lose documents that count as copied. Set it to request until the Reindex is complete"
             ),
-        })),
+        )),
         IfExists::Replace if !existing.concrete || existing.made_by.is_none() => Some(Finding::terminal(
             "DestinationNotOurs",
             format!(
@@ -323,12 +323,9 @@ fn check_script(reindex: &Reindex) -> Option<Finding> {
 fn check_pipeline(reindex: &Reindex, facts: &Facts) -> Option<Finding> {
     let name = reindex.spec.destination.pipeline.as_deref()?;
     (reached(&facts.pipeline_exists) == Some(&false)).then(|| {
-        surrounding(&Trouble {
-            reason: "PipelineNotFound",
-            message: format!(
+        Finding::surrounding("PipelineNotFound", format!(
                 "the destination has no ingest pipeline {name}: put it there, or correct destination.pipeline in a new Reindex"
-            ),
-        })
+            ))
     })
 }
 

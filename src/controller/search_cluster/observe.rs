@@ -8,19 +8,17 @@ use crate::{
     allowlist::provider::{Provider, ProviderError},
     api::{
         Batch, Reindex, SearchCluster,
-        allowlist::MAX_ENTRIES,
         reindex_status::{PartitionState, ReindexStatus},
         search_cluster::Management,
     },
     controller::{connect::connect, context::Context, error::Error},
     plan::{
         self,
-        allowlist::{Change, Wanted, covers, managed_by_another, wanted},
+        allowlist::{Change, managed_by_another, wanted},
         connection::asks_provider,
         restart::{Node, Shard, View},
         retention,
         search_cluster::{Close, Observation, Reached, is_rolling_out},
-        trust::Seen,
         validate::Trouble,
     },
     search::{NodeInfo, SearchClient, SearchError},
@@ -54,7 +52,7 @@ pub async fn observe(ctx: &Context, cluster: &SearchCluster) -> Result<Observati
     let reindexes = ctx.reindexes.state();
     let wanted = wanted(reindexes.iter().map(AsRef::as_ref), &uuid);
     let trust = trust::keep(ctx, cluster, &uuid).await?;
-    let missing = missing(cluster, reached.as_ref().ok(), &wanted, trust.as_ref());
+    let missing = reached.as_ref().map(|reached| reached.missing(cluster, &wanted, trust.as_ref())).unwrap_or_default();
     let is_due = retention::is_due(cluster, &wanted);
     let managed_by = match missing.is_needless() && !is_due {
         false => managed_by(ctx, cluster, &uuid).await?,
@@ -96,16 +94,6 @@ async fn look(client: &SearchClient) -> Result<Reached, SearchError> {
         health: format!("{:?}", health.status).to_lowercase(),
         nodes: client.nodes().await?.into_iter().map(node).collect(),
     })
-}
-
-/// What Reindexes need and not every node has loaded, as much as one batch takes.
-fn missing(cluster: &SearchCluster, reached: Option<&Reached>, wanted: &Wanted, trust: Option<&Seen>) -> Change {
-    let Some(reached) = reached else { return Change::default() };
-    let effective = reached.effective();
-    let add = wanted.keys().filter(|entry| !covers(&effective, entry)).take(MAX_ENTRIES).cloned().collect();
-    let config_map = plan::trust::config_map(cluster);
-    let lacks_trust = plan::trust::is_missing(trust, &config_map, &reached.nodes);
-    Change { add, trust: lacks_trust.then_some(config_map), ..Change::default() }
 }
 
 /// Where the operator may make the change, or has more to tell a person than a line of a file.

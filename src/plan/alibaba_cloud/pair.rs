@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::plan::{
     preflight::Finding,
     remote::{self, RemoteAddress},
-    validate::{Seen, Trouble, surrounding},
+    validate::{Seen, surrounding},
 };
 
 /// How an instance is run, which decides its network.
@@ -114,10 +114,10 @@ fn check_status(side: &str, instance: &Instance) -> Option<Finding> {
         "inactive" => "it is frozen: settle what is due in the console",
         _ => "look into the console",
     };
-    Some(surrounding(&Trouble {
-        reason: "InstanceNotActive",
-        message: format!("instance {} of the {side} is {:?}, not active: {what}", instance.id, instance.status),
-    }))
+    Some(Finding::surrounding(
+        "InstanceNotActive",
+        format!("instance {} of the {side} is {:?}, not active: {what}", instance.id, instance.status),
+    ))
 }
 
 fn check_place(source: &Instance, destination: &Instance) -> Option<Finding> {
@@ -162,7 +162,7 @@ fn check_endpoint(destination: &Instance, endpoints: &[Endpoint], remote: &Remot
     if !remote::is_private_link(host) && destination.control != Some(ControlMode::V3) {
         return None;
     }
-    let missing = |reason, message| Some(surrounding(&Trouble { reason, message }));
+    let missing = |reason, message| Some(Finding::surrounding(reason, message));
     let same = |endpoint: &&Endpoint| remote::without_zone(&endpoint.domain) == remote::without_zone(host);
     let Some(endpoint) = endpoints.iter().find(same) else {
         // How many, but not which: they tell of the account's other connections.
@@ -190,7 +190,7 @@ fn check_endpoint(destination: &Instance, endpoints: &[Endpoint], remote: &Remot
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::preflight::Gravity;
+    use crate::plan::{preflight::Gravity, validate::Trouble};
 
     fn instance(id: &str, control: ControlMode) -> Instance {
         Instance {

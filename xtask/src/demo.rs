@@ -6,7 +6,11 @@ use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::{kubectl, operator, paths, progress, sample};
+use crate::{
+    kubectl,
+    operator::{self, Profile},
+    paths, progress, sample,
+};
 
 const REINDEX: &str = "product-info";
 /// The index that the example makes.
@@ -17,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// Runs the demonstration on the running Kubernetes; fails unless the Reindex completes and the documents are there.
 pub async fn run() -> Result<()> {
     sample::deploy()?;
-    operator::deploy()?;
+    operator::deploy(Profile::Dev)?;
     sample::load().await?;
     reset().await?;
 

@@ -6,7 +6,11 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::suite::{self, Selection};
-use xtask::{bench, cluster, demo, operator, paths, sample};
+use xtask::{
+    bench, cluster, demo,
+    operator::{self, Profile},
+    paths, sample,
+};
 
 /// Development harness of the Reindex operator.
 #[derive(Parser)]
@@ -92,7 +96,7 @@ fn run(action: Action) -> Result<()> {
         }
         Action::Operator => {
             cluster::up()?;
-            operator::deploy()
+            operator::deploy(Profile::Dev)
         }
         Action::Demo => {
             cluster::up()?;

@@ -17,10 +17,29 @@ const RELEASE: &str = "reindex-operator";
 const LAYER: &str = "operator-layer";
 const REPOSITORY: &str = "docker.io/local/reindex-operator";
 
+/// How the operator is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// As the tests are, whose dependencies are compiled anyway.
+    Dev,
+    /// As people run it, which takes minutes to build: what is measured.
+    Release,
+}
+
+impl Profile {
+    /// Cargo's name for it, and the folder below its target folder.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Profile::Dev => ("dev", "debug"),
+            Profile::Release => ("release", "release"),
+        }
+    }
+}
+
 /// Builds and installs the operator of this checkout, and waits until it is ready.
-pub fn deploy() -> Result<()> {
+pub fn deploy(profile: Profile) -> Result<()> {
     let checkout = paths::checkout()?;
-    let binary = build(&checkout)?;
+    let binary = build(&checkout, profile)?;
     let tag = cache::key(std::slice::from_ref(&binary), &[])?;
     images::import(&[image(&binary, &tag)?])?;
     install(&checkout, &tag)?;
@@ -35,10 +54,11 @@ pub fn log() -> String {
         .unwrap_or_else(|error| format!("{error:#}"))
 }
 
-/// Builds with the profile that the tests use, whose dependencies are compiled anyway, and takes the symbols away.
-fn build(checkout: &Path) -> Result<PathBuf> {
+/// Builds, and takes the symbols away.
+fn build(checkout: &Path, profile: Profile) -> Result<PathBuf> {
+    let (name, folder) = profile.names();
     let mut build = Command::new("cargo");
-    build.args(["build", "--bin", "reindex-operator"]).current_dir(checkout);
+    build.args(["build", "--profile", name, "--bin", "reindex-operator"]).current_dir(checkout);
     progress::run("build the operator", &mut build, &paths::log("operator-build"))?;
     let mut metadata = Command::new("cargo");
     metadata.args(["metadata", "--no-deps", "--format-version=1"]).current_dir(checkout);
@@ -48,7 +68,7 @@ fn build(checkout: &Path) -> Result<PathBuf> {
     let stripped = paths::state("bin/reindex-operator");
     let mut strip = Command::new("strip");
     strip.arg("--strip-debug").arg("-o").arg(&stripped);
-    progress::output(strip.arg(Path::new(target).join("debug/reindex-operator")))?;
+    progress::output(strip.arg(Path::new(target).join(folder).join("reindex-operator")))?;
     Ok(stripped)
 }
 

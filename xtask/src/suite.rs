@@ -6,7 +6,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cluster, images, operator, paths, search_images};
+use crate::{
+    cluster, images,
+    operator::{self, Profile},
+    paths, search_images,
+};
 
 /// Which tests are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +31,7 @@ pub fn run(selection: Selection) -> Result<()> {
     if selection != Selection::Offline {
         cluster::up()?;
         images::import(&search_images::all()?)?;
-        operator::deploy()?;
+        operator::deploy(Profile::Dev)?;
         let kubeconfig = paths::kubeconfig().display().to_string();
         let mut environment = vec![("KUBECONFIG", kubeconfig.as_str())];
         if selection == Selection::All {

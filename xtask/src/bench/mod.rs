@@ -23,7 +23,7 @@ use groups::Group;
 use method::Method;
 use world::World;
 
-use crate::operator;
+use crate::operator::{self, Profile};
 
 /// Fewer repeats than this are not published.
 const LEAST_REPEATS: usize = 5;
@@ -59,7 +59,7 @@ pub async fn run(options: &Options) -> Result<()> {
         elasticdump::install()?;
     }
     if !options.running_operator {
-        operator::deploy()?;
+        operator::deploy(Profile::Release)?;
     }
     let world = World::begin()?;
     // The results name this checkout's commit.

@@ -421,6 +421,20 @@ mod tests {
     }
 
     #[test]
+    fn what_any_node_set_holds_is_held() {
+        let held = |object: &DynamicObject| managed(object, WHITELIST, &entries()).held;
+        assert_eq!(held(&object(|_| {})), ["o:1"]);
+        let both = object(|value| {
+            value["spec"]["nodeSets"][1]["config"] = json!({"reindex": {"remote.whitelist": "src:9200"}});
+        });
+        assert_eq!(held(&both), ["o:1", "src:9200"], "though every node has neither");
+        let unreadable = object(|value| {
+            value["spec"]["nodeSets"][1]["config"] = json!({"reindex.remote.whitelist": {"no": "list"}});
+        });
+        assert!(managed(&unreadable, WHITELIST, &entries()).configured.is_err());
+    }
+
+    #[test]
     fn what_one_node_set_lacks_is_not_configured() {
         let seen = managed(&object(|_| {}), WHITELIST, &entries());
         assert_eq!((seen.configured, seen.nodes), (Ok(vec![]), Some(5)));

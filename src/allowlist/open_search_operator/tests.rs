@@ -110,6 +110,17 @@ fn what_a_node_pool_sets_itself_is_changed_too() {
 }
 
 #[test]
+fn what_any_node_pool_holds_is_held() {
+    assert_eq!(managed(&object(|_| {}), ALLOWLIST, &entries()).held, [""; 0]);
+    let own = object(|value| {
+        value["spec"]["general"]["additionalConfig"] = json!({"reindex.remote.allowlist": "o:1"});
+        value["spec"]["nodePools"][1]["additionalConfig"] = json!({"reindex.remote.allowlist": r#"["src:9200"]"#});
+    });
+    let seen = managed(&own, ALLOWLIST, &entries());
+    assert_eq!((seen.held, seen.configured), (vec!["src:9200".to_owned(), "o:1".to_owned()], Ok(vec![])));
+}
+
+#[test]
 fn where_every_pool_sets_its_own_the_general_one_says_nothing() {
     let own = object(|value| {
         for at in 0..2 {

@@ -199,9 +199,10 @@ fn progress(object: &DynamicObject) -> Progress {
     }
     match (phase.as_str(), health.as_str()) {
         ("Ready", "green" | "yellow") => Progress::Steady,
-        ("Stalled", _) => Progress::Failed {
+        // A predicate does not hold yet, such as that a shard is allocated: ECK looks again by itself.
+        ("Stalled", _) => Progress::Stuck {
             reason: "ElasticsearchStalled",
-            message: format!("ECK can't go on{}", in_progress(status)),
+            message: format!("ECK can't go on (phase Stalled, health {health}){}", in_progress(status)),
         },
         ("Invalid", _) => Progress::Failed {
             reason: "ElasticsearchInvalid",
@@ -478,7 +479,7 @@ mod tests {
                 {"name": "es-1-es-data-0", "status": "PENDING", "predicate": "require_started_replica", "message": "no replica"},
             ]}}});
         });
-        let Progress::Failed { reason, message } = progress(&stalled) else { panic!("it has stopped") };
+        let Progress::Stuck { reason, message } = progress(&stalled) else { panic!("it may go on by itself") };
         assert_eq!(reason, "ElasticsearchStalled");
         assert!(message.contains("es-1-es-data-0: PENDING, require_started_replica, no replica"), "{message}");
         let invalid = progress(&object(|value| value["status"]["phase"] = json!("Invalid")));

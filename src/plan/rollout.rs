@@ -30,7 +30,7 @@ pub struct Managed {
     /// Entries that the configuration of any node holds.
     pub held: Vec<String>,
     /// Whether the configuration of every node reads the authorities of sources, where that is asked for, or why it can't be made to.
-    pub trust: Result<Trust, Blocked>,
+    pub trust: Result<bool, Blocked>,
     /// Who applies the object again and again.
     pub owner: Option<String>,
     /// How far the provider is.
@@ -39,17 +39,6 @@ pub struct Managed {
     pub nodes: Option<usize>,
     /// The exact text that a person commits instead.
     pub instruction: String,
-}
-
-/// Which authorities a configuration has the nodes trust in sources; of several nodes the least counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trust {
-    /// Java's own.
-    Default,
-    /// Others, that somebody listed.
-    Listed,
-    /// The sources' (and what somebody listed).
-    Sources,
 }
 
 /// How far a provider is in bringing its configuration to the nodes.
@@ -344,7 +333,7 @@ impl Run<'_> {
     /// Whether the configuration is as the change makes it.
     fn holds(&self, change: &Change) -> bool {
         let covered = |entries: &Vec<String>| change.add.iter().all(|entry| covers(entries, entry));
-        let trusts = change.trust.is_none() || self.seen.managed.trust == Ok(Trust::Sources);
+        let trusts = change.trust.is_none() || self.seen.managed.trust == Ok(true);
         trusts && self.seen.managed.configured.as_ref().is_ok_and(covered)
     }
 

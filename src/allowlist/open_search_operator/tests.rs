@@ -50,7 +50,7 @@ fn trust_comes_in_the_same_patch_and_is_known_again() {
         ]
     );
     let seen = managed(&own, ALLOWLIST, &with_trust());
-    assert_eq!(seen.trust, Ok(Trust::Default), "one of two pools lists authorities");
+    assert_eq!(seen.trust, Ok(false), "one of two pools lists authorities");
     let read: Value = serde_saphyr::from_str(&seen.instruction).unwrap();
     assert_eq!(read["spec"]["general"]["additionalVolumes"], json!([volume]));
     assert_eq!(read["spec"]["general"]["additionalConfig"]["node.attr.reindex_sources"], "os-1-reindex-sources");
@@ -61,7 +61,7 @@ fn trust_comes_in_the_same_patch_and_is_known_again() {
             "reindex.remote.allowlist": r#"["src:9200"]"#, "reindex.ssl.certificate_authorities": file, "node.attr.reindex_sources": "os-1-reindex-sources",
         });
     });
-    assert_eq!(managed(&made, ALLOWLIST, &with_trust()).trust, Ok(Trust::Sources));
+    assert_eq!(managed(&made, ALLOWLIST, &with_trust()).trust, Ok(true));
     assert_eq!(operations(&made, ALLOWLIST, &with_trust()), Ok(vec![]));
 }
 

@@ -43,7 +43,7 @@ fn managed() -> Managed {
         object: "Elasticsearch es-1".into(),
         configured: Ok(vec![]),
         held: vec![],
-        trust: Ok(Trust::Default),
+        trust: Ok(false),
         owner: None,
         progress: Progress::Steady,
         nodes: Some(3),
@@ -117,7 +117,7 @@ impl World {
             Some(Effect::Edit(change)) => {
                 self.edits += 1;
                 self.managed.configured = Ok(change.add);
-                self.managed.trust = Ok(change.trust.map_or(Trust::Default, |_| Trust::Sources));
+                self.managed.trust = Ok(change.trust.is_some());
                 self.batch = self.batch.as_ref().map(|batch| applied(batch, at(self.now)));
             }
             Some(Effect::GiveBack(_)) => self.batch.as_mut().unwrap().borrowed = None,
@@ -275,7 +275,7 @@ fn trust_and_entries_are_one_change_and_both_are_looked_for() {
 #[test]
 fn trust_that_somebody_takes_back_is_not_asked_for_again() {
     let mut world = World::rolling_out_with(&with_trust());
-    world.managed.trust = Ok(Trust::Listed);
+    world.managed.trust = Ok(false);
     assert_eq!(world.pass().reason, "RolloutFailed");
     assert_eq!(world.edits, 1);
 }

@@ -81,7 +81,7 @@ pub struct TrustStatus {
     /// Sources whose authorities it holds, as `namespace/name`; ten at most.
     #[schemars(length(max = 10))]
     pub sources: Vec<String>,
-    /// Every node that needs them for these sources has been started with the setting that reads the ConfigMap.
+    /// Every node has been started with the setting that reads the ConfigMap, as far as these sources need that.
     pub effective: bool,
     /// Sources whose authorities it does without, and why; ten at most. Their entries are allowed all the same, and nobody else waits for
     /// them. One that is mended is added by itself.
@@ -96,7 +96,7 @@ pub struct TrustStatus {
 pub struct LeftOut {
     /// Its SearchCluster, as `namespace/name`.
     pub source: String,
-    /// Why, in one word: `AuthorityUnknown`, `NotPermitted` or `TooManyAuthorities`.
+    /// Why, as one of `AuthorityUnknown`, `NotPermitted` and `TooManyAuthorities`.
     pub reason: String,
     /// Why, and what to do.
     pub message: String,

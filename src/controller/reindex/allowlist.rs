@@ -53,7 +53,7 @@ impl Eyes<'_> {
     /// What the destination's SearchCluster says about what is lacking.
     fn told(&self, entry: Option<&str>, known: bool) -> (bool, String) {
         let namespace = self.reindex.namespace().unwrap_or_default();
-        told_to_reindex(self.sides.destination, &namespace, entry, known)
+        told_to_reindex(&self.sides.destination, &namespace, entry, known)
     }
 
     async fn judge_probe(&self, verdict: ProbeVerdict, wanted: &str) -> Allowlist {

@@ -21,7 +21,7 @@ use crate::{
         },
         allowlist::{self, Change, WHITELIST},
         restart::Blocked,
-        rollout::{Managed, Progress, Trust},
+        rollout::{Managed, Progress},
         spec_hash::short_hash,
         validate::{Seen, Trouble},
     },
@@ -267,7 +267,7 @@ impl<'a> AlibabaCloud<'a> {
             held: configured.clone().unwrap_or_default(),
             configured,
             // The vendor's configuration takes no file.
-            trust: Ok(Trust::Default),
+            trust: Ok(false),
             owner: None,
             progress,
             // The answer counts data nodes, and others in other places.

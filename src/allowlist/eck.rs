@@ -14,7 +14,7 @@ use crate::{
     plan::{
         allowlist::{Change, effective},
         restart::Blocked,
-        rollout::{Managed, Progress, Trust},
+        rollout::{Managed, Progress},
         trust,
     },
 };
@@ -112,28 +112,22 @@ struct Trusting {
     settings: Vec<(Place, Place)>,
     /// The pod template as it is to be.
     pod_template: Value,
-    /// What they trust as it stands.
-    state: Trust,
+    /// Whether that is how it stands.
+    is_made: bool,
 }
 
 fn trusting(set: &Value, sources: &Sources<'_>) -> Result<Trusting, String> {
     let look = || {
         let listed = setting::find(&set["config"], trust::SETTING, Form::List)?;
-        let lists = !listed.entries.is_empty();
-        if let Some(why) = sources::conflict(&set["config"], lists) {
+        if let Some(why) = sources::conflict(&set["config"], !listed.entries.is_empty()) {
             return Err(why);
         }
         let mark = setting::find(&set["config"], trust::MARK, Form::Text)?;
         let pod_template = sources.in_pod_template(&set["podTemplate"])?;
         let settings =
             vec![(listed.clone(), listed.with(&sources.file())), (mark.clone(), mark.with(sources.config_map()))];
-        let is_set = settings.iter().all(|(before, after)| before == after) && pod_template == set["podTemplate"];
-        let state = match (is_set, lists) {
-            (true, _) => Trust::Sources,
-            (false, true) => Trust::Listed,
-            (false, false) => Trust::Default,
-        };
-        Ok(Trusting { settings, pod_template, state })
+        let is_made = settings.iter().all(|(before, after)| before == after) && pod_template == set["podTemplate"];
+        Ok(Trusting { settings, pod_template, is_made })
     };
     look().map_err(|why: String| format!("node set {}: {why}", name(set)))
 }
@@ -157,10 +151,10 @@ fn managed(object: &DynamicObject, key: &str, change: &Change) -> Managed {
         (None, Ok(places)) => Ok(effective(places.iter().map(|place| &place.entries))),
         (None, Err(why)) => Err(not_editable(why)),
     };
-    let trust = sources(change).map_or(Ok(Trust::Default), |sources| {
-        let states: Result<Vec<Trust>, String> =
-            sets.iter().map(|set| trusting(set, &sources).map(|trusting| trusting.state)).collect();
-        states.map(|states| states.into_iter().min().unwrap_or(Trust::Default)).map_err(not_editable)
+    let trust = sources(change).map_or(Ok(false), |sources| {
+        let made: Result<Vec<bool>, String> =
+            sets.iter().map(|set| trusting(set, &sources).map(|trusting| trusting.is_made)).collect();
+        made.map(|made| !made.is_empty() && made.into_iter().all(|is_made| is_made)).map_err(not_editable)
     });
     let counts: Option<Vec<u64>> = sets.iter().map(|set| set["count"].as_u64()).collect();
     let instruction = instruction(object, key, change);
@@ -199,9 +193,10 @@ fn progress(object: &DynamicObject) -> Progress {
     }
     match (phase.as_str(), health.as_str()) {
         ("Ready", "green" | "yellow") => Progress::Steady,
-        ("Stalled", _) => Progress::Failed {
+        // A predicate does not hold yet, such as that a shard is allocated: ECK looks again by itself.
+        ("Stalled", _) => Progress::Stuck {
             reason: "ElasticsearchStalled",
-            message: format!("ECK can't go on{}", in_progress(status)),
+            message: format!("ECK can't go on (phase Stalled, health {health}){}", in_progress(status)),
         },
         ("Invalid", _) => Progress::Failed {
             reason: "ElasticsearchInvalid",
@@ -387,10 +382,10 @@ mod tests {
     #[test]
     fn what_a_change_has_made_is_known_again() {
         let before = object(|_| {});
-        assert_eq!(managed(&before, WHITELIST, &with_trust()).trust, Ok(Trust::Default));
+        assert_eq!(managed(&before, WHITELIST, &with_trust()).trust, Ok(false));
         let after = changed(&before, &with_trust());
         let seen = managed(&after, WHITELIST, &with_trust());
-        assert_eq!((seen.configured, seen.trust), (Ok(entries().add), Ok(Trust::Sources)));
+        assert_eq!((seen.configured, seen.trust), (Ok(entries().add), Ok(true)));
         assert_eq!(operations(&after, WHITELIST, &with_trust()), Ok(vec![]));
         let other = Change { trust: Some("another".into()), ..entries() };
         assert!(managed(&after, WHITELIST, &other).trust.is_err(), "the volume is another ConfigMap's");
@@ -405,7 +400,7 @@ mod tests {
         let blocked = seen.trust.unwrap_err();
         assert_eq!(blocked.reason, "ConfigNotEditable");
         assert!(blocked.message.contains("node set data: reindex.ssl.truststore.path"), "{}", blocked.message);
-        assert_eq!(managed(&store, WHITELIST, &entries()).trust, Ok(Trust::Default));
+        assert_eq!(managed(&store, WHITELIST, &entries()).trust, Ok(false));
     }
 
     #[test]
@@ -427,6 +422,16 @@ mod tests {
         let both =
             object(|value| value["spec"]["nodeSets"][1]["config"] = json!({"reindex.remote.whitelist": "o:1,p:1"}));
         assert_eq!(managed(&both, WHITELIST, &entries()).configured, Ok(vec!["o:1".to_owned()]));
+    }
+
+    #[test]
+    fn what_any_node_set_holds_is_held() {
+        let held = |object: &DynamicObject| managed(object, WHITELIST, &entries()).held;
+        assert_eq!(held(&object(|_| {})), ["o:1"]);
+        let both = object(|value| {
+            value["spec"]["nodeSets"][1]["config"] = json!({"reindex": {"remote.whitelist": "src:9200"}});
+        });
+        assert_eq!(held(&both), ["o:1", "src:9200"], "though every node has neither");
     }
 
     #[test]
@@ -464,7 +469,7 @@ mod tests {
                 {"name": "es-1-es-data-0", "status": "PENDING", "predicate": "require_started_replica", "message": "no replica"},
             ]}}});
         });
-        let Progress::Failed { reason, message } = progress(&stalled) else { panic!("it has stopped") };
+        let Progress::Stuck { reason, message } = progress(&stalled) else { panic!("it may go on by itself") };
         assert_eq!(reason, "ElasticsearchStalled");
         assert!(message.contains("es-1-es-data-0: PENDING, require_started_replica, no replica"), "{message}");
         let invalid = progress(&object(|value| value["status"]["phase"] = json!("Invalid")));

@@ -16,7 +16,7 @@ use crate::{
     plan::{
         allowlist::{ALLOWLIST, Change, WHITELIST, effective},
         restart::Blocked,
-        rollout::{Managed, Progress, Trust},
+        rollout::{Managed, Progress},
         trust,
     },
 };
@@ -157,11 +157,11 @@ impl Edit {
     }
 }
 
-/// The volumes, as they are to be, and what every node trusts as it stands.
+/// The volumes, as they are to be, and whether all of it stands already.
 struct Trusting {
     settings: Vec<Edit>,
     volumes: Value,
-    state: Trust,
+    is_made: bool,
 }
 
 fn trusting(object: &DynamicObject, sources: &Sources<'_>) -> Result<Trusting, String> {
@@ -179,13 +179,8 @@ fn trusting(object: &DynamicObject, sources: &Sources<'_>) -> Result<Trusting, S
     let marked = |spot: Spot| Edit { after: spot.place.with(sources.config_map()), spot };
     let settings: Vec<Edit> = authorities.into_iter().map(listed).chain(marks.into_iter().map(marked)).collect();
     let volumes = sources.in_additional_volumes(&spec["general"]["additionalVolumes"])?;
-    let is_set = settings.iter().all(Edit::is_made) && volumes == spec["general"]["additionalVolumes"];
-    let state = match (is_set, lists) {
-        (true, _) => Trust::Sources,
-        (false, true) => Trust::Listed,
-        (false, false) => Trust::Default,
-    };
-    Ok(Trusting { settings, volumes, state })
+    let is_made = settings.iter().all(Edit::is_made) && volumes == spec["general"]["additionalVolumes"];
+    Ok(Trusting { settings, volumes, is_made })
 }
 
 fn sources<'a>(object: &DynamicObject, change: &'a Change) -> Option<Sources<'a>> {
@@ -206,9 +201,8 @@ fn managed(object: &DynamicObject, key: &str, change: &Change) -> Managed {
         Ok(spots) => Ok(effective(spots.iter().map(|spot| &spot.place.entries))),
         Err(why) => Err(not_editable(why)),
     };
-    let trust = sources(object, change).map_or(Ok(Trust::Default), |sources| {
-        trusting(object, &sources).map(|trusting| trusting.state).map_err(not_editable)
-    });
+    let trust = sources(object, change)
+        .map_or(Ok(false), |sources| trusting(object, &sources).map(|trusting| trusting.is_made).map_err(not_editable));
     let instruction = instruction(object, key, change);
     let pools = object.data["spec"]["nodePools"].as_array().map(Vec::as_slice).unwrap_or_default();
     let replicas: Option<Vec<u64>> = pools.iter().map(|pool| pool["replicas"].as_u64()).collect();

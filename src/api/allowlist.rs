@@ -40,7 +40,7 @@ pub struct AllowlistStatus {
     /// The exact text to add to the configuration by hand, where the operator doesn't do it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instruction: Option<String>,
-    /// Trust in sources, where `allowlist.trustSource` is set and a Reindex reads from one with an authority of its own.
+    /// Trust in sources, where `allowlist.trustSource` is set and a Reindex reads by TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<TrustStatus>,
     /// The change that is on its way, or the last one.
@@ -78,11 +78,28 @@ pub struct NodeLacks {
 pub struct TrustStatus {
     /// The ConfigMap of this namespace that holds the authorities.
     pub config_map: String,
-    /// Sources whose authority is needed, as `namespace/name`; ten at most.
+    /// Sources whose authorities it holds, as `namespace/name`; ten at most.
     #[schemars(length(max = 10))]
     pub sources: Vec<String>,
-    /// Every node has been started with the setting that reads the ConfigMap.
+    /// Every node has been started with the setting that reads the ConfigMap, as far as these sources need that.
     pub effective: bool,
+    /// Sources whose authorities it does without, and why; ten at most. Their entries are allowed all the same, and nobody else waits for
+    /// them. One that is mended is added by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A source whose authority the nodes are not made to trust.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOut {
+    /// Its SearchCluster, as `namespace/name`.
+    pub source: String,
+    /// Why, as one of `AuthorityUnknown`, `NotPermitted` and `TooManyAuthorities`.
+    pub reason: String,
+    /// Why, and what to do.
+    pub message: String,
 }
 
 /// One change of the allowlist: frozen before anything is touched, later needs form the next.

@@ -8,7 +8,7 @@ use kube::{
 use crate::{
     allowlist::alibaba_cloud::OperatorIdentity,
     api::{Reindex, SearchCluster},
-    controller::proofs::Proofs,
+    controller::{proofs::Proofs, public_authorities::PublicAuthorities},
     telemetry::metrics::Metrics,
 };
 
@@ -24,6 +24,8 @@ pub struct Context {
     pub clusters: Store<SearchCluster>,
     /// The operator's own identity at Alibaba Cloud.
     pub operator_identity: OperatorIdentity,
+    /// The certificate authorities of the operator's image.
+    pub public_authorities: PublicAuthorities,
     /// Comparisons of documents that go on.
     pub proofs: Proofs,
     /// Counters.

@@ -5,6 +5,7 @@ pub mod context;
 pub mod error;
 pub mod events;
 pub mod proofs;
+pub mod public_authorities;
 pub mod reindex;
 pub mod search_cluster;
 pub mod status;
@@ -33,6 +34,7 @@ use crate::{
 use context::Context;
 use error::Error;
 use proofs::Proofs;
+use public_authorities::PublicAuthorities;
 
 /// How many objects of a kind are worked on at once.
 const CONCURRENCY: u16 = 16;
@@ -59,6 +61,7 @@ pub async fn run(
         clusters: cluster_store.clone(),
         client: client.clone(),
         operator_identity,
+        public_authorities: PublicAuthorities::default(),
         proofs: Proofs::default(),
         metrics,
     });

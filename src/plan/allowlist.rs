@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::{
     Batch, Reindex, SearchCluster,
     allowlist::{EntryNeeds, NodeLacks},
-    conditions::{self, VALIDATED},
+    conditions::{self, ALLOWLIST_READY, STALLED, VALIDATED},
     reindex_status::PinnedSource,
 };
 
-use super::{access::matches_glob, remote, report::is_finished};
+use super::{access::matches_glob, remote, report::is_finished, trust::full_name};
 
 /// The setting on Elasticsearch, and on OpenSearch 1.
 pub const WHITELIST: &str = "reindex.remote.whitelist";
@@ -152,6 +152,43 @@ pub fn line(key: &str, present: &[String], missing: &[String]) -> String {
     format!("{key}: [{}]", quoted.join(", "))
 }
 
+/// What the destination's SearchCluster says to a Reindex in `namespace` that waits for it, if it has taken that up (`known`): whether a
+/// person must act, and the words. `entry` is what the Reindex lacks; None where that is trust in the source.
+///
+/// The SearchCluster's own words name entries and SearchClusters of others, which whoever made the Reindex may not know. Only in the
+/// SearchCluster's namespace they can be read anyway.
+pub fn told_to_reindex(
+    destination: &SearchCluster,
+    namespace: &str,
+    entry: Option<&str>,
+    known: bool,
+) -> (bool, String) {
+    let status = destination.status.as_ref();
+    let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let said = conditions::get(conditions, ALLOWLIST_READY).filter(|condition| condition.status == "False");
+    let Some(condition) = said.filter(|_| known) else {
+        return (false, "the SearchCluster has yet to take it up".to_owned());
+    };
+    let allowlist = status.and_then(|status| status.allowlist.as_ref()).filter(|_| condition.reason == "VerifyOnly");
+    let message = match allowlist.and_then(|allowlist| Some((allowlist, allowlist.instruction.as_deref()?))) {
+        None => format!("{} (its status says more)", condition.reason),
+        Some((_, text)) if destination.metadata.namespace.as_deref() == Some(namespace) => {
+            format!("{}: {text}", condition.message)
+        }
+        Some((allowlist, _)) => {
+            let what = match entry {
+                Some(entry) => format!("{entry:?} to {} in the configuration of every node", allowlist.key),
+                None => "trust in the source's authority to the configuration of every node".to_owned(),
+            };
+            format!(
+                "a person must add {what}, and restart the nodes one by one; status.allowlist.instruction of SearchCluster {} has the whole text",
+                full_name(destination)
+            )
+        }
+    };
+    (conditions::is_true(conditions, STALLED), message)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -278,5 +315,44 @@ mod tests {
         let (old, new) = (cluster("z", "2026-01-01T00:00:00Z"), cluster("a", "2026-01-02T00:00:00Z"));
         assert_eq!(managed_by_another(&new, "u", [&old, &new]), Some("n/z".into()));
         assert_eq!(managed_by_another(&old, "u", [&old, &new]), None);
+    }
+
+    /// A SearchCluster `search/es-1` whose allowlist lacks something.
+    fn lacking_cluster(reason: &str) -> SearchCluster {
+        let condition = json!({
+            "type": ALLOWLIST_READY, "status": "False", "reason": reason, "message": "a person must add the missing entries",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        let allowlist = json!({
+            "key": WHITELIST, "pending": ["es-9.other:9200", "es-2:9200"],
+            "instruction": line(WHITELIST, &[], &strings(&["es-9.other:9200", "es-2:9200"])),
+        });
+        serde_json::from_value(json!({
+            "apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster", "metadata": {"name": "es-1", "namespace": "search"},
+            "spec": {"endpoint": "https://es-1:9200"}, "status": {"conditions": [condition], "allowlist": allowlist},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_reindex_is_told_nothing_of_others() {
+        let of =
+            |reason: &str, namespace: &str, entry| told_to_reindex(&lacking_cluster(reason), namespace, entry, true);
+        assert_eq!(of("Draining", "search", None), (false, "Draining (its status says more)".to_owned()));
+        let (_, own) = of("VerifyOnly", "search", Some("es-2:9200"));
+        assert!(own.contains("es-9.other:9200"), "who may read the SearchCluster gets the whole text: {own}");
+        for (entry, own) in
+            [(Some("es-2:9200"), "\"es-2:9200\" to reindex.remote.whitelist"), (None, "trust in the source")]
+        {
+            let (stalled, message) = of("VerifyOnly", "shop", entry);
+            assert!(!stalled && message.contains(own) && !message.contains("es-9"), "{message}");
+            assert!(message.contains("status.allowlist.instruction of SearchCluster search/es-1"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_the_search_cluster_has_not_taken_up_is_not_told_as_its_own() {
+        let (stalled, message) = told_to_reindex(&lacking_cluster("VerifyOnly"), "search", Some("es-2:9200"), false);
+        assert!(!stalled && message.contains("yet to take it up"), "{message}");
     }
 }

@@ -30,7 +30,7 @@ pub struct Managed {
     /// Entries that the configuration of any node holds.
     pub held: Vec<String>,
     /// Whether the configuration of every node reads the authorities of sources, where that is asked for, or why it can't be made to.
-    pub trust: Result<Trust, Blocked>,
+    pub trust: Result<bool, Blocked>,
     /// Who applies the object again and again.
     pub owner: Option<String>,
     /// How far the provider is.
@@ -39,17 +39,6 @@ pub struct Managed {
     pub nodes: Option<usize>,
     /// The exact text that a person commits instead.
     pub instruction: String,
-}
-
-/// Which authorities a configuration has the nodes trust in sources; of several nodes the least counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trust {
-    /// Java's own.
-    Default,
-    /// Others, that somebody listed.
-    Listed,
-    /// The sources' (and what somebody listed).
-    Sources,
 }
 
 /// How far a provider is in bringing its configuration to the nodes.
@@ -62,6 +51,13 @@ pub enum Progress {
         /// What it says, without a time in it.
         message: String,
     },
+    /// It is at it and waits for something on the cluster: it may go on by itself, or a person must see to it.
+    Stuck {
+        /// CamelCase, stable.
+        reason: &'static str,
+        /// What it says, without a time in it.
+        message: String,
+    },
     /// It has stopped, and a person must look.
     Failed {
         /// CamelCase, stable.
@@ -69,6 +65,16 @@ pub enum Progress {
         /// What it says.
         message: String,
     },
+}
+
+impl Progress {
+    /// What it says, while nodes may restart any moment.
+    fn under_way(&self) -> Option<&str> {
+        match self {
+            Progress::Rolling { message } | Progress::Stuck { message, .. } => Some(message),
+            Progress::Steady | Progress::Failed { .. } => None,
+        }
+    }
 }
 
 /// What is seen while a batch is open.
@@ -115,7 +121,7 @@ fn check(change: &Change, view: &View, managed: &Managed, allowed: Permissions) 
             let message = format!("waiting for a rollout of {} that is under way: {message}", managed.object);
             return Err(Blocked::passing("RolloutInProgress", message));
         }
-        Progress::Failed { reason, message } => {
+        Progress::Stuck { reason, message } | Progress::Failed { reason, message } => {
             return Err(Blocked::by(reason, format!("{}: {message}", managed.object)));
         }
     }
@@ -240,10 +246,12 @@ impl Run<'_> {
     /// Why it is not known whether the change was made that was asked for: its answer got lost, and nodes may restart by now.
     fn is_unclear(&self) -> Option<String> {
         self.batch.added.as_ref()?;
-        match (&self.seen.managed.configured, &self.seen.managed.progress) {
-            (Err(blocked), _) => Some(blocked.message.clone()),
-            (Ok(_), Progress::Rolling { message }) => Some(format!("{}: {message}", self.seen.managed.object)),
-            (Ok(_), Progress::Steady | Progress::Failed { .. }) => None,
+        match &self.seen.managed.configured {
+            Err(blocked) => Some(blocked.message.clone()),
+            Ok(_) => {
+                let message = self.seen.managed.progress.under_way()?;
+                Some(format!("{}: {message}", self.seen.managed.object))
+            }
         }
     }
 
@@ -278,10 +286,9 @@ impl Run<'_> {
         if let Some(why) = self.batch.message.clone() {
             return self.fail_at_rest(&why);
         }
-        let state = match (&self.seen.managed.configured, &self.seen.managed.progress) {
-            (Err(blocked), _) => blocked.message.clone(),
-            (_, Progress::Rolling { message }) => message.clone(),
-            _ => "it says that it has nothing to do".into(),
+        let state = match &self.seen.managed.configured {
+            Err(blocked) => &blocked.message,
+            Ok(_) => self.seen.managed.progress.under_way().unwrap_or("it says that it has nothing to do"),
         };
         let message = match self.seen.view {
             Some(_) => format!("{loaded} of {nodes} nodes have loaded the change; {object}: {state}"),
@@ -299,8 +306,8 @@ impl Run<'_> {
 
     /// It has failed. But while the provider is at it nodes may restart, and no copy begins, unless copies may be interrupted.
     fn fail_at_rest(mut self, why: &str) -> Step {
-        match &self.seen.managed.progress {
-            Progress::Rolling { message } if !self.allowed.interrupt => {
+        match self.seen.managed.progress.under_way() {
+            Some(message) if !self.allowed.interrupt => {
                 let object = &self.seen.managed.object;
                 let told = format!(
                     "{why}. While {object} is at it nodes may restart, and no copy begins (unless allowlist.interruptRunning is set): {message}"
@@ -326,7 +333,7 @@ impl Run<'_> {
     /// Whether the configuration is as the change makes it.
     fn holds(&self, change: &Change) -> bool {
         let covered = |entries: &Vec<String>| change.add.iter().all(|entry| covers(entries, entry));
-        let trusts = change.trust.is_none() || self.seen.managed.trust == Ok(Trust::Sources);
+        let trusts = change.trust.is_none() || self.seen.managed.trust == Ok(true);
         trusts && self.seen.managed.configured.as_ref().is_ok_and(covered)
     }
 

@@ -5,20 +5,21 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::{
-    AllowlistStatus, Batch, BatchPhase, SearchCluster, SearchClusterStatus,
+    AllowlistStatus, BatchPhase, SearchCluster, SearchClusterStatus,
     allowlist::{MAX_ENTRIES, TrustStatus},
     conditions::{self, ALLOWLIST_READY, READY, RECONCILING, STALLED, State},
     search_cluster::{Connection, Management},
 };
 
+mod open_batch;
 mod proposal;
 
 use super::{
     allowlist::{self, Change, Wanted, covers},
     report::Note,
-    restart::{self, Blocked, Effect, Node, Permissions, Pool, View},
+    restart::{Blocked, Effect, Node, Permissions, Pool, View},
     retention,
-    rollout::{self, Managed, Trust},
+    rollout::Managed,
     trust,
     validate::Trouble,
     window::{self, Opening},
@@ -141,12 +142,6 @@ pub fn is_rolling_out(status: Option<&SearchClusterStatus>) -> bool {
     batch.is_some_and(|batch| batch.phase == BatchPhase::RollingOut)
 }
 
-/// What the nodes would trust no longer with a change of trust.
-fn trust_to_lose(configuration: &Configuration, seen: Option<&trust::Seen>) -> Option<Blocked> {
-    let Configuration::Managed(managed) = configuration else { return None };
-    seen.filter(|_| managed.trust == Ok(Trust::Default)).and_then(trust::would_lose)
-}
-
 /// The reason while the edit that takes entries out, or puts them back, is refused. It is tried again at each look.
 const TIDY_REFUSED: &str = "TidyRefused";
 
@@ -214,12 +209,16 @@ impl<'a> Plan<'a> {
                 let config_map = trust::config_map(self.cluster);
                 let allowlist = self.allowlist();
                 // It is not looked at while a change is rolled out: what stood there stands.
+                let mut left_out = vec![];
                 if !rolling_out {
+                    let before = allowlist.trust.take();
                     allowlist.trust = seen.trust.as_ref().map(|trust| TrustStatus {
                         effective: missing.trust.is_none(),
                         sources: trust.sources.iter().take(trust::NAMED).cloned().collect(),
+                        left_out: trust.left_out.iter().take(trust::NAMED).cloned().collect(),
                         config_map,
                     });
+                    left_out = trust::newly_left_out(before.as_ref(), allowlist.trust.as_ref());
                 }
                 allowlist.key = allowlist::key(&reached.distribution, reached.major).to_owned();
                 allowlist.effective = effective;
@@ -227,6 +226,7 @@ impl<'a> Plan<'a> {
                 allowlist.needs = allowlist::needs(&seen.wanted);
                 allowlist.lacking = allowlist::lacking(reached.nodes.iter().map(|node| (&node.name, &node.allowlist)));
                 retention::forget(allowlist, &reached.nodes);
+                left_out.iter().for_each(|message| self.note(true, "SourceLeftOut", message));
                 let message = format!("{} {}, {} nodes", reached.distribution, reached.version, reached.nodes.len());
                 self.condition(READY, State::True, "Reachable", &message);
             }
@@ -263,12 +263,12 @@ impl<'a> Plan<'a> {
             }
         }
         if pending.is_needless() && seen.trust.as_ref().is_none_or(|trust| trust.kept.is_ok()) {
-            return self.condition(
-                ALLOWLIST_READY,
-                State::True,
-                "Effective",
-                "every node has loaded what Reindexes need",
-            );
+            let without = match seen.trust.as_ref().is_some_and(|trust| !trust.left_out.is_empty()) {
+                true => ", without the authorities that status.allowlist.trust.leftOut names",
+                false => "",
+            };
+            let message = format!("every node has loaded what Reindexes need{without}");
+            return self.condition(ALLOWLIST_READY, State::True, "Effective", &message);
         }
         if let Some(other) = &seen.managed_by {
             let message =
@@ -304,11 +304,12 @@ impl<'a> Plan<'a> {
             self.allowlist().batch.clone_from(&proposed);
         }
         match &seen.close {
-            Some(Ok(Close { view: Ok(view), configuration, .. })) => {
+            Some(Ok(close @ Close { view: Ok(view), configuration, .. })) => {
                 // What was read stays what is approved of; whoever approves of nothing gets all at once.
                 let by_approval = self.cluster.spec.allowlist.management == Management::Approval;
-                let change = proposal::change(proposed.as_ref().filter(|_| by_approval), pending);
-                match self.freeze(&change, view, configuration, seen.trust.as_ref()) {
+                let missed = self.missed(close);
+                let change = proposal::change(proposed.as_ref().filter(|_| by_approval), pending, &missed);
+                match self.freeze(&change, view, configuration) {
                     Ok((batch, how)) => self.propose(proposed, batch, &how),
                     Err(blocked) => self.refuse(&blocked, seen),
                 }
@@ -333,13 +334,19 @@ impl<'a> Plan<'a> {
         };
         let trust = lacking.map(|trust| trust.config_map.clone());
         let mut change = Change { add: allowlist.pending.clone(), remove, trust };
-        // A restart would take away what nodes have loaded, and their configuration lacks by now.
-        if let (false, Some(Ok(Close { configuration: Configuration::Pools(_), needed, .. }))) =
-            (change.is_needless(), &seen.close)
-        {
-            retention::add(&mut change.add, &retention::missed(allowlist, needed));
+        if let (false, Some(Ok(close))) = (change.is_needless(), &seen.close) {
+            retention::add(&mut change.add, &self.missed(close));
         }
         change
+    }
+
+    /// Entries that a restart would take away, since the configuration lacks by now what nodes have loaded and what is needed again.
+    fn missed(&mut self, close: &Close) -> Vec<String> {
+        match close.configuration {
+            Configuration::Pools(_) => retention::missed(self.allowlist(), &close.needed),
+            // There nothing is taken out without a restart.
+            Configuration::Managed(_) => vec![],
+        }
     }
 
     /// Takes out what nobody needs any more, or puts back what is needed again, where that restarts nothing.
@@ -378,98 +385,6 @@ impl<'a> Plan<'a> {
             true => line,
             false => format!("{line}   # in {}", places.join(", ")),
         });
-    }
-
-    fn go_on(&mut self, seen: &Observation) {
-        let Some(batch) = self.allowlist().batch.clone() else { return };
-        if self.is_held_back(&batch) {
-            return;
-        }
-        let close = match &seen.close {
-            Some(Ok(close)) => close,
-            // The apiserver comes back by itself; what is gone or forbidden does not.
-            Some(Err(trouble)) if trouble.reason == "KubernetesError" => {
-                return self.hold(false, "Restarting", &trouble.message);
-            }
-            Some(Err(trouble)) => return self.hold(true, trouble.reason, &trouble.message),
-            None => return,
-        };
-        let deleting = self.cluster.metadata.deletion_timestamp.is_some();
-        let Close { view, configuration, copies, needed } = close;
-        let mut batch = batch;
-        if matches!(batch.phase, BatchPhase::Draining | BatchPhase::Editing) {
-            // Needed again since it was frozen.
-            batch.removes.retain(|entry| !needed.contains_key(entry));
-            if matches!(configuration, Configuration::Pools(_)) {
-                let missed = retention::missed(self.allowlist(), needed);
-                retention::add(&mut batch.entries, &missed);
-                // They were ours before.
-                if let Some(added) = &mut batch.added {
-                    retention::add(added, &missed);
-                }
-            }
-        }
-        let mut step = match configuration {
-            Configuration::Pools(pools) => {
-                let view = view.clone().ok();
-                let look = restart::Seen { view, pools: pools.clone(), copies: copies.clone(), deleting };
-                restart::advance(&batch, &look, self.permissions(), self.now)
-            }
-            Configuration::Managed(managed) => {
-                let look = rollout::Seen { view: view.as_ref().ok(), managed, copies, deleting };
-                rollout::advance(&batch, &look, self.permissions(), self.now)
-            }
-        };
-        // Nodes that mount a ConfigMap which is not there would not start.
-        let trusts = matches!(&step.effect, Some(Effect::Edit(change)) if change.trust.is_some());
-        if trusts && seen.trust.as_ref().is_none_or(|trust| trust.kept.is_err()) {
-            self.set_phase(BatchPhase::Proposed);
-            return self.hold(false, "Pending", "the change is looked at again before anything is touched");
-        }
-        if trusts && let Some(blocked) = trust_to_lose(configuration, seen.trust.as_ref()) {
-            self.set_phase(BatchPhase::Proposed);
-            return self.hold(!blocked.passes, blocked.reason, &blocked.message);
-        }
-        // The cluster answers, and not all that must be known is told: by a user who lacks a right, for one.
-        if let (Err(trouble), Ok(_)) = (view, &seen.reached) {
-            step.doing.message = format!("{}; {}", step.doing.message, trouble.message);
-        }
-        self.tell(&batch, step.batch.as_ref(), &step.doing);
-        if let Some(done) = step.batch.as_ref().filter(|batch| batch.phase == BatchPhase::Done) {
-            self.allowlist().removed.retain(|entry| !done.entries.contains(entry));
-            // Absent where somebody else had made the change already: then nothing was taken out either.
-            if let Some(added) = &done.added {
-                let (allowlist, removes) = (self.allowlist(), &done.removes);
-                allowlist.managed.retain(|entry| !removes.contains(entry));
-                retention::add(&mut allowlist.managed, added);
-            }
-        }
-        self.effect = step.effect;
-        step.batch = step.batch.map(|batch| rollout::noted(batch, self.generation));
-        let phase = step.batch.as_ref().map(|batch| batch.phase);
-        // Given up before anything was touched: the same change may be made later.
-        let proposed = (!deleting).then_some(Batch { phase: BatchPhase::Proposed, added: None, ..batch });
-        self.allowlist().batch = step.batch.or(proposed);
-        match phase {
-            None => self.refuse(&step.doing, seen),
-            Some(phase) => {
-                let stalled = phase == BatchPhase::Failed || !step.doing.passes;
-                self.hold(stalled, step.doing.reason, &step.doing.message);
-            }
-        }
-    }
-
-    fn tell(&mut self, before: &crate::api::Batch, after: Option<&crate::api::Batch>, doing: &Blocked) {
-        let Some(after) = after else { return };
-        let begun = after
-            .nodes
-            .iter()
-            .zip(&before.nodes)
-            .any(|(now, then)| now.state != then.state && now.started_at != then.started_at);
-        if after.phase != before.phase || begun {
-            let warning = matches!(after.phase, BatchPhase::RollingBack | BatchPhase::Failed);
-            self.note(warning, doing.reason, &doing.message);
-        }
     }
 
     /// The allowlist lacks something.

@@ -178,15 +178,29 @@ pub fn authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, SearchError> {
     let mut certificates = Vec::new();
     for der in CertificateDer::pem_slice_iter(pem) {
         let der = der.map_err(|_| invalid("it is not valid PEM"))?;
-        rustls::RootCertStore::empty()
-            .add(der.clone())
-            .map_err(|_| invalid("one of its certificates cannot be used as a trust anchor"))?;
+        if !is_trust_anchor(&der) {
+            return Err(invalid("one of its certificates cannot be used as a trust anchor"));
+        }
         certificates.push(der.to_vec());
     }
     if certificates.is_empty() {
         return Err(invalid("it contains no certificate"));
     }
     Ok(certificates)
+}
+
+/// The authorities of the system, as DER and in a stable order: what a connection trusts that names none. Those that can't be read are
+/// left out. Reads files: nothing for an async thread.
+pub fn system_authorities() -> Vec<Vec<u8>> {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "not all of the system's certificate authorities can be read");
+    }
+    found.certs.iter().filter(|der| is_trust_anchor(der)).map(|der| der.to_vec()).collect()
+}
+
+fn is_trust_anchor(der: &CertificateDer<'_>) -> bool {
+    rustls::RootCertStore::empty().add(der.clone()).is_ok()
 }
 
 /// Resolves every name as one target: requests carry the name on the certificate, connections go to the endpoint.

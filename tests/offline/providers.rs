@@ -309,15 +309,53 @@ async fn an_object_that_eck_does_not_act_on_is_not_touched() {
 }
 
 #[tokio::test]
-async fn eck_that_stops_in_the_middle_is_told_and_the_change_stays() {
+async fn eck_that_refuses_the_object_in_the_middle_is_told_and_the_change_stays() {
+    let mut world = eck().await;
+    until(&mut world, BatchPhase::RollingOut).await;
+    eck_says(&world, "Invalid");
+    world.round_of_cluster("es-1").await;
+    assert_eq!(phase(&world), Some(BatchPhase::Failed));
+    assert!(told(&world, STALLED).1.contains("ElasticsearchInvalid"), "{:?}", told(&world, STALLED));
+    let object = world.api.find(ECK, NAMESPACE, "es-1").unwrap();
+    assert_eq!(object["spec"]["nodeSets"][0]["config"]["reindex.remote.whitelist"], json!([world.source.host_port()]));
+}
+
+#[tokio::test]
+async fn eck_that_is_stalled_in_the_middle_is_waited_for_and_goes_on_by_itself() {
     let mut world = eck().await;
     until(&mut world, BatchPhase::RollingOut).await;
     eck_says(&world, "Stalled");
+    let node = json!({"name": "es-1-es-data-0", "status": "PENDING", "predicate": "only_restart_healthy_node"});
+    merged(&world, ECK, json!({"status": {"inProgressOperations": {"upgrade": {"nodes": [node]}}}}));
+    restart_nodes(&world, 1);
+    for _ in 0..3 {
+        world.round_of_cluster("es-1").await;
+    }
+    assert_eq!(phase(&world), Some(BatchPhase::RollingOut), "no copy begins");
+    let (reason, message) = told(&world, RECONCILING);
+    assert_eq!(reason, "RollingOut");
+    for part in ["1 of 3 nodes", "Stalled", "es-1-es-data-0: PENDING, only_restart_healthy_node"] {
+        assert!(message.contains(part), "{part} in {message}");
+    }
+    eck_says(&world, "Ready");
+    restart_nodes(&world, 3);
+    until(&mut world, BatchPhase::Done).await;
     world.round_of_cluster("es-1").await;
-    assert_eq!(phase(&world), Some(BatchPhase::Failed));
-    assert!(told(&world, STALLED).1.contains("ElasticsearchStalled"), "{:?}", told(&world, STALLED));
-    let object = world.api.find(ECK, NAMESPACE, "es-1").unwrap();
-    assert_eq!(object["spec"]["nodeSets"][0]["config"]["reindex.remote.whitelist"], json!([world.source.host_port()]));
+    assert_eq!((told(&world, ALLOWLIST_READY).0.as_str(), patches(&world, ECK)), ("Effective", 1));
+}
+
+#[tokio::test]
+async fn eck_that_is_stalled_for_good_ends_no_batch_while_nodes_may_restart() {
+    let mut world = eck().await;
+    until(&mut world, BatchPhase::RollingOut).await;
+    eck_says(&world, "Stalled");
+    // A minute passes after each.
+    for _ in 0..40 {
+        world.round_of_cluster("es-1").await;
+    }
+    assert_eq!((phase(&world), patches(&world, ECK)), (Some(BatchPhase::RollingOut), 1));
+    let (reason, message) = told(&world, STALLED);
+    assert!(reason == "RolloutFailed" && message.contains("0 of 3 nodes"), "{reason}: {message}");
 }
 
 #[tokio::test]
@@ -359,6 +397,52 @@ async fn what_a_person_must_commit_is_told_under_verify_too() {
     assert_eq!(told(&world, ALLOWLIST_READY).0, "VerifyOnly");
     assert!(instruction(&world).contains("- name: masters"), "{}", instruction(&world));
     assert_eq!(patches(&world, ECK), 0);
+}
+
+#[tokio::test]
+async fn a_reindex_of_another_namespace_is_shown_nothing_of_other_tenants() {
+    let mut world = eck().await;
+    world.change_cluster(
+        "es-1",
+        json!({
+            "spec": {"allowlist": {"management": "Verify"}, "access": [{"namespaces": {"names": [NAMESPACE, "shop"]}}]},
+            "status": {"allowlist": {"batch": null}},
+        }),
+    );
+    world.change_cluster("es-2", json!({"spec": {"access": [{"namespaces": {"names": [NAMESPACE, "shop"]}}]}}));
+    world.api.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
+    let mut neighbour = valid_reindex();
+    neighbour["metadata"]["name"] = json!("neighbour");
+    neighbour["status"] = serde_json::to_value(world.reindex().unwrap().status).unwrap();
+    neighbour["status"]["source"]["remote"] = json!("http://neighbour.example:9200");
+    world.api.apply(neighbour);
+    let mut guest = valid_reindex();
+    guest["metadata"] = json!({"name": "guest", "namespace": "shop"});
+    for side in ["source", "destination"] {
+        guest["spec"][side]["clusterRef"]["namespace"] = json!(NAMESPACE);
+    }
+    guest["spec"]["destination"]["index"] = json!("guest");
+    world.api.apply(guest);
+    let message = |world: &World, namespace: &str, name: &str| {
+        let reindex: reindex_operator::api::Reindex = world.api.get(namespace, name).unwrap();
+        condition(&reindex, RECONCILING).unwrap_or_default().1
+    };
+    for _ in 0..4 {
+        world.round_of_cluster("es-1").await;
+        world.round().await;
+        let guest = world.api.get("shop", "guest").unwrap();
+        world.reconcile(guest).await;
+    }
+    let (own, guest) = (message(&world, NAMESPACE, "product-info"), message(&world, "shop", "guest"));
+    assert!(own.contains("neighbour.example:9200") && own.contains("nodeSets"), "{own}");
+    let entry = world.source.host_port();
+    for part in [
+        format!("a person must add {entry:?} to reindex.remote.whitelist"),
+        format!("status.allowlist.instruction of SearchCluster {NAMESPACE}/es-1 has the whole text"),
+    ] {
+        assert!(guest.contains(&part), "{part} in {guest}");
+    }
+    assert!(!guest.contains("neighbour") && !guest.contains("old:9200"), "{guest}");
 }
 
 #[tokio::test]

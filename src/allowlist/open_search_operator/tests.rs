@@ -50,7 +50,7 @@ fn trust_comes_in_the_same_patch_and_is_known_again() {
         ]
     );
     let seen = managed(&own, ALLOWLIST, &with_trust());
-    assert_eq!(seen.trust, Ok(Trust::Default), "one of two pools lists authorities");
+    assert_eq!(seen.trust, Ok(false), "one of two pools lists authorities");
     let read: Value = serde_saphyr::from_str(&seen.instruction).unwrap();
     assert_eq!(read["spec"]["general"]["additionalVolumes"], json!([volume]));
     assert_eq!(read["spec"]["general"]["additionalConfig"]["node.attr.reindex_sources"], "os-1-reindex-sources");
@@ -61,7 +61,7 @@ fn trust_comes_in_the_same_patch_and_is_known_again() {
             "reindex.remote.allowlist": r#"["src:9200"]"#, "reindex.ssl.certificate_authorities": file, "node.attr.reindex_sources": "os-1-reindex-sources",
         });
     });
-    assert_eq!(managed(&made, ALLOWLIST, &with_trust()).trust, Ok(Trust::Sources));
+    assert_eq!(managed(&made, ALLOWLIST, &with_trust()).trust, Ok(true));
     assert_eq!(operations(&made, ALLOWLIST, &with_trust()), Ok(vec![]));
 }
 
@@ -107,6 +107,17 @@ fn what_a_node_pool_sets_itself_is_changed_too() {
             "nodePools": [{"component": "data", "additionalConfig": {"reindex.remote.allowlist": r#"["o:1","src:9200"]"#}}],
         }})
     );
+}
+
+#[test]
+fn what_any_node_pool_holds_is_held() {
+    assert_eq!(managed(&object(|_| {}), ALLOWLIST, &entries()).held, [""; 0]);
+    let own = object(|value| {
+        value["spec"]["general"]["additionalConfig"] = json!({"reindex.remote.allowlist": "o:1"});
+        value["spec"]["nodePools"][1]["additionalConfig"] = json!({"reindex.remote.allowlist": r#"["src:9200"]"#});
+    });
+    let seen = managed(&own, ALLOWLIST, &entries());
+    assert_eq!((seen.held, seen.configured), (vec!["src:9200".to_owned(), "o:1".to_owned()], Ok(vec![])));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use crate::{
     allowlist::provider::Provider,
     plan::{
-        allowlist::covers,
+        allowlist::{covers, told_to_reindex},
         reindex::{Allowlist, Observation},
         trust,
         validate::Trouble,
@@ -17,7 +17,6 @@ use super::{
     convert, gate,
     observe::{Eyes, Seen, of, open},
     sides::Sides,
-    validate,
 };
 
 impl Eyes<'_> {
@@ -27,7 +26,7 @@ impl Eyes<'_> {
         let status = self.sides.destination.status.clone().unwrap_or_default();
         let listed = status.allowlist.clone().unwrap_or_default();
         if !covers(&listed.effective, &wanted) {
-            let (stalled, said) = validate::what_the_cluster_says(&status, listed.pending.contains(&wanted));
+            let (stalled, said) = self.told(Some(&wanted), listed.pending.contains(&wanted));
             let name = self.sides.destination.name_any();
             let message = format!("the source {wanted} is not on the allowlist of SearchCluster {name}: {said}");
             return Ok(Observation::Allowlist(Allowlist::Missing { stalled, message }));
@@ -49,6 +48,12 @@ impl Eyes<'_> {
         let verdict = destination.client.probe_reindex(&remote, &spec.source.index, &spec.destination.index).await;
         let verdict = verdict.map_err(of("the destination"))?;
         Ok(Observation::Allowlist(self.judge_probe(verdict, &wanted).await))
+    }
+
+    /// What the destination's SearchCluster says about what is lacking.
+    fn told(&self, entry: Option<&str>, known: bool) -> (bool, String) {
+        let namespace = self.reindex.namespace().unwrap_or_default();
+        told_to_reindex(&self.sides.destination, &namespace, entry, known)
     }
 
     async fn judge_probe(&self, verdict: ProbeVerdict, wanted: &str) -> Allowlist {
@@ -82,8 +87,7 @@ impl Eyes<'_> {
     async fn untrusted(&self, wanted: &str) -> Allowlist {
         let Sides { destination, source, .. } = self.sides;
         if trust::is_awaited(destination, source) {
-            let status = destination.status.clone().unwrap_or_default();
-            let (stalled, said) = validate::what_the_cluster_says(&status, true);
+            let (stalled, said) = self.told(None, true);
             let name = destination.name_any();
             let message =
                 format!("nodes of SearchCluster {name} don't trust the certificate of the source {wanted} yet: {said}");

@@ -8,8 +8,7 @@ use serde_json::Value;
 use crate::{
     allowlist::alibaba_cloud::AlibabaCloud,
     api::{
-        Reindex, SearchCluster, SearchClusterStatus,
-        conditions::{self, ALLOWLIST_READY, STALLED},
+        Reindex, SearchCluster,
         reindex_status::{PinnedIndex, StepName, StepState},
     },
     controller::{connect::Connected, context::Context},
@@ -248,36 +247,4 @@ fn busy_with(ctx: &Context, reindex: &Reindex, cluster_uuid: &str) -> Option<Str
     };
     let named = |other: &Reindex| format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any());
     ctx.reindexes.state().iter().find(|other| same(other)).map(|other| named(other))
-}
-
-/// What the destination's SearchCluster says about what is missing, if it has taken that up (`known`): whether a person must act, and the
-/// words. Its own words name entries and SearchClusters of others, which whoever made the Reindex may not know.
-pub fn what_the_cluster_says(status: &SearchClusterStatus, known: bool) -> (bool, String) {
-    let said = conditions::get(&status.conditions, ALLOWLIST_READY).filter(|condition| condition.status == "False");
-    let Some(condition) = said.filter(|_| known) else {
-        return (false, "the SearchCluster has yet to take it up".to_owned());
-    };
-    let instruction = status.allowlist.as_ref().and_then(|allowlist| allowlist.instruction.as_deref());
-    let message = match instruction.filter(|_| condition.reason == "VerifyOnly") {
-        Some(text) => format!("{}: {text}", condition.message),
-        None => format!("{} (its status says more)", condition.reason),
-    };
-    (conditions::is_true(&status.conditions, STALLED), message)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_reindex_is_told_nothing_of_others() {
-        let condition = json!({
-            "type": ALLOWLIST_READY, "status": "False", "reason": "Draining", "message": "adding other:9200 for shop/es-9",
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        });
-        let status = serde_json::from_value(json!({"conditions": [condition]})).unwrap();
-        assert_eq!(what_the_cluster_says(&status, true), (false, "Draining (its status says more)".to_owned()));
-    }
 }

@@ -51,7 +51,8 @@ pub async fn observe(ctx: &Context, cluster: &SearchCluster) -> Result<Observati
     let uuid = reached.as_ref().map(|reached| reached.uuid.clone()).ok().or(known).unwrap_or_default();
     let reindexes = ctx.reindexes.state();
     let wanted = wanted(reindexes.iter().map(AsRef::as_ref), &uuid);
-    let trust = trust::keep(ctx, cluster, &uuid).await?;
+    let nodes = reached.as_ref().map(|reached| reached.nodes.as_slice()).unwrap_or_default();
+    let trust = trust::keep(ctx, cluster, &uuid, nodes).await?;
     let missing = reached.as_ref().map(|reached| reached.missing(cluster, &wanted, trust.as_ref())).unwrap_or_default();
     let is_due = retention::is_due(cluster, &wanted);
     let managed_by = match missing.is_needless() && !is_due {

@@ -16,19 +16,19 @@ use crate::{
     },
     plan::{
         allowlist::managed_by_another,
-        restart::Blocked,
+        restart::{Blocked, Node},
         search_cluster::is_rolling_out,
-        trust::{self, FILE, OWNER, Seen},
+        trust::{self, Bundle, FILE, Found, Needed, OWNER, Seen},
     },
     search::authorities,
 };
 
-/// The sources whose authorities the nodes of `cluster` are to trust, which the ConfigMap holds then; None where there are none, and
-/// while a change is rolled out.
+/// The sources whose authorities the nodes of `cluster` are to trust, which the ConfigMap holds then, and those that it does without; None
+/// where there are none, and while a change is rolled out.
 ///
 /// # Errors
 /// A conflict over the ConfigMap. All else that is in the way is told.
-pub async fn keep(ctx: &Context, cluster: &SearchCluster, uuid: &str) -> Result<Option<Seen>, Error> {
+pub async fn keep(ctx: &Context, cluster: &SearchCluster, uuid: &str, nodes: &[Node]) -> Result<Option<Seen>, Error> {
     let wanted = cluster.spec.allowlist.trust_source && trust::is_possible(cluster);
     // What a change brings is out already while it is rolled out.
     if !wanted || cluster.metadata.deletion_timestamp.is_some() || is_rolling_out(cluster.status.as_ref()) {
@@ -38,58 +38,52 @@ pub async fn keep(ctx: &Context, cluster: &SearchCluster, uuid: &str) -> Result<
     if managed_by_another(cluster, uuid, clusters.iter().map(AsRef::as_ref)).is_some() {
         return Ok(None);
     }
-    let mut seen = Seen { sources: vec![], public: vec![], kept: Ok(()) };
-    let (mut needed, mut unknown) = (vec![], None);
+    let name = trust::config_map(cluster);
+    let mut needed = Needed::new(&name, nodes.iter().any(|node| trust::reads(node, &name)));
     for (name, source) in trust::sources(reindexes.iter().map(AsRef::as_ref), clusters.iter().map(AsRef::as_ref), uuid)
     {
-        match read(ctx, source).await {
-            Ok(certificates) if certificates.is_empty() => seen.public.push(name),
-            Ok(certificates) => {
-                seen.sources.push(name);
-                needed.extend(certificates);
-            }
-            // A change without it would be followed by another one, and its restarts.
-            Err(blocked) => {
-                seen.sources.push(name);
-                unknown.get_or_insert(blocked);
-            }
+        needed.add(&name, read(ctx, source).await);
+    }
+    let written = match needed.is_to_be_kept() {
+        true => {
+            let public = if needed.needs_public() { ctx.public_authorities.get().await } else { &[] };
+            Some(write(ctx, cluster, &needed, public).await?)
         }
-    }
-    if seen.sources.is_empty() {
-        return Ok(None);
-    }
-    if !needed.is_empty() {
-        seen.kept = write(ctx, cluster, &needed).await?;
-    }
-    if let Some(blocked) = unknown {
-        seen.kept = Err(blocked);
-    }
-    Ok(Some(seen))
+        false => None,
+    };
+    Ok(needed.seen(written))
 }
 
-/// The certificates (DER) of a source's authority; empty if it has a public one.
-async fn read(ctx: &Context, source: &SearchCluster) -> Result<Vec<Vec<u8>>, Blocked> {
+/// A source's authority.
+async fn read(ctx: &Context, source: &SearchCluster) -> Found {
     let unknown = |why: &dyn Display| {
         format!("the authority of SearchCluster {}, a source, is not to be had: {why}", trust::full_name(source))
     };
-    match authority(&ctx.client, source).await {
+    let fault = match authority(&ctx.client, source).await {
+        Ok(None) => return Found::Public,
         // A file that a node can't read would keep it from starting.
-        Ok(Some(pem)) => authorities(&pem).map_err(|error| {
-            Blocked::by("AuthorityUnknown", unknown(&format!("tls.caRef: {}", error.public_message())))
-        }),
-        Ok(None) => Ok(vec![]),
+        Ok(Some(pem)) => match authorities(&pem) {
+            Ok(certificates) => return Found::Own(certificates),
+            Err(error) => Blocked::by("AuthorityUnknown", unknown(&format!("tls.caRef: {}", error.public_message()))),
+        },
         Err(ConnectFault::Read { source: kube::Error::Api(status), kind, namespace, name }) if status.code == 403 => {
             let why = format!("the operator may not read {kind} {namespace}/{name}: grant it");
-            Err(Blocked::by("NotPermitted", unknown(&why)))
+            Blocked::by("NotPermitted", unknown(&why))
         }
-        Err(fault @ ConnectFault::Read { .. }) => Err(Blocked::passing("KubernetesError", unknown(&fault))),
-        Err(fault @ ConnectFault::Untold { .. }) => Err(Blocked::passing("AuthorityUnknown", unknown(&fault))),
-        Err(fault) => Err(Blocked::by("AuthorityUnknown", unknown(&fault))),
-    }
+        Err(fault @ ConnectFault::Read { .. }) => Blocked::passing("KubernetesError", unknown(&fault)),
+        Err(fault @ ConnectFault::Untold { .. }) => Blocked::passing("AuthorityUnknown", unknown(&fault)),
+        Err(fault) => Blocked::by("AuthorityUnknown", unknown(&fault)),
+    };
+    Found::Fault(fault)
 }
 
 /// Err is a conflict: somebody else wrote the ConfigMap meanwhile.
-async fn write(ctx: &Context, cluster: &SearchCluster, needed: &[Vec<u8>]) -> Result<Result<(), Blocked>, Error> {
+async fn write(
+    ctx: &Context,
+    cluster: &SearchCluster,
+    needed: &Needed,
+    public: &[Vec<u8>],
+) -> Result<Result<Bundle, Blocked>, Error> {
     let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
     let owner = cluster.metadata.name.as_deref().unwrap_or_default();
     let name = trust::config_map(cluster);
@@ -116,17 +110,15 @@ async fn write(ctx: &Context, cluster: &SearchCluster, needed: &[Vec<u8>]) -> Re
         );
         return Ok(Err(Blocked::by("SourcesUnreadable", message)));
     }
-    let bundle = match trust::bundle(&kept, needed) {
-        Ok(bundle) => bundle,
-        Err(blocked) => return Ok(Err(blocked)),
-    };
-    if bundle == text {
-        return Ok(Ok(()));
+    let bundle = needed.bundle(&kept, public);
+    // A file without a certificate would keep a node from starting.
+    if bundle.text == text || bundle.text.is_empty() {
+        return Ok(Ok(bundle));
     }
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     let (verb, written) = match found {
         Some(mut map) => {
-            map.data.get_or_insert_default().insert(FILE.to_owned(), bundle);
+            map.data.get_or_insert_default().insert(FILE.to_owned(), bundle.text.clone());
             ("update", api.replace(&name, &params, &map).await)
         }
         None => {
@@ -136,14 +128,14 @@ async fn write(ctx: &Context, cluster: &SearchCluster, needed: &[Vec<u8>]) -> Re
                     annotations: Some(BTreeMap::from([(OWNER.to_owned(), owner.to_owned())])),
                     ..ObjectMeta::default()
                 },
-                data: Some(BTreeMap::from([(FILE.to_owned(), bundle)])),
+                data: Some(BTreeMap::from([(FILE.to_owned(), bundle.text.clone())])),
                 ..ConfigMap::default()
             };
             ("create", api.create(&params, &map).await)
         }
     };
     match written {
-        Ok(_) => Ok(Ok(())),
+        Ok(_) => Ok(Ok(bundle)),
         // It is looked at again at once.
         Err(source @ kube::Error::Api(_)) if is_conflict(&source) => {
             Err(Error::Kube { action: "write the ConfigMap of the sources' authorities", source })

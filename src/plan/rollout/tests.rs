@@ -43,7 +43,7 @@ fn managed() -> Managed {
         object: "Elasticsearch es-1".into(),
         configured: Ok(vec![]),
         held: vec![],
-        trust: Ok(Trust::Default),
+        trust: Ok(false),
         owner: None,
         progress: Progress::Steady,
         nodes: Some(3),
@@ -56,7 +56,11 @@ fn rolling() -> Progress {
 }
 
 fn stopped() -> Progress {
-    Progress::Failed { reason: "ElasticsearchStalled", message: "no room".into() }
+    Progress::Failed { reason: "ElasticsearchInvalid", message: "no such field".into() }
+}
+
+fn stuck() -> Progress {
+    Progress::Stuck { reason: "ElasticsearchStalled", message: "no room".into() }
 }
 
 /// The world that a batch acts on; somebody else rolls the nodes when the test says so.
@@ -113,7 +117,7 @@ impl World {
             Some(Effect::Edit(change)) => {
                 self.edits += 1;
                 self.managed.configured = Ok(change.add);
-                self.managed.trust = Ok(change.trust.map_or(Trust::Default, |_| Trust::Sources));
+                self.managed.trust = Ok(change.trust.is_some());
                 self.batch = self.batch.as_ref().map(|batch| applied(batch, at(self.now)));
             }
             Some(Effect::GiveBack(_)) => self.batch.as_mut().unwrap().borrowed = None,
@@ -147,7 +151,8 @@ fn whatever_is_in_the_way_is_named() {
     let unmanaged = Blocked::by("Unmanaged", "paused".into());
     assert_eq!(refused(|_, managed| managed.configured = Err(unmanaged.clone())), "Unmanaged");
     assert_eq!(refused(|_, managed| managed.progress = rolling()), "RolloutInProgress");
-    assert_eq!(refused(|_, managed| managed.progress = stopped()), "ElasticsearchStalled");
+    assert_eq!(refused(|_, managed| managed.progress = stuck()), "ElasticsearchStalled");
+    assert_eq!(refused(|_, managed| managed.progress = stopped()), "ElasticsearchInvalid");
     assert_eq!(refused(|_, managed| managed.owner = Some("Argo CD".into())), "ConfigOwned");
     assert_eq!(refused(|view, _| view.shards[1].started = false), "IndexWithoutReplica");
     assert_eq!(refused(|view, _| view.nodes[1].master_eligible = false), "TooFewMasters");
@@ -270,7 +275,7 @@ fn trust_and_entries_are_one_change_and_both_are_looked_for() {
 #[test]
 fn trust_that_somebody_takes_back_is_not_asked_for_again() {
     let mut world = World::rolling_out_with(&with_trust());
-    world.managed.trust = Ok(Trust::Listed);
+    world.managed.trust = Ok(false);
     assert_eq!(world.pass().reason, "RolloutFailed");
     assert_eq!(world.edits, 1);
 }
@@ -290,8 +295,47 @@ fn a_provider_that_stops_ends_the_batch_and_keeps_the_change() {
     let mut world = World::rolling_out();
     world.managed.progress = stopped();
     let doing = world.pass();
-    assert!(doing.message.contains("ElasticsearchStalled") && doing.message.contains("no room"), "{}", doing.message);
+    assert!(
+        doing.message.contains("ElasticsearchInvalid") && doing.message.contains("no such field"),
+        "{}",
+        doing.message
+    );
     assert_eq!((world.phase(), world.managed.configured), (Some(BatchPhase::Failed), Ok(entries())));
+}
+
+#[test]
+fn a_provider_that_is_stuck_is_told_and_waited_for_as_long_as_any() {
+    let mut world = World::rolling_out();
+    world.load(1);
+    world.managed.progress = stuck();
+    let doing = world.pass();
+    assert_eq!((doing.reason, doing.passes, world.phase()), ("RollingOut", true, Some(BatchPhase::RollingOut)));
+    assert!(doing.message.contains("1 of 3 nodes") && doing.message.contains("no room"), "{}", doing.message);
+    // It goes on by itself.
+    let mut later =
+        World { batch: world.batch.clone(), view: world.view.clone(), now: world.now, ..World::rolling_out() };
+    later.managed.configured = Ok(entries());
+    later.load(3);
+    later.managed.progress = Progress::Steady;
+    later.pass();
+    assert_eq!(later.phase(), Some(BatchPhase::Done));
+    // Or it doesn't.
+    world.now += PATIENCE.as_secs();
+    let doing = world.pass();
+    assert_eq!((doing.reason, doing.passes, world.phase()), ("RolloutFailed", false, Some(BatchPhase::RollingOut)));
+    assert!(doing.message.contains("no room") && doing.message.contains("no copy begins"), "{}", doing.message);
+    world.managed.progress = Progress::Steady;
+    assert_eq!(world.pass().reason, "RolloutFailed");
+    assert_eq!((world.phase(), world.edits), (Some(BatchPhase::Failed), 1));
+}
+
+#[test]
+fn a_provider_that_is_stuck_before_the_change_keeps_it_from_being_made() {
+    let mut world = World::new();
+    world.pass();
+    world.managed.progress = stuck();
+    assert_eq!(world.pass().reason, "ElasticsearchStalled");
+    assert_eq!((world.batch, world.edits), (None, 0));
 }
 
 #[test]

@@ -17,15 +17,17 @@ use crate::{
     },
 };
 
-use super::{Configuration, Plan, trust_to_lose};
+use super::{Configuration, Plan};
 
 /// How many nodes a message names.
 const NAMED: usize = 12;
 
-/// The next change: what was proposed before, while all of it is still needed; later needs form the next one.
-pub(super) fn change(proposed: Option<&Batch>, pending: Change) -> Change {
+/// The next change: what was proposed before, while all of it is still needed; later needs form the next one, but for entries that its
+/// restart would take away (`missed`).
+pub(super) fn change(proposed: Option<&Batch>, pending: Change, missed: &[String]) -> Change {
     let is_needed = |change: &Change| {
-        change.add.iter().all(|entry| pending.add.contains(entry))
+        missed.iter().all(|entry| change.add.contains(entry))
+            && change.add.iter().all(|entry| pending.add.contains(entry))
             && change.remove.iter().all(|entry| pending.remove.contains(entry))
             && change.trust.iter().all(|map| pending.trust.as_ref() == Some(map))
     };
@@ -42,7 +44,6 @@ impl Plan<'_> {
         change: &Change,
         view: &View,
         configuration: &Configuration,
-        trusted: Option<&trust::Seen>,
     ) -> Result<(Batch, String), Blocked> {
         let (allowed, generation, now) = (self.permissions(), self.generation, self.now);
         match configuration {
@@ -56,10 +57,6 @@ impl Plan<'_> {
             }
             Configuration::Managed(managed) => {
                 let batch = rollout::freeze(change, view, managed, allowed, generation, now)?;
-                let trusted = trusted.filter(|_| change.trust.is_some());
-                if let Some(blocked) = trust_to_lose(configuration, trusted) {
-                    return Err(blocked);
-                }
                 let nodes: BTreeSet<&str> = view.nodes.iter().map(|node| node.name.as_str()).collect();
                 let how =
                     format!("changing {}, after which {} are restarted", managed.object, first_names(nodes, NAMED));
@@ -135,8 +132,7 @@ impl Plan<'_> {
         // After an edit of the spec it is made anew: another provider may have to be changed now.
         let edited = batch.generation != self.generation;
         if edited || self.cluster.spec.allowlist.management == Management::Verify || !self.is_approved(batch) {
-            self.set_phase(BatchPhase::Proposed);
-            self.hold(false, "Pending", "the change is looked at again before anything is touched");
+            self.look_again();
             return true;
         }
         self.is_out_of_window()

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    api::{APPROVAL, Batch},
+    api::{APPROVAL, Batch, allowlist::LeftOut},
     plan::{restart::Node, rollout::Progress},
 };
 
@@ -39,7 +39,7 @@ fn seen(wanted: &[&str]) -> Observation {
         object: "Elasticsearch es-1".into(),
         configured: Ok(vec![]),
         held: vec![],
-        trust: Ok(Trust::Default),
+        trust: Ok(false),
         owner: None,
         progress: Progress::Steady,
         nodes: Some(3),
@@ -290,9 +290,18 @@ fn a_failed_change_is_not_made_again_for_an_edit_that_came_before_it_failed() {
 }
 
 /// A source with an authority of its own is needed, which the ConfigMap holds.
-fn with_trust(mut seen: Observation, public: &[&str]) -> Observation {
-    let public = public.iter().map(|name| (*name).to_owned()).collect();
-    seen.trust = Some(trust::Seen { sources: vec!["search/es-2".into()], public, kept: Ok(()) });
+fn with_trust(mut seen: Observation) -> Observation {
+    seen.trust =
+        Some(trust::Seen { sources: vec!["search/es-2".into()], left_out: vec![], needs_nodes: true, kept: Ok(()) });
+    seen
+}
+
+/// Another source is faulty.
+fn leaving_out(mut seen: Observation, source: &str) -> Observation {
+    let left_out =
+        LeftOut { source: source.into(), reason: "AuthorityUnknown".into(), message: format!("{source} is at fault") };
+    let none = trust::Seen { sources: vec![], left_out: vec![], needs_nodes: false, kept: Ok(()) };
+    seen.trust.get_or_insert(none).left_out.push(left_out);
     seen
 }
 
@@ -310,7 +319,7 @@ fn loaded(mut seen: Observation, entries: &[&str], trusts: bool) -> Observation 
 #[test]
 fn entries_and_trust_are_proposed_as_one_change() {
     let mut cluster = cluster(json!({"management": "Approval", "trustSource": true}));
-    see(&mut cluster, &with_trust(seen(&["a:9200"]), &[]), NOON);
+    see(&mut cluster, &with_trust(seen(&["a:9200"])), NOON);
     let (reason, message) = told(&cluster);
     assert_eq!(reason, "WaitingForApproval");
     assert!(
@@ -329,7 +338,7 @@ fn entries_and_trust_are_proposed_as_one_change() {
 #[test]
 fn trust_alone_is_a_change_too() {
     let mut cluster = cluster(json!({"management": "Automatic", "trustSource": true}));
-    let lacking = loaded(with_trust(seen(&["a:9200"]), &[]), &["a:9200"], false);
+    let lacking = loaded(with_trust(seen(&["a:9200"])), &["a:9200"], false);
     see(&mut cluster, &lacking, NOON);
     let begun = batch(&cluster).unwrap();
     assert_eq!((begun.phase, begun.entries.len(), begun.trust.is_some()), (BatchPhase::Draining, 0, true));
@@ -341,25 +350,40 @@ fn trust_alone_is_a_change_too() {
 }
 
 #[test]
-fn a_public_authority_is_not_lost_for_it() {
+fn a_faulty_source_is_named_and_holds_up_nobody() {
     let mut cluster = cluster(json!({"management": "Automatic", "trustSource": true}));
-    let mut public = with_trust(seen(&["a:9200"]), &["shop/es-9"]);
-    see(&mut cluster, &public, NOON);
+    let faulty = leaving_out(with_trust(seen(&["a:9200", "b:9200"])), "shop/es-9");
+    let decision = see(&mut cluster, &faulty, NOON);
+    let begun = batch(&cluster).unwrap();
+    assert_eq!((begun.phase, begun.entries.len(), begun.trust.is_some()), (BatchPhase::Draining, 2, true));
+    let named = |cluster: &SearchCluster| cluster.status.clone().unwrap().allowlist.unwrap().trust.unwrap().left_out;
+    assert_eq!(named(&cluster)[0].source, "shop/es-9");
+    let notes = |decision: &Decision| decision.notes.iter().filter(|note| note.reason == "SourceLeftOut").count();
+    assert_eq!(notes(&decision), 1);
+    cluster.status.as_mut().unwrap().allowlist.as_mut().unwrap().batch = None;
+    let made = loaded(faulty.clone(), &["a:9200", "b:9200"], true);
+    let decision = see(&mut cluster, &made, "2026-11-27T12:01:00Z");
     let (reason, message) = told(&cluster);
-    assert!(reason == "PublicAuthority" && message.contains("shop/es-9"), "{message}");
-    assert!(batch(&cluster).is_none());
-    // Where a list stands already nothing is lost.
-    if let Some(Ok(Close { configuration: Configuration::Managed(managed), .. })) = &mut public.close {
-        managed.trust = Ok(Trust::Listed);
-    }
-    see(&mut cluster, &public, "2026-11-27T12:01:00Z");
-    assert_eq!(phase(&cluster), Some(BatchPhase::Draining));
+    assert_eq!((reason.as_str(), notes(&decision), batch(&cluster)), ("Effective", 0, None));
+    assert!(message.contains("leftOut"), "{message}");
+    // It is mended: the nodes read the ConfigMap already.
+    let mended = loaded(with_trust(seen(&["a:9200", "b:9200"])), &["a:9200", "b:9200"], true);
+    see(&mut cluster, &mended, "2026-11-27T12:02:00Z");
+    assert_eq!((told(&cluster).0.as_str(), batch(&cluster), named(&cluster).len()), ("Effective", None, 0));
+}
+
+#[test]
+fn the_entry_of_a_source_that_is_left_out_goes_on_alone() {
+    let mut cluster = cluster(json!({"management": "Automatic", "trustSource": true}));
+    see(&mut cluster, &leaving_out(seen(&["a:9200"]), "search/es-2"), NOON);
+    let begun = batch(&cluster).unwrap();
+    assert_eq!((begun.phase, begun.entries.len(), begun.trust), (BatchPhase::Draining, 1, None));
 }
 
 #[test]
 fn a_config_map_that_can_t_be_kept_is_told_and_nothing_is_changed() {
     let mut cluster = cluster(json!({"management": "Automatic", "trustSource": true}));
-    let mut foreign = with_trust(seen(&["a:9200"]), &[]);
+    let mut foreign = with_trust(seen(&["a:9200"]));
     foreign.trust.as_mut().unwrap().kept = Err(Blocked::by("SourcesNotOurs", "it is somebody's".into()));
     see(&mut cluster, &foreign, NOON);
     assert_eq!((told(&cluster).0.as_str(), batch(&cluster)), ("SourcesNotOurs", None));
@@ -370,7 +394,7 @@ fn a_config_map_that_can_t_be_kept_is_told_and_nothing_is_changed() {
 #[test]
 fn nodes_are_told_of_no_config_map_that_is_not_kept() {
     let mut cluster = cluster(json!({"management": "Automatic", "trustSource": true}));
-    let mut lacking = with_trust(seen(&["a:9200"]), &[]);
+    let mut lacking = with_trust(seen(&["a:9200"]));
     see(&mut cluster, &lacking, NOON);
     see(&mut cluster, &lacking, "2026-11-27T12:00:02Z");
     assert_eq!(phase(&cluster), Some(BatchPhase::Editing));
@@ -378,7 +402,7 @@ fn nodes_are_told_of_no_config_map_that_is_not_kept() {
     lacking.trust = None;
     let decision = see(&mut cluster, &lacking, "2026-11-27T12:00:04Z");
     assert_eq!((decision.effect, phase(&cluster)), (None, Some(BatchPhase::Proposed)));
-    let decision = see(&mut cluster, &with_trust(lacking, &[]), "2026-11-27T12:00:06Z");
+    let decision = see(&mut cluster, &with_trust(lacking), "2026-11-27T12:00:06Z");
     assert_eq!((decision.effect, phase(&cluster)), (None, Some(BatchPhase::Draining)), "it is begun anew");
 }
 
@@ -464,14 +488,17 @@ fn nodes_that_differ_and_who_needs_what_stand_in_the_status() {
 }
 
 #[test]
-fn a_public_authority_that_is_needed_only_now_is_not_lost_either() {
+fn a_source_that_is_faulty_only_now_leaves_no_nodes_to_be_told() {
     let mut cluster = cluster(json!({"management": "Automatic", "trustSource": true}));
-    see(&mut cluster, &with_trust(seen(&["a:9200"]), &[]), NOON);
-    see(&mut cluster, &with_trust(seen(&["a:9200"]), &[]), "2026-11-27T12:00:02Z");
+    see(&mut cluster, &with_trust(seen(&["a:9200"])), NOON);
+    see(&mut cluster, &with_trust(seen(&["a:9200"])), "2026-11-27T12:00:02Z");
     assert_eq!(phase(&cluster), Some(BatchPhase::Editing));
-    let decision = see(&mut cluster, &with_trust(seen(&["a:9200"]), &["shop/es-9"]), "2026-11-27T12:00:04Z");
+    let faulty = leaving_out(seen(&["a:9200"]), "search/es-2");
+    let decision = see(&mut cluster, &faulty, "2026-11-27T12:00:04Z");
     assert_eq!((decision.effect, phase(&cluster)), (None, Some(BatchPhase::Proposed)));
-    assert_eq!(told(&cluster).0, "PublicAuthority");
+    see(&mut cluster, &faulty, "2026-11-27T12:00:06Z");
+    let begun = batch(&cluster).unwrap();
+    assert_eq!((begun.phase, begun.trust), (BatchPhase::Draining, None), "it is begun anew without it");
 }
 
 #[test]
@@ -512,27 +539,75 @@ fn missed(management: &str) -> (SearchCluster, Observation) {
     (cluster, again)
 }
 
-#[test]
-fn what_a_restart_would_take_away_goes_back_with_the_change_whoever_approves_of_it() {
-    let (mut cluster, again) = missed("Approval");
+/// The same while nobody needs that entry.
+fn not_missed_yet(again: &Observation) -> Observation {
     let mut before = again.clone();
     before.wanted.remove("old:9200");
     if let Some(Ok(close)) = &mut before.close {
         close.needed.remove("old:9200");
     }
-    see(&mut cluster, &before, NOON);
+    before
+}
+
+fn note_as_removed(cluster: &mut SearchCluster) {
     cluster.status.as_mut().unwrap().allowlist.as_mut().unwrap().removed = vec!["old:9200".into()];
+}
+
+#[test]
+fn what_a_restart_would_take_away_is_approved_of_with_all_the_rest() {
+    let (mut cluster, again) = missed("Approval");
+    let before = not_missed_yet(&again);
+    see(&mut cluster, &before, NOON);
+    note_as_removed(&mut cluster);
     let id = batch(&cluster).unwrap().id;
     approve(&mut cluster, &id);
     see(&mut cluster, &before, "2026-11-27T12:00:02Z");
     assert_eq!(batch(&cluster).unwrap().entries, ["a:9200"]);
     assert_eq!(phase(&cluster), Some(BatchPhase::Draining));
-    see(&mut cluster, &again, "2026-11-27T12:00:04Z");
-    let Some(Effect::Edit(change)) = see(&mut cluster, &again, "2026-11-27T12:00:06Z").effect else { panic!() };
+    let decision = see(&mut cluster, &again, "2026-11-27T12:00:04Z");
+    assert_eq!((decision.effect, phase(&cluster)), (None, Some(BatchPhase::Proposed)));
+    let decision = see(&mut cluster, &again, "2026-11-27T12:00:06Z");
+    let proposed = batch(&cluster).unwrap();
+    assert_eq!((decision.effect, proposed.phase), (None, BatchPhase::Proposed));
+    assert_eq!((told(&cluster).0.as_str(), proposed.entries.len()), ("WaitingForApproval", 2));
+    assert_ne!(proposed.id, id, "that was approved of without it");
+    approve(&mut cluster, &proposed.id);
+    see(&mut cluster, &again, "2026-11-27T12:00:08Z");
+    see(&mut cluster, &again, "2026-11-27T12:00:10Z");
+    let Some(Effect::Edit(change)) = see(&mut cluster, &again, "2026-11-27T12:00:12Z").effect else { panic!() };
+    assert_eq!(change.add, ["a:9200", "old:9200"]);
+    // What is not known to anybody yet joins nothing that is under way.
+    note_as_removed(&mut cluster);
+    let status = cluster.status.as_mut().unwrap().allowlist.as_mut().unwrap();
+    let touched = status.batch.as_mut().unwrap();
+    (touched.entries, touched.added) = (vec!["a:9200".into()], Some(vec!["a:9200".into()]));
+    see(&mut cluster, &again, "2026-11-27T12:00:14Z");
+    let going_on = batch(&cluster).unwrap();
+    assert_eq!((going_on.phase, going_on.entries.len()), (BatchPhase::Editing, 1));
+}
+
+#[test]
+fn a_proposal_that_would_take_away_what_is_needed_again_is_another_one() {
+    let (mut cluster, again) = missed("Approval");
+    see(&mut cluster, &not_missed_yet(&again), NOON);
+    note_as_removed(&mut cluster);
+    let id = batch(&cluster).unwrap().id;
+    see(&mut cluster, &again, "2026-11-27T12:00:02Z");
+    let proposed = batch(&cluster).unwrap();
+    assert_eq!((proposed.phase, proposed.entries.len()), (BatchPhase::Proposed, 2));
+    assert_ne!(proposed.id, id);
+}
+
+#[test]
+fn what_a_restart_would_take_away_goes_back_with_the_change_that_nobody_approves_of() {
+    let (mut cluster, again) = missed("Automatic");
+    let before = not_missed_yet(&again);
+    see(&mut cluster, &before, NOON);
+    note_as_removed(&mut cluster);
+    assert_eq!(phase(&cluster), Some(BatchPhase::Draining));
+    see(&mut cluster, &again, "2026-11-27T12:00:02Z");
+    let Some(Effect::Edit(change)) = see(&mut cluster, &again, "2026-11-27T12:00:04Z").effect else { panic!() };
     assert_eq!(change.add, ["a:9200", "old:9200"], "it is needed again since");
-    cluster.status.as_mut().unwrap().allowlist.as_mut().unwrap().batch = None;
-    see(&mut cluster, &again, "2026-11-27T12:01:00Z");
-    assert_eq!(batch(&cluster).unwrap().entries, ["a:9200", "old:9200"], "and a new change has it from the first");
 }
 
 #[test]

@@ -84,6 +84,35 @@ async fn a_config_map_is_tidied_without_a_restart_and_an_entry_comes_back_as_eas
 }
 
 #[tokio::test]
+async fn an_edit_that_is_refused_is_told_tried_again_and_loses_nothing() {
+    let mut world = tidied(json!({"management": "Automatic", "retention": "Retain"})).await;
+    let entry = world.source.host_port();
+    world.api.deny("put", "configmaps");
+    world.change_cluster("es-1", json!({"spec": {"allowlist": {"retention": "Remove"}}}));
+    world.round_of_cluster("es-1").await;
+    for type_ in [ALLOWLIST_READY, STALLED] {
+        let (reason, message) = told(&world, type_);
+        assert_eq!(reason, "TidyRefused", "{type_}");
+        assert!(message.contains("es-1-config") && message.contains("configmaps is forbidden"), "{message}");
+    }
+    assert_eq!(told(&world, RECONCILING), Default::default());
+    assert!(text(&world).contains(GONE) && status(&world).managed.contains(&GONE.to_owned()), "it is ours still");
+    assert!(status(&world).batch.is_none(), "copies go on");
+    let before = cluster(&world).status;
+    world.round_of_cluster("es-1").await;
+    let conditions = |status: Option<reindex_operator::api::SearchClusterStatus>| {
+        status.unwrap().conditions.into_iter().map(|told| (told.type_, told.reason, told.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(conditions(cluster(&world).status), conditions(before), "the same at every look");
+    world.api.grant();
+    world.round_of_cluster("es-1").await;
+    world.round_of_cluster("es-1").await;
+    assert!(!text(&world).contains(GONE), "{}", text(&world));
+    assert_eq!((told(&world, ALLOWLIST_READY).0.as_str(), told(&world, STALLED).0.as_str()), ("Effective", ""));
+    assert_eq!((status(&world).managed, status(&world).removed), (vec![entry], vec![GONE.to_owned()]));
+}
+
+#[tokio::test]
 async fn nothing_is_taken_out_unless_that_is_asked_for() {
     for allowlist in [
         json!({"management": "Automatic", "retention": "Retain"}),

@@ -1,10 +1,14 @@
 //! Trust in sources that speak TLS with an authority of their own.
 
+use reindex_operator::api::{Reindex, allowlist::TrustStatus};
+
 use super::*;
+use crate::support::world::PUBLIC_AUTHORITY;
 
 const AUTHORITY: &str = include_str!("../../fixtures/search/tls/ca.pem");
 const ANOTHER: &str = include_str!("../../fixtures/search/tls/other-ca.pem");
 const ENTRY: &str = "es-2.example:9200";
+const NEIGHBOUR: &str = "es-3.example:9200";
 const FILE: &str = "/usr/share/elasticsearch/config/reindex-sources/ca.crt";
 
 fn authority(text: &str) -> Value {
@@ -39,6 +43,54 @@ fn kept(world: &World) -> String {
     assert_eq!(map["metadata"]["annotations"]["reindex.dev/sources-of"], "es-1");
     assert!(map["metadata"].get("ownerReferences").is_none(), "nodes that mount it must outlive the SearchCluster");
     map["data"]["ca.crt"].as_str().unwrap().to_owned()
+}
+
+fn trust(world: &World) -> TrustStatus {
+    cluster(world).status.unwrap().allowlist.unwrap().trust.expect("trust is told")
+}
+
+/// Source and reason of those that are left out.
+fn left_out(world: &World) -> Vec<(String, String)> {
+    trust(world).left_out.into_iter().map(|left| (left.source, left.reason)).collect()
+}
+
+/// Another tenant copies from another source, es-3, by TLS. Its SearchCluster names that authority.
+fn neighbour(world: &World, ca_ref: Value) {
+    world.api.apply(json!({
+        "apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster", "metadata": {"name": "es-3", "namespace": NAMESPACE},
+        "spec": {"endpoint": format!("https://{NEIGHBOUR}"), "tls": {"caRef": ca_ref}},
+        "status": {"clusterUUID": "uuid-of-es-3", "distribution": "Elasticsearch", "version": "7.17.29", "conditions": []},
+    }));
+    let mut reindex = valid_reindex();
+    reindex["metadata"]["name"] = json!("neighbour");
+    reindex["spec"]["source"]["clusterRef"]["name"] = json!("es-3");
+    reindex["spec"]["destination"]["index"] = json!("neighbours");
+    reindex["status"] = serde_json::to_value(world.reindex().unwrap().status).unwrap();
+    reindex["status"]["specHash"] = Value::Null;
+    reindex["status"]["source"]["clusterUUID"] = json!("uuid-of-es-3");
+    reindex["status"]["source"]["remote"] = json!(format!("https://{NEIGHBOUR}"));
+    world.api.apply(reindex);
+    world.change_cluster("es-1", json!({"status": {"allowlist": {"batch": null}}}));
+}
+
+fn es_3_ca() -> Value {
+    json!({"configMap": {"name": "es-3-ca", "key": "ca.crt"}})
+}
+
+/// Why the neighbour's Reindex stands still.
+async fn neighbour_waits(world: &World) -> (String, String) {
+    let get = || world.api.get::<Reindex>(NAMESPACE, "neighbour").unwrap();
+    world.reconcile(get()).await;
+    condition(&get(), STALLED).expect("it is stalled")
+}
+
+/// All nodes have loaded both entries, and read the authorities.
+fn load_both(world: &World) {
+    let both = vec![ENTRY.to_owned(), NEIGHBOUR.to_owned()];
+    let mut state = world.destination.state();
+    state.allowlist.clone_from(&both);
+    state.further_nodes = vec![both; 2];
+    state.trusting_nodes = 3;
 }
 
 fn certificates(text: &str) -> usize {
@@ -94,7 +146,7 @@ async fn eck_is_told_entries_and_trust_in_one_change() {
     until(&mut world, BatchPhase::Done).await;
     world.round_of_cluster("es-1").await;
     assert_eq!((told(&world, ALLOWLIST_READY).0.as_str(), patches(&world, ECK)), ("Effective", 1));
-    let trust = cluster(&world).status.unwrap().allowlist.unwrap().trust.unwrap();
+    let trust = trust(&world);
     assert_eq!((trust.sources, trust.effective), (vec![format!("{NAMESPACE}/es-2")], true));
 }
 
@@ -166,7 +218,7 @@ async fn the_right_to_make_the_config_map_is_named_where_it_is_missing() {
 }
 
 #[tokio::test]
-async fn what_keeps_the_authorities_from_being_had_holds_up_no_rollout_and_is_told() {
+async fn a_right_that_is_lost_takes_nothing_away_and_is_told() {
     let mut world = trusting_eck().await;
     until(&mut world, BatchPhase::RollingOut).await;
     world.api.deny("get", "configmaps");
@@ -174,33 +226,128 @@ async fn what_keeps_the_authorities_from_being_had_holds_up_no_rollout_and_is_to
     load(&world, 3);
     until(&mut world, BatchPhase::Done).await;
     world.round_of_cluster("es-1").await;
-    let (reason, message) = told(&world, STALLED);
-    assert_eq!(reason, "NotPermitted");
-    assert!(message.contains(&format!("ConfigMap {NAMESPACE}/es-2-ca")), "{message}");
+    assert_eq!(left_out(&world), [(format!("{NAMESPACE}/es-2"), "NotPermitted".to_owned())]);
+    let message = &trust(&world).left_out[0].message;
+    assert!(message.contains(&format!("may not read ConfigMap {NAMESPACE}/es-2-ca: grant it")), "{message}");
+    assert_eq!(certificates(&kept(&world)), 1);
     world.api.grant();
+    world.round_of_cluster("es-1").await;
+    assert_eq!((told(&world, ALLOWLIST_READY).0.as_str(), patches(&world, ECK)), ("Effective", 1));
+    assert_eq!(left_out(&world), []);
+}
+
+#[tokio::test]
+async fn one_faulty_source_holds_up_no_other_tenant_and_is_told() {
+    let mut world = trusting_eck().await;
+    neighbour(&world, es_3_ca());
+    until(&mut world, BatchPhase::RollingOut).await;
+    let begun = batch(&world).unwrap();
+    assert_eq!(begun.entries, [ENTRY, NEIGHBOUR], "its entry goes on as any other");
+    assert!(begun.trust.is_some());
+    assert_eq!(certificates(&kept(&world)), 1);
+    assert_eq!(left_out(&world), [(format!("{NAMESPACE}/es-3"), "AuthorityUnknown".to_owned())]);
+    let message = &trust(&world).left_out[0].message;
+    assert!(message.contains(&format!("ConfigMap {NAMESPACE}/es-3-ca is not found; create it")), "{message}");
+    assert!(world.event_reasons().contains(&"SourceLeftOut".to_owned()), "{:?}", world.event_reasons());
+    eck_says(&world, "Ready");
+    load_both(&world);
+    until(&mut world, BatchPhase::Done).await;
+    world.round_of_cluster("es-1").await;
+    let (reason, message) = told(&world, ALLOWLIST_READY);
+    assert!(reason == "Effective" && message.contains("leftOut"), "{reason}: {message}");
+    assert_eq!(neighbour_waits(&world).await.0, "ConfigMapNotFound");
+    // The other one's copy goes through.
+    world.source.answer_at(ENTRY);
+    let copied = world.end().await;
+    assert!(condition(&copied, COMPLETE).is_some(), "{}", world.story("it is Complete"));
+    // Mended, it needs no further restart.
+    let mut mended = authority(ANOTHER);
+    mended["metadata"]["name"] = json!("es-3-ca");
+    world.api.apply(mended);
+    world.round_of_cluster("es-1").await;
+    assert_eq!((certificates(&kept(&world)), left_out(&world)), (2, vec![]));
     world.round_of_cluster("es-1").await;
     assert_eq!((told(&world, ALLOWLIST_READY).0.as_str(), patches(&world, ECK)), ("Effective", 1));
 }
 
 #[tokio::test]
-async fn a_source_whose_authority_can_t_be_had_holds_up_the_change_instead_of_making_two() {
-    let provider = json!({"eck": {"name": "es-1"}});
-    let mut world = world_with(provider, &[elasticsearch(), elastic_user()], |world| {
-        by_tls(world);
+async fn a_source_whose_authority_can_t_be_had_goes_without_where_it_is_alone() {
+    let mut world = trusting_eck().await;
+    world.change_cluster("es-1", json!({"status": {"allowlist": {"batch": null}}}));
+    world.api.apply(authority("no certificate"));
+    until(&mut world, BatchPhase::RollingOut).await;
+    let begun = batch(&world).unwrap();
+    assert_eq!((begun.entries, begun.trust), (vec![ENTRY.to_owned()], None));
+    assert_eq!(left_out(&world), [(format!("{NAMESPACE}/es-2"), "AuthorityUnknown".to_owned())]);
+    eck_says(&world, "Ready");
+    load(&world, 0);
+    until(&mut world, BatchPhase::Done).await;
+    world.api.apply(authority(AUTHORITY));
+    world.round_of_cluster("es-1").await;
+    until(&mut world, BatchPhase::RollingOut).await;
+    let begun = batch(&world).unwrap();
+    assert_eq!((begun.entries, begun.trust.is_some()), (vec![], true));
+}
+
+#[tokio::test]
+async fn a_public_source_beside_another_is_trusted_by_what_the_operator_trusts() {
+    let mut world = trusting_eck().await;
+    neighbour(&world, Value::Null);
+    until(&mut world, BatchPhase::RollingOut).await;
+    assert_eq!(certificates(&kept(&world)), 2);
+    let public: String = PUBLIC_AUTHORITY.lines().filter(|line| !line.starts_with('-')).collect();
+    assert!(kept(&world).replace('\n', "").contains(&public), "{}", kept(&world));
+    assert_eq!(trust(&world).sources, [format!("{NAMESPACE}/es-2"), format!("{NAMESPACE}/es-3")]);
+    assert_eq!((batch(&world).unwrap().entries.len(), left_out(&world)), (2, vec![]));
+    assert!(batch(&world).unwrap().trust.is_some());
+}
+
+#[tokio::test]
+async fn a_public_source_alone_changes_nothing_until_nodes_read_a_list() {
+    let mut world = world_with(json!({"eck": {"name": "es-1"}}), &[elasticsearch(), elastic_user()], |world| {
+        world.change_cluster("es-2", json!({"spec": {"remoteEndpoint": format!("https://{ENTRY}")}}));
         world.change_cluster("es-1", json!({"spec": {"allowlist": {"trustSource": true}}}));
     })
     .await;
-    world.change_cluster("es-1", json!({"status": {"allowlist": {"batch": null}}}));
-    world.api.apply(authority("no certificate"));
-    for _ in 0..3 {
-        world.round_of_cluster("es-1").await;
-    }
-    let (reason, message) = told(&world, STALLED);
-    assert_eq!((reason.as_str(), patches(&world, ECK)), ("AuthorityUnknown", 0));
-    assert!(message.contains(&format!("SearchCluster {NAMESPACE}/es-2")), "{message}");
-    world.api.apply(authority(AUTHORITY));
     until(&mut world, BatchPhase::RollingOut).await;
-    assert!(batch(&world).unwrap().trust.is_some());
+    assert_eq!(batch(&world).unwrap().trust, None);
+    assert!(world.api.find("configmaps", NAMESPACE, "es-1-reindex-sources").is_none());
+    // They do, for a source that nobody needs any more.
+    world.api.apply(json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "data": {"ca.crt": AUTHORITY},
+        "metadata": {
+            "name": "es-1-reindex-sources", "namespace": NAMESPACE,
+            "annotations": {"reindex.dev/sources-of": "es-1"},
+        },
+    }));
+    eck_says(&world, "Ready");
+    load(&world, 3);
+    until(&mut world, BatchPhase::Done).await;
+    world.round_of_cluster("es-1").await;
+    assert_eq!(certificates(&kept(&world)), 2);
+    assert_eq!((told(&world, ALLOWLIST_READY).0.as_str(), patches(&world, ECK)), ("Effective", 1));
+}
+
+#[tokio::test]
+async fn a_public_source_of_an_image_without_authorities_is_told_what_to_name() {
+    let mut world = trusting_eck().await;
+    world.take_public_authorities();
+    neighbour(&world, Value::Null);
+    until(&mut world, BatchPhase::RollingOut).await;
+    assert_eq!((batch(&world).unwrap().entries.len(), certificates(&kept(&world))), (2, 1));
+    assert_eq!(left_out(&world), [(format!("{NAMESPACE}/es-3"), "AuthorityUnknown".to_owned())]);
+    eck_says(&world, "Ready");
+    load_both(&world);
+    until(&mut world, BatchPhase::Done).await;
+    world.round_of_cluster("es-1").await;
+    world.destination.state().distrusted.insert(NEIGHBOUR.to_owned());
+    // The caches catch up.
+    world.round().await;
+    let (reason, message) = neighbour_waits(&world).await;
+    assert_eq!(reason, "SourceUntrusted", "{message}");
+    for part in ["leaves its authority out (AuthorityUnknown)", "name it there in tls.caRef"] {
+        assert!(message.contains(part), "{part} in {message}");
+    }
 }
 
 #[tokio::test]

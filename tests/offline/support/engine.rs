@@ -56,6 +56,8 @@ pub struct State {
     pub further_nodes: Vec<Vec<String>>,
     /// How many of its nodes were started with the setting that reads the authorities of sources.
     pub trusting_nodes: usize,
+    /// `host:port` of sources whose certificate its nodes don't trust all the same.
+    pub distrusted: BTreeSet<String>,
     /// How fast its tasks are.
     pub pace: Pace,
     /// Whether the operator's user may not change the throttle of a task.
@@ -122,6 +124,11 @@ impl Engine {
         self.state.lock().unwrap()
     }
 
+    /// Other engines reach it by this `host:port`, too.
+    pub fn answer_at(&self, host_port: &str) {
+        self.network.lock().unwrap().insert(host_port.to_owned(), self.state.clone());
+    }
+
     /// Goes away: connections are refused from now on.
     pub fn stop(&self) {
         self.server.abort();
@@ -156,6 +163,7 @@ impl State {
             allowlist: vec![],
             further_nodes: vec![],
             trusting_nodes: 0,
+            distrusted: BTreeSet::new(),
             pace: Pace::PerPoll(2),
             refuses_rethrottle: false,
             processors: 2,

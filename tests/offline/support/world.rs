@@ -21,7 +21,11 @@ use reindex_operator::{
         conditions::{self, COMPLETE, FAILED, PLANNED, STALLED},
         reindex_status::PartitionState,
     },
-    controller::{context::Context, error::Error, proofs::Proofs, reindex::reconcile, search_cluster},
+    controller::{
+        context::Context, error::Error, proofs::Proofs, public_authorities::PublicAuthorities, reindex::reconcile,
+        search_cluster,
+    },
+    search::authorities,
     telemetry::metrics::Metrics,
 };
 use serde_json::{Value, json};
@@ -40,6 +44,8 @@ pub const DESTINATION_PASSWORD: &str = "s3cret-of-the-destination";
 pub const SOURCE_API_KEY: &str = "id-of-source:k3y-of-the-source";
 /// The destination's.
 pub const DESTINATION_API_KEY: &str = "id-of-destination:k3y-of-the-destination";
+/// The one public authority of the operator's image.
+pub const PUBLIC_AUTHORITY: &str = include_str!("../../fixtures/search/tls/other-ca.pem");
 /// More rounds than any life here takes.
 const MAX_ROUNDS: usize = 60;
 /// How much time passes between two rounds.
@@ -229,6 +235,11 @@ impl World {
         self.operator = Operator::new(&self.api);
     }
 
+    /// The operator's image has no public authorities from now on.
+    pub fn take_public_authorities(&mut self) {
+        self.operator = Operator::trusting(&self.api, PublicAuthorities::of(vec![]));
+    }
+
     /// Rounds until nothing moves any more, and the Reindex has ended. Returns it as it is then.
     pub async fn end(&mut self) -> Reindex {
         self.until("it has ended and nothing moves", |before, after, round| {
@@ -319,6 +330,10 @@ impl World {
 impl Operator {
     /// A new one, which knows nothing yet.
     pub fn new(api: &ApiServer) -> Operator {
+        Operator::trusting(api, PublicAuthorities::of(authorities(PUBLIC_AUTHORITY.as_bytes()).unwrap()))
+    }
+
+    fn trusting(api: &ApiServer, public_authorities: PublicAuthorities) -> Operator {
         let client = api.client();
         let (reindex_store, reindexes) = store();
         let (cluster_store, clusters) = store();
@@ -332,6 +347,7 @@ impl Operator {
                 identity: Identity::from_environment(|_| None),
                 namespaces: BTreeSet::from([NAMESPACE.to_owned()]),
             },
+            public_authorities,
             proofs: Proofs::default(),
             metrics: Metrics::new(),
         };

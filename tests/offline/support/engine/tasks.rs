@@ -221,7 +221,8 @@ fn allowed(state: &Mutex<State>, body: &Value) -> Result<(), Refusal> {
 /// A source that speaks TLS has an authority of its own here, which the node trusts if it was started so.
 fn trusted(state: &Mutex<State>, body: &Value) -> Result<(), Refusal> {
     let by_tls = body["source"]["remote"]["host"].as_str().is_some_and(|host| host.starts_with("https:"));
-    match by_tls && state.lock().unwrap().trusting_nodes == 0 {
+    let state = state.lock().unwrap();
+    match by_tls && (state.trusting_nodes == 0 || state.distrusted.contains(&host_port(body))) {
         true => Err(refusal(500, "s_s_l_handshake_exception", "PKIX path building failed")),
         false => Ok(()),
     }

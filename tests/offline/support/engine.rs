@@ -58,6 +58,8 @@ pub struct State {
     pub trusting_nodes: usize,
     /// How fast its tasks are.
     pub pace: Pace,
+    /// How many copies are refused with HTTP status 429 before one is started.
+    pub refused_starts: usize,
     /// Whether the operator's user may not change the throttle of a task.
     pub refuses_rethrottle: bool,
     /// Processors of its node.
@@ -157,6 +159,7 @@ impl State {
             further_nodes: vec![],
             trusting_nodes: 0,
             pace: Pace::PerPoll(2),
+            refused_starts: 0,
             refuses_rethrottle: false,
             processors: 2,
             most_at_once: 0,

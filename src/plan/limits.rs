@@ -68,8 +68,11 @@ pub fn parts(
     let (mut parts, mut scrolls) = ([0, 0], Vec::<(String, i32)>::new());
     for (part, side) in parts.iter_mut().zip(sides) {
         let own: i32 = scrolls.iter().filter(|(cluster, _)| *cluster == side.cluster).map(|(_, scrolls)| scrolls).sum();
-        let copies: i32 =
-            all.iter().filter(|reindex| cluster(reindex, Side::Source) == Some(&side.cluster)).map(scrolls_of).sum();
+        let copies: i32 = all
+            .iter()
+            .filter(|reindex| cluster(reindex, Side::Source) == Some(side.cluster.as_str()))
+            .map(scrolls_of)
+            .sum();
         let fitting = side.fitting(others(&side.cluster) + copies + own)?;
         *part = fitting.max(1).unsigned_abs();
         scrolls.push((side.cluster.clone(), fitting * side.shards.max(1)));

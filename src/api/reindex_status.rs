@@ -531,6 +531,9 @@ pub struct VerificationResult {
     /// How often what differed was copied again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repairs: Option<i32>,
+    /// How often the last of these repairs was begun without its task being known to have started; not there once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair_attempts: Option<i32>,
 }
 
 /// What differs.

@@ -38,6 +38,8 @@ use public_authorities::PublicAuthorities;
 
 /// How many objects of a kind are worked on at once.
 const CONCURRENCY: u16 = 16;
+/// How long a comparison may go on after its Reindex was deleted by force.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// Runs both controllers until `shutdown` ends; passes that are under way end first.
 pub async fn run(
@@ -65,6 +67,7 @@ pub async fn run(
         proofs: Proofs::default(),
         metrics,
     });
+    let swept = ctx.clone();
     let copies = reindex_controller
         .watches(clusters(), watcher::Config::default(), move |cluster| waiting_for(&reindex_store, &cluster))
         .graceful_shutdown_on(shutdown.clone())
@@ -81,7 +84,21 @@ pub async fn run(
             |cluster, error, ctx| on_error("SearchCluster", &cluster.name_any(), error, &ctx),
             ctx,
         );
-    futures::join!(copies.for_each(|_| std::future::ready(())), allowlists.for_each(|_| std::future::ready(())),);
+    let both = async {
+        futures::join!(copies.for_each(|_| std::future::ready(())), allowlists.for_each(|_| std::future::ready(())));
+    };
+    tokio::select! {
+        () = both => {}
+        () = sweep(&swept) => {}
+    }
+}
+
+/// Ends, from time to time and for ever, what goes on for Reindexes that are gone.
+async fn sweep(ctx: &Context) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        ctx.proofs.keep(&ctx.reindexes);
+    }
 }
 
 /// Reindexes that may go on when this SearchCluster changed. Those that copy look by themselves.

@@ -2,14 +2,16 @@
 //! again; they read and nothing else.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use kube::{ResourceExt, runtime::reflector::Store};
 use tokio::{sync::Semaphore, task::JoinHandle};
 
 use crate::{
+    api::Reindex,
     plan::{comparison::Compared, reindex::Proving, validate::Trouble},
     verify::{Fault, Job, Pace},
 };
@@ -23,11 +25,29 @@ const WAIT: Duration = Duration::from_secs(1);
 pub struct Proofs {
     all: Mutex<HashMap<String, Proof>>,
     turns: Arc<Semaphore>,
+    open: Arc<Mutex<HashMap<String, i32>>>,
 }
 
 impl Default for Proofs {
     fn default() -> Proofs {
-        Proofs { all: Mutex::default(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
+        Proofs { all: Mutex::default(), turns: Arc::new(Semaphore::new(AT_ONCE)), open: Arc::default() }
+    }
+}
+
+/// Scrolls that a comparison may hold open, by the UUID of their cluster. They count until this is dropped.
+pub struct Open {
+    all: Arc<Mutex<HashMap<String, i32>>>,
+    own: Vec<(String, i32)>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut all = lock(&self.all);
+        for (cluster, scrolls) in &self.own {
+            if let Some(open) = all.get_mut(cluster) {
+                *open -= scrolls;
+            }
+        }
     }
 }
 
@@ -48,14 +68,37 @@ pub enum Look {
     Ended(Compared),
     /// It came to none, and is forgotten.
     Failed(Trouble),
+    /// This side has a document that alone has more bytes than are read of an answer: it never comes to an end.
+    TooLarge(&'static str, usize),
 }
 
 impl Proofs {
-    /// Begins one, in place of any other of that Reindex.
-    pub fn start(&self, uid: &str, job: Job) {
+    /// Scrolls that comparisons may hold open on a cluster.
+    pub fn open_on(&self, cluster: &str) -> i32 {
+        lock(&self.open).get(cluster).copied().unwrap_or_default()
+    }
+
+    /// Sets scrolls aside, as `decide` wants it, which is told how many there are on a cluster: of two that ask at once the second one sees
+    /// what the first was given.
+    pub fn set_aside<T>(
+        &self,
+        decide: impl FnOnce(&dyn Fn(&str) -> i32) -> Option<(T, Vec<(String, i32)>)>,
+    ) -> Option<(T, Open)> {
+        let mut all = lock(&self.open);
+        let (decided, own) = decide(&|cluster: &str| all.get(cluster).copied().unwrap_or_default())?;
+        for (cluster, scrolls) in &own {
+            *all.entry(cluster.clone()).or_default() += scrolls;
+        }
+        Some((decided, Open { all: self.open.clone(), own }))
+    }
+
+    /// Begins one, in place of any other of that Reindex. The scrolls that were set aside for it are free again when it ends, however that
+    /// is.
+    pub fn start(&self, uid: &str, job: Job, open: Open) {
         let pace = job.pace.clone();
         let turns = self.turns.clone();
         let task = tokio::spawn(async move {
+            let _open = open;
             // It is never closed.
             let _turn = turns.acquire_owned().await;
             job.run().await
@@ -77,7 +120,12 @@ impl Proofs {
                 proof.ended = Some(compared.clone());
                 Look::Ended(compared)
             }
-            Ok(Ok(Err(fault))) => return Look::Failed(Trouble { reason: fault.reason(), message: fault.to_string() }),
+            Ok(Ok(Err(fault))) => {
+                return match fault.too_large() {
+                    Some((side, limit)) => Look::TooLarge(side, limit),
+                    None => Look::Failed(Trouble { reason: fault.reason(), message: fault.to_string() }),
+                };
+            }
             Ok(Err(broken)) => {
                 tracing::error!(%broken, "a comparison of documents broke off");
                 return Look::Failed(Trouble {
@@ -95,9 +143,20 @@ impl Proofs {
         self.all().remove(uid);
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Proof>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Ends those whose Reindex is gone. One that goes in its own way is stopped by its last passes; one whose finalizer somebody took off by
+    /// hand has none.
+    pub fn keep(&self, known: &Store<Reindex>) {
+        let known: HashSet<String> = known.state().iter().filter_map(|reindex| reindex.uid()).collect();
+        self.all().retain(|uid, _| known.contains(uid));
     }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Proof>> {
+        lock(&self.all)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn progress(pace: &Pace) -> Proving {

@@ -22,6 +22,70 @@ impl Limits {
     }
 }
 
+/// The most scrolls that a comparison opens on one cluster where nobody set another number: a cluster has 500.
+const MOST_SCROLLS: i32 = 100;
+
+/// How many tasks may read from a source that allows so many open scrolls, of which comparisons hold some: each reads all shards. One may,
+/// however few are allowed, where nothing is compared.
+pub fn readers(allowed: i32, shards: i32, compared: i32) -> i32 {
+    let least = i32::from(compared == 0);
+    ((allowed - compared) / shards.max(1)).max(least)
+}
+
+/// A side of a comparison, which is read by scrolls.
+pub struct Scrolled {
+    /// UUID of the cluster.
+    pub cluster: String,
+    /// Shards that each part reads.
+    pub shards: i32,
+    /// In how many parts it is read at best; 0 where it isn't by scrolls.
+    pub parts: i32,
+    /// Scrolls that the cluster allows, if somebody said so.
+    pub allowed: Option<i32>,
+}
+
+impl Scrolled {
+    /// No more parts than shards, which would cost a pass over all ids each, and no more scrolls than allowed; None where nothing is left.
+    fn fitting(&self, open: i32) -> Option<i32> {
+        let shards = self.shards.max(1);
+        let best = self.parts.min(shards).min((MOST_SCROLLS / shards).max(1));
+        match self.allowed {
+            _ if best == 0 => Some(0),
+            None => Some(best),
+            Some(allowed) if open == 0 => Some(best.min(allowed / shards).max(1)),
+            Some(allowed) => Some(best.min((allowed - open) / shards)).filter(|parts| *parts > 0),
+        }
+    }
+}
+
+/// In how many parts both sides of a comparison are read, and the scrolls that these are, by cluster; None where it has to wait. `others`:
+/// scrolls that other comparisons may hold open on a cluster. What copies hold is counted like what [`slots`] counts.
+pub fn parts(
+    sides: &[Scrolled; 2],
+    all: &[Reindex],
+    others: &dyn Fn(&str) -> i32,
+) -> Option<([u32; 2], Vec<(String, i32)>)> {
+    let (mut parts, mut scrolls) = ([0, 0], Vec::<(String, i32)>::new());
+    for (part, side) in parts.iter_mut().zip(sides) {
+        let own: i32 = scrolls.iter().filter(|(cluster, _)| *cluster == side.cluster).map(|(_, scrolls)| scrolls).sum();
+        let copies: i32 = all
+            .iter()
+            .filter(|reindex| cluster(reindex, Side::Source) == Some(side.cluster.as_str()))
+            .map(scrolls_of)
+            .sum();
+        let fitting = side.fitting(others(&side.cluster) + copies + own)?;
+        *part = fitting.max(1).unsigned_abs();
+        scrolls.push((side.cluster.clone(), fitting * side.shards.max(1)));
+    }
+    Some((parts, scrolls))
+}
+
+/// Scrolls that the tasks of a copy hold open on its source, or may.
+fn scrolls_of(reindex: &Reindex) -> i32 {
+    let plan = reindex.status.as_ref().and_then(|status| status.plan.as_ref());
+    tasks(reindex) * plan.map_or(1, |plan| plan.source_shards.max(1))
+}
+
 /// Which side of a Reindex a limit counts.
 #[derive(Clone, Copy)]
 enum Side {
@@ -153,6 +217,53 @@ mod tests {
         assert_eq!(slots(&own, std::slice::from_ref(&own), &elsewhere), 4);
         let readers = Limits { tasks: None, readers: Some(("s".into(), 2)) };
         assert_eq!(slots(&own, std::slice::from_ref(&own), &readers), 1);
+    }
+
+    #[test]
+    fn what_is_compared_is_not_free_for_copies_and_one_may_copy_where_nothing_is() {
+        assert_eq!([readers(10, 5, 0), readers(10, 5, 5), readers(10, 5, 10), readers(10, 5, 11)], [2, 1, 0, 0]);
+        assert_eq!(readers(3, 5, 0), 1);
+        assert_eq!(readers(3, 0, 0), 3);
+    }
+
+    fn scrolled(cluster: &str, shards: i32, parts: i32, allowed: Option<i32>) -> Scrolled {
+        Scrolled { cluster: cluster.into(), shards, parts, allowed }
+    }
+
+    #[test]
+    fn a_comparison_reads_in_as_many_parts_as_fit_beside_what_is_open_and_waits_where_none_does() {
+        let fitting = |shards, parts, allowed, open| scrolled("s", shards, parts, allowed).fitting(open);
+        assert_eq!(fitting(5, 4, None, 1000), Some(4), "nobody set a limit");
+        assert_eq!(
+            (fitting(2, 4, None, 0), fitting(40, 4, None, 0), fitting(400, 4, None, 0)),
+            (Some(2), Some(2), Some(1))
+        );
+        assert_eq!(
+            (fitting(5, 4, Some(15), 0), fitting(5, 4, Some(15), 5), fitting(5, 4, Some(15), 10)),
+            (Some(3), Some(2), Some(1))
+        );
+        assert_eq!((fitting(5, 4, Some(15), 11), fitting(5, 4, Some(15), 99)), (None, None));
+        assert_eq!((fitting(5, 4, Some(3), 0), fitting(5, 4, Some(3), 1)), (Some(1), None), "alone it may always read");
+        assert_eq!(fitting(5, 0, Some(3), 99), Some(0), "it is looked up there");
+        assert_eq!(fitting(0, 4, Some(3), 0), Some(1), "an index without shards");
+    }
+
+    #[test]
+    fn a_comparison_counts_copies_other_comparisons_and_its_own_other_side() {
+        let mut copy = copying("n", 1, 1, 1);
+        copy.status.as_mut().unwrap().plan.as_mut().unwrap().source_shards = 3;
+        let sides = [scrolled("s", 2, 4, Some(12)), scrolled("d", 2, 4, Some(12))];
+        let nothing = |_: &str| 0;
+        let free = parts(&sides, &[], &nothing).unwrap();
+        assert_eq!(free, ([2, 2], vec![("s".into(), 4), ("d".into(), 4)]));
+        let beside =
+            parts(&sides, std::slice::from_ref(&copy), &|cluster: &str| if cluster == "s" { 4 } else { 10 }).unwrap();
+        assert_eq!(beside.0, [1, 1], "two tasks on three shards and four scrolls leave two of twelve");
+        assert_eq!(parts(&sides, std::slice::from_ref(&copy), &|_: &str| 5), None);
+        let one = [scrolled("s", 2, 4, Some(6)), scrolled("s", 2, 4, Some(6))];
+        assert_eq!(parts(&one, &[], &nothing).unwrap().0, [2, 1], "both sides are on one cluster");
+        let looked_up = [scrolled("s", 2, 1, Some(6)), scrolled("d", 2, 0, Some(6))];
+        assert_eq!(parts(&looked_up, &[], &nothing).unwrap(), ([1, 1], vec![("s".into(), 2), ("d".into(), 0)]));
     }
 
     #[test]

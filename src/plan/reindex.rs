@@ -33,6 +33,7 @@ pub use model::{
     Requeue, Start, Started, Survey, SurveyedIndex, Verify,
 };
 pub use planning::window;
+pub use proving::{next_repair, repair_pause};
 
 /// Reason of what waits until another Reindex is through with the destination index.
 pub const DESTINATION_BUSY: &str = "DestinationBusy";
@@ -179,7 +180,10 @@ pub fn decide(reindex: &Reindex, seen: Observation, now: Timestamp) -> Decision 
         Observation::Strays(tasks) => plan.cancel_strays(tasks),
         Observation::Moving(wait) => plan.moving(wait),
         Observation::Proving(seen) => plan.proving(seen),
+        Observation::ScrollsTaken => plan.scrolls_taken(),
+        Observation::TooLargeToCompare { side, limit } => plan.too_large_to_compare(side, limit),
         Observation::Mending => plan.mending(),
+        Observation::RepairPaused(wait) => plan.repair_later(wait),
         Observation::Verify(seen) => plan.verify(*seen),
         Observation::Release(seen) => plan.release(seen),
         Observation::Nothing
@@ -201,12 +205,16 @@ pub fn settle(reindex: &Reindex, outcome: Outcome, now: Timestamp) -> Decision {
             plan.decision(None, Requeue::OnChange)
         }
         Outcome::Started(started) => plan.started(started),
-        Outcome::GateClosed(cluster) => plan.gate_closed(&cluster),
+        Outcome::GateClosed(cluster) => {
+            plan.withdraw_repair();
+            plan.gate_closed(&cluster)
+        }
         Outcome::Busy(trouble) => plan.withdraw(trouble.reason, &trouble.message),
         Outcome::LimitReached => plan.withdraw("WaitingForTasks", telling::LIMITED),
         Outcome::Repaired(stale) => plan.repaired(stale),
         Outcome::TooLarge(id) => plan.too_large(id.as_deref()),
         Outcome::Mended => plan.mending(),
+        Outcome::MendRefused(trouble) => plan.mend_refused(&trouble),
         Outcome::DifferencesTold(message) => plan.differ(&message),
         Outcome::Restored => plan.restored(),
         Outcome::Unclear(trouble) => plan.wait_out(&trouble),

@@ -126,6 +126,7 @@ pub fn found(level: VerificationLevel, verdict: Verdict) -> VerificationResult {
         destination_sum: None,
         differences: None,
         repairs: None,
+        repair_attempts: None,
     }
 }
 

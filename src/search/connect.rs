@@ -80,6 +80,7 @@ pub struct SearchClient {
     pub(super) http_unpooled: reqwest::Client,
     pub(super) base: Arc<Url>,
     pub(super) credentials: Option<Credentials>,
+    pub(super) primaries: bool,
 }
 
 impl fmt::Debug for SearchClient {
@@ -113,7 +114,15 @@ impl SearchClient {
                 .map_err(SearchError::build)?,
             base: Arc::new(base),
             credentials: connection.credentials.clone(),
+            primaries: false,
         })
+    }
+
+    /// The same, whose scans, counts and look-ups are answered by primaries if `only` is true (`preference=_primary`). Only OpenSearch knows
+    /// that: Elasticsearch 7 and later refuses it.
+    #[must_use]
+    pub fn reading_primaries(self, only: bool) -> SearchClient {
+        SearchClient { primaries: only, ..self }
     }
 }
 

@@ -177,6 +177,7 @@ impl SearchClient {
         };
         let answer: Answer = self
             .call(Method::POST, "count", &[one_index(name)?, "_count"])
+            .reading()
             .body(body)
             .timeout(SLOW_TIMEOUT)
             .json()

@@ -74,6 +74,11 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Primaries answer it, where the client is to ask no others.
+    pub(super) fn reading(self) -> Self {
+        if self.client.primaries { self.query("preference", "_primary") } else { self }
+    }
+
     pub(super) fn body(mut self, body: Value) -> Self {
         self.body = Some(body);
         self

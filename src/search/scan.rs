@@ -199,6 +199,7 @@ impl SearchClient {
     pub async fn scan(&self, name: &str, scan: &Scan<'_>) -> Result<Pages, SearchError> {
         let mut call = self
             .call(Method::POST, "scan", &[one_index(name)?, "_search"])
+            .reading()
             .query("scroll", KEEP_ALIVE)
             .query("allow_partial_search_results", "false");
         if scan.content.is_none() {
@@ -256,6 +257,7 @@ impl SearchClient {
         let docs: Vec<Value> = wanted.iter().map(of).collect();
         let body = self
             .call(Method::POST, "look-up", &[one_index(index)?, "_mget"])
+            .reading()
             .query("_source", if content { "true" } else { "false" })
             .body(json!({ "docs": docs }))
             .timeout(SLOW_TIMEOUT)

@@ -32,7 +32,7 @@ const MOST_PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Documents whose size is looked at before.
 const SAMPLE: u32 = 20;
 /// Parts of a side that are read at once: without content, and with it.
-const SLICES: (u32, u32) = (4, 2);
+pub const SLICES: (u32, u32) = (4, 2);
 /// Seconds for which a throttled page may be waited for.
 const PATIENCE: u32 = 60;
 /// Documents that are kept where the sums differ, of both sides together.
@@ -65,7 +65,7 @@ pub struct Job {
     pub pace: Arc<Pace>,
 }
 
-/// Why there is no outcome. All of it may pass.
+/// Why there is no outcome. All of it may pass, but for a document that is [too large](Fault::too_large).
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// A call to the source failed.
@@ -92,12 +92,14 @@ impl Fault {
         }
     }
 
-    fn is_too_large(&self) -> bool {
-        matches!(
-            self,
-            Fault::Source(SearchError::ResponseTooLarge { .. })
-                | Fault::Destination(SearchError::ResponseTooLarge { .. })
-        )
+    /// The side that has more in a page than is read of an answer, and how many bytes are. It is what [`Job::run`] ends with only where a
+    /// page is a single document.
+    pub fn too_large(&self) -> Option<(&'static str, usize)> {
+        match self {
+            Fault::Source(SearchError::ResponseTooLarge { limit }) => Some(("source", *limit)),
+            Fault::Destination(SearchError::ResponseTooLarge { limit }) => Some(("destination", *limit)),
+            _ => None,
+        }
     }
 }
 
@@ -132,7 +134,7 @@ impl Job {
                 How::Sample(documents) => self.look_up(page, Some(documents)).await,
             };
             match compared {
-                Err(fault) if fault.is_too_large() && page > 1 => page = (page / 8).max(1),
+                Err(fault) if fault.too_large().is_some() && page > 1 => page = (page / 8).max(1),
                 other => {
                     let seconds = i64::try_from(begin.elapsed().as_secs()).unwrap_or(i64::MAX);
                     return other.map(|compared| Compared { seconds, ..compared });

@@ -363,6 +363,26 @@ mod tests {
         assert_ne!(Digester::new(Key::new([8; 16])).of(&all), hash, "another key");
     }
 
+    #[test]
+    fn a_part_that_looks_like_the_next_one_is_none() {
+        // What stands between the two texts of the array, as the hash sees it, written into one text.
+        for length in [0u64, 1] {
+            let between: String = length.to_le_bytes().iter().map(|byte| format!("\\u{byte:04x}")).collect();
+            different(r#"["a","b"]"#, &format!("[\"as{between}b\"]"));
+        }
+        different(r#"{"a":1,"a":1}"#, r#"{"a":2,"a":2}"#);
+        different(r#"["a\"b"]"#, r#"["a\"c"]"#);
+        same(r#"["\""]"#, r#"["\u0022"]"#);
+        same("[1E0]", "[1]");
+    }
+
+    #[test]
+    fn what_breaks_off_comes_to_an_end() {
+        for text in ["[}", "[:1]", "{:", "\"", "\"\\", "[\"a\\", "{\"a\"", "{\"a\":", "["] {
+            of(text);
+        }
+    }
+
     fn json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),

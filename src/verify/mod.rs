@@ -14,5 +14,5 @@ pub mod digest;
 pub mod pace;
 pub mod sums;
 
-pub use compare::{Fault, Job, Side};
+pub use compare::{Fault, Job, SLICES, Side};
 pub use pace::Pace;

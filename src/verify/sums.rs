@@ -128,6 +128,15 @@ mod tests {
     }
 
     #[test]
+    fn documents_that_come_twice_on_both_sides_don_t_cancel_each_other_out() {
+        let (ones, twos) = (sums(&[(1, 1), (1, 1)]), sums(&[(1, 2), (1, 2)]));
+        assert_eq!((ones.documents, twos.documents), (2, 2));
+        assert!(!ones.equals(&twos));
+        let (parts, _) = ones.differing(&twos, 1000);
+        assert!(parts.hold(&digester(), "1"));
+    }
+
+    #[test]
     fn no_more_is_looked_at_than_may_be_kept_but_always_something() {
         let many: Vec<_> = (0..1000).map(|id| (id, 1)).collect();
         let (full, empty) = (sums(&many), Sums::default());

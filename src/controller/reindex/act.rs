@@ -134,7 +134,7 @@ async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Sta
         return Ok(Outcome::GateClosed(cluster));
     }
     let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Outcome::Unclear(gone())) };
-    let limits = limits(&sides, &status, source_shards(&status));
+    let limits = limits(ctx, &sides, &status, source_shards(&status));
     // An index of its own nobody else fills.
     let alone = created(&status);
     if !alone || !limits.is_unlimited() {
@@ -306,7 +306,7 @@ async fn throttle(ctx: &Context, reindex: &Reindex, tasks: &[(String, f64)]) -> 
 }
 
 /// The destination answered, and will answer the same again.
-fn is_refusal(error: &SearchError) -> bool {
+pub(super) fn is_refusal(error: &SearchError) -> bool {
     !error.is_retryable() && !error.is_unauthorized() && error.status().is_some()
 }
 

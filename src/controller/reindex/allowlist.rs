@@ -4,6 +4,7 @@ use kube::ResourceExt;
 
 use crate::{
     allowlist::provider::Provider,
+    controller::connect::Connected,
     plan::{
         allowlist::{covers, told_to_reindex},
         reindex::{Allowlist, Observation},
@@ -37,6 +38,11 @@ impl Eyes<'_> {
         }
         let destination = self.destination().await?;
         let source = open(self.ctx, "the source", &self.sides.source).await.map_err(Observation::Trouble)?;
+        Ok(Observation::Allowlist(self.probe(&source, &destination, &wanted).await?))
+    }
+
+    /// A reindex of no documents: whether the destination's nodes reach the source, trust it and may read from it.
+    async fn probe(&self, source: &Connected, destination: &Connected, wanted: &str) -> Seen<Allowlist> {
         let spec = &self.reindex.spec;
         let remote = RemoteSource {
             host: self.remote(),
@@ -47,7 +53,20 @@ impl Eyes<'_> {
         };
         let verdict = destination.client.probe_reindex(&remote, &spec.source.index, &spec.destination.index).await;
         let verdict = verdict.map_err(of("the destination"))?;
-        Ok(Observation::Allowlist(self.judge_probe(verdict, &wanted).await))
+        Ok(self.judge_probe(verdict, wanted).await)
+    }
+
+    /// The same once more, long after the begin.
+    pub(super) async fn reaches_still(&self, source: &Connected, destination: &Connected) -> Seen<()> {
+        let wanted = self.sides.remote.as_ref().map(|remote| remote.host_port.clone()).unwrap_or_default();
+        match self.probe(source, destination, &wanted).await? {
+            Allowlist::Passed => Ok(()),
+            Allowlist::Restarting(cluster) => Err(Observation::GateClosed(cluster)),
+            Allowlist::Refused(trouble) => Err(Observation::Trouble(trouble)),
+            Allowlist::Missing { message, .. } => {
+                Err(Observation::Trouble(Trouble { reason: "SourceUntrusted", message }))
+            }
+        }
     }
 
     /// What the destination's SearchCluster says about what is lacking.

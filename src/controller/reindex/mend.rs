@@ -1,6 +1,6 @@
 //! Copies documents again that differ between both sides, and writes down which do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -20,7 +20,7 @@ use crate::{
 };
 
 use super::{
-    act::{gone, open_both, request},
+    act::{gone, is_refusal, open_both, request},
     convert, gate,
     observe::is_ours,
     repair::forget_deletions,
@@ -38,6 +38,9 @@ const NAMED: usize = 50;
 
 /// Deletes on the destination what stands in the way, in an index of ours, and starts a task that copies what is missing or different. A
 /// document in a higher version would not be overwritten, and a deleted one's version is remembered for a while: it is forgotten at once.
+///
+/// The intent stands in status. Whatever breaks off here, the same round is begun again: deleting twice does no harm, and a task that was
+/// started after all is found by its id.
 pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[Difference]) -> Result<Outcome, Error> {
     // What was compared is not so any more.
     ctx.proofs.stop(&reindex.uid().unwrap_or_default());
@@ -55,29 +58,33 @@ pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[D
         if !is_ours(&destination, reindex).await? {
             return Ok(());
         }
+        let id = format!("reindex/{}/{MENDING}{round}", reindex.uid().unwrap_or_default());
+        // What it has copied would be deleted.
+        if runs(&destination.client, &id).await? {
+            return Ok(());
+        }
         if created(&status)
             && let Some(tuning) = &status.tuning
         {
             clear(&destination.client, reindex, convert::settings(tuning), differences).await?;
         }
-        let ids: Vec<&str> = differences
-            .iter()
-            .filter(|difference| difference.kind != DifferenceKind::Extra)
-            .map(|difference| difference.id.as_str())
-            .collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let query = only(&ids, reindex.spec.source.query.as_ref());
+        let Some(query) = to_be_copied(differences, reindex.spec.source.query.as_ref()) else { return Ok(()) };
         let batch_size = status.plan.as_ref().map_or(1, |plan| plan.batch_size);
         let limit = reindex.spec.execution.requests_per_second.map(f64::from);
-        let request = request(reindex, &source, Some(&query), batch_size, limit);
-        let id = format!("reindex/{}/{MENDING}{round}", reindex.uid().unwrap_or_default());
+        let request = request(reindex, &source, Some(&query.value), batch_size, limit);
+        // Deleting took its time: a request that was given up may have come through.
+        if runs(&destination.client, &id).await? {
+            return Ok(());
+        }
         destination.client.start_reindex(&request, &id).await.map(drop)
     };
     let mended: Result<(), SearchError> = mended.await;
+    if let Err(error) = &mended {
+        tracing::warn!(reindex = %reindex.name_any(), namespace = reindex.namespace(), round, %error, "a repair was not begun");
+    }
     Ok(match mended {
         Ok(()) => Outcome::Mended,
+        Err(error) if is_refusal(&error) => Outcome::MendRefused(convert::trouble("one of the clusters", &error)),
         Err(error) => Outcome::Unclear(convert::trouble("one of the clusters", &error)),
     })
 }
@@ -104,12 +111,36 @@ async fn clear(
     forget_deletions(destination, index).await
 }
 
-fn only(ids: &[&str], user: Option<&Value>) -> Value {
+/// Whether the task with this `X-Opaque-Id` runs.
+async fn runs(destination: &SearchClient, id: &str) -> Result<bool, SearchError> {
+    Ok(destination.reindex_tasks().await?.iter().any(|task| task.opaque_id.as_deref() == Some(id)))
+}
+
+/// The query that finds the documents of the source which a repair copies.
+pub struct ToBeCopied {
+    /// The query.
+    pub value: Value,
+    /// How many there are at least: an id may stand in several indices behind one name.
+    pub documents: u64,
+}
+
+/// What of these differences is copied; None where all that is to be done is deleting.
+pub fn to_be_copied(differences: &[Difference], user: Option<&Value>) -> Option<ToBeCopied> {
+    let ids: BTreeSet<&str> = differences
+        .iter()
+        .filter(|difference| difference.kind != DifferenceKind::Extra)
+        .map(|difference| difference.id.as_str())
+        .collect();
+    if ids.is_empty() {
+        return None;
+    }
+    let documents = ids.len() as u64;
     let ids = json!({"ids": {"values": ids}});
-    match user {
+    let value = match user {
         Some(user) => json!({"bool": {"filter": [user, ids]}}),
         None => ids,
-    }
+    };
+    Some(ToBeCopied { value, documents })
 }
 
 /// Writes down which documents differ: into a ConfigMap that goes with the Reindex if the operator may create one, else into the log.
@@ -123,9 +154,9 @@ pub async fn tell(
     if differences.is_empty() {
         return Ok(Outcome::DifferencesTold(message.to_owned()));
     }
-    let count = differences.len();
-    let place = match write(ctx, reindex, differences).await {
-        Ok(name) => format!("ConfigMap {name} names {count} of them"),
+    let (data, listed) = listed(differences);
+    let place = match write(ctx, reindex, data).await {
+        Ok(name) => format!("ConfigMap {name} names {listed} of them"),
         Err(error) if is_passing(&error) => {
             return Err(Error::Kube { action: "write which documents differ", source: error });
         }
@@ -134,13 +165,13 @@ pub async fn tell(
             log(reindex, differences);
             let why =
                 if is_denied(&error) { "it may not create ConfigMaps" } else { "the ConfigMap could not be written" };
-            format!("the operator's log names {count} of them ({why})")
+            format!("the operator's log names {} of them ({why})", differences.len())
         }
     };
     Ok(Outcome::DifferencesTold(format!("{message}. {place}")))
 }
 
-async fn write(ctx: &Context, reindex: &Reindex, differences: &[Difference]) -> Result<String, kube::Error> {
+async fn write(ctx: &Context, reindex: &Reindex, data: BTreeMap<String, String>) -> Result<String, kube::Error> {
     let suffix = "-differences";
     let name: String = reindex.name_any().chars().take(LONGEST_NAME - suffix.len()).collect::<String>() + suffix;
     let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &reindex.namespace().unwrap_or_default());
@@ -150,7 +181,7 @@ async fn write(ctx: &Context, reindex: &Reindex, differences: &[Difference]) -> 
             owner_references: reindex.owner_ref(&()).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
-        data: Some(listed(differences)),
+        data: Some(data),
         ..ConfigMap::default()
     };
     match api.create(&PostParams::default(), &object).await {
@@ -164,9 +195,9 @@ async fn write(ctx: &Context, reindex: &Reindex, differences: &[Difference]) -> 
     }
 }
 
-/// One line of JSON a document, by kind.
-fn listed(differences: &[Difference]) -> BTreeMap<String, String> {
-    let (mut data, mut bytes) = (BTreeMap::<String, String>::new(), 0);
+/// One line of JSON a document, by kind, and how many of them have room.
+fn listed(differences: &[Difference]) -> (BTreeMap<String, String>, usize) {
+    let (mut data, mut bytes, mut count) = (BTreeMap::<String, String>::new(), 0, 0);
     for difference in differences {
         let mut line = json!({"id": difference.id});
         if let Some(routing) = &difference.routing {
@@ -178,8 +209,9 @@ fn listed(differences: &[Difference]) -> BTreeMap<String, String> {
             break;
         }
         data.entry(difference.kind.to_string().to_lowercase()).or_default().push_str(&line);
+        count += 1;
     }
-    data
+    (data, count)
 }
 
 fn log(reindex: &Reindex, differences: &[Difference]) {
@@ -202,5 +234,41 @@ fn is_passing(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => status.code == 429 || status.code >= 500,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_map_names_as_many_documents_as_it_has_room_for_and_says_how_many() {
+        let long = |n: usize| Difference {
+            kind: DifferenceKind::Missing,
+            // Longest id that an engine takes, each character six bytes of JSON.
+            id: format!("{n:04}{}", "\u{1}".repeat(508)),
+            routing: None,
+        };
+        let many: Vec<_> = (0..1000).map(long).collect();
+        let (data, count) = listed(&many);
+        assert!(data.values().map(String::len).sum::<usize>() <= MOST_BYTES);
+        assert_eq!(data["missing"].lines().count(), count);
+        assert!((200..1000).contains(&count), "{count}");
+        assert_eq!(listed(&many[..3]).1, 3);
+    }
+
+    #[test]
+    fn what_a_repair_copies_is_what_the_source_should_hold_of_the_users_documents() {
+        let of = |kind, id: &str| Difference { kind, id: id.into(), routing: None };
+        let all =
+            [of(DifferenceKind::Missing, "a"), of(DifferenceKind::Different, "b"), of(DifferenceKind::Extra, "c")];
+        let user = json!({"term": {"x": 1}});
+        let found = to_be_copied(&all, Some(&user)).unwrap();
+        let ids = json!({"ids": {"values": ["a", "b"]}});
+        assert_eq!((found.value, found.documents), (json!({"bool": {"filter": [user, ids]}}), 2));
+        assert_eq!(to_be_copied(&all, None).unwrap().value, ids);
+        assert!(to_be_copied(&all[2..], None).is_none(), "there is nothing to copy");
+        let twice = [of(DifferenceKind::Missing, "a"), of(DifferenceKind::Different, "a")];
+        assert_eq!(to_be_copied(&twice, None).unwrap().documents, 1, "the same id with two routings");
     }
 }

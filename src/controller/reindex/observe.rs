@@ -277,7 +277,7 @@ impl Eyes<'_> {
 
     /// How many more tasks the clusters' limits allow, each of which reads so many shards.
     pub async fn slots(&self, shards: i32) -> Seen<i32> {
-        let limits = limits(self.sides, &self.status, shards);
+        let limits = limits(self.ctx, self.sides, &self.status, shards);
         if limits.is_unlimited() {
             return Ok(i32::MAX);
         }
@@ -310,14 +310,17 @@ pub async fn live_reindexes(ctx: &Context) -> Result<Vec<Reindex>, Error> {
     api.list(&ListParams::default()).await.map(|list| list.items).map_err(Error::kube("list the Reindexes"))
 }
 
-/// The limits of both clusters. A source's open scrolls are so many tasks as each reads all its shards, one at least.
-pub fn limits(sides: &Sides, status: &ReindexStatus, shards: i32) -> Limits {
+/// The limits of both clusters. A source's open scrolls are so many tasks as each reads all its shards.
+pub fn limits(ctx: &Context, sides: &Sides, status: &ReindexStatus, shards: i32) -> Limits {
     let of = |cluster: &SearchCluster| cluster.spec.limits.clone().unwrap_or_default();
     let destination = status.destination.as_ref().map(|pinned| pinned.cluster_uuid.clone());
     let source = status.source.as_ref().map(|pinned| pinned.cluster_uuid.clone());
     Limits {
         tasks: destination.zip(of(&sides.destination).max_tasks),
-        readers: source.zip(of(&sides.source).max_open_scrolls.map(|scrolls| (scrolls / shards.max(1)).max(1))),
+        readers: source.zip(of(&sides.source).max_open_scrolls).map(|(uuid, scrolls)| {
+            let readers = plan::limits::readers(scrolls, shards, ctx.proofs.open_on(&uuid));
+            (uuid, readers)
+        }),
     }
 }
 
@@ -346,6 +349,7 @@ pub fn of(side: &'static str) -> impl Fn(SearchError) -> Observation {
     move |error| Observation::Trouble(convert::trouble(side, &error))
 }
 
-fn kubernetes(error: &Error) -> Observation {
+/// Trouble with the apiserver, as what was seen.
+pub fn kubernetes(error: &Error) -> Observation {
     Observation::Trouble(Trouble { reason: "KubernetesError", message: error.to_string() })
 }

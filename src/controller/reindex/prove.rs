@@ -11,33 +11,36 @@ use crate::{
         reindex::VerificationLevel,
         reindex_status::{CopyPlan, PlannedIndex, Tuning},
     },
-    controller::{connect::Connected, proofs::Look},
+    controller::{
+        connect::Connected,
+        proofs::{Look, Open},
+    },
     plan::{
         self,
-        comparison::{Compared, Comparison, comparison},
+        comparison::{Compared, Comparison, How, comparison},
+        limits::Scrolled,
         reindex::{self, Observation, Verify, created},
         validate::Trouble,
         verify::{Counts, ShardPosition},
     },
-    verify::{Job, Pace, Side},
+    search::Distribution,
+    verify::{Job, Pace, SLICES, Side},
 };
 
 use super::{
     convert, gate,
-    mend::MENDING,
-    observe::{Eyes, Seen, of, signed},
+    mend::{MENDING, to_be_copied},
+    observe::{Eyes, Seen, kubernetes, live_reindexes, of, signed},
     survey,
 };
 
-/// The most scrolls that a comparison opens on one cluster, each on all shards. A cluster has 500 where nobody set another number.
-const MOST_SCROLLS: i32 = 100;
 /// How long to wait for a source that moved in the last moment.
 const SOON: Duration = Duration::from_secs(1);
 
 impl Eyes<'_> {
     /// Where the source moved, and there are rounds left, it is cut again; else documents are compared, and the numbers are read.
     pub async fn verify(&self) -> Seen<Observation> {
-        let destination = self.destination().await?;
+        let destination = self.read_primaries(self.destination().await?);
         let source = self.source().await?;
         let (name, index) = (&self.reindex.spec.source.index, &self.reindex.spec.destination.index);
         self.nothing_runs(&destination).await?;
@@ -55,17 +58,20 @@ impl Eyes<'_> {
         }
         let stands_still =
             self.status.checkpoint.as_ref().is_some_and(|before| plan::verify::moved(before, &shards).is_none());
+        if let Some(wait) = reindex::repair_pause(&self.status, Timestamp::now()) {
+            return Ok(Observation::RepairPaused(wait));
+        }
         let compared = match comparison(self.reindex, created(&self.status)).filter(|_| stands_still) {
             Some(comparison) => Some(self.compare(&source, &destination, comparison, &shards).await?),
             None => None,
         };
-        let tuning = self.settings_to_repair(&destination, compared.as_ref()).await?;
         destination.client.refresh(index).await.map_err(of("the destination"))?;
         let written = destination.client.count(index, None).await.map_err(of("the destination"))?;
         source.client.refresh(name).await.map_err(of("the source"))?;
         let query = self.reindex.spec.source.query.as_ref();
         let read = source.client.count(name, query).await.map_err(of("the source"))?;
         let ignored = self.ignored(&source, &destination).await?;
+        let tuning = self.settings_to_repair(&source, &destination, compared.as_ref()).await?;
         // Read last: what moved while it was counted and compared counts as moved.
         let shards = convert::shards(source.client.positions(name).await.map_err(of("the source"))?);
         if self.next_round(&shards).is_some() {
@@ -73,6 +79,16 @@ impl Eyes<'_> {
         }
         let counts = Counts { destination: signed(written), source: signed(read), ignored };
         Ok(Observation::Verify(Box::new(Verify { shards, counts: Some(counts), compared, tuning })))
+    }
+
+    /// OpenSearch's replicas may lag behind a refresh (`replication.type: SEGMENT`), and those of an index of ours are just being made: so
+    /// its primaries are asked. Elasticsearch knows no such replicas, and no way to ask for primaries since its version 7. A source with such
+    /// replicas is refused before it is copied.
+    fn read_primaries(&self, destination: Connected) -> Connected {
+        let status = self.sides.destination.status.as_ref();
+        let distribution = status.and_then(|status| status.distribution.as_deref());
+        let primaries = distribution == Some(Distribution::OpenSearch.to_string().as_str());
+        Connected { client: destination.client.reading_primaries(primaries), ..destination }
     }
 
     /// Documents with fields that are kept and not indexed, where both sides should have as many. A cluster that can't tell is not asked.
@@ -149,40 +165,95 @@ impl Eyes<'_> {
             destination.client.refresh(index).await.map_err(of("the destination"))?;
             source.client.refresh(name).await.map_err(of("the source"))?;
             let written = destination.client.positions(index).await.map_err(of("the destination"))?.len();
+            let Some((slices, open)) = self.scrolls(&comparison, shards.len(), written).await? else {
+                return Err(Observation::ScrollsTaken);
+            };
             let fields = spec.source.source_fields.clone().unwrap_or_default();
             let pace = Arc::new(Pace::default());
             pace.set_limit(limit);
-            let side = |connected: &Connected, name: &String, cluster: &SearchCluster, shards: usize| Side {
+            let side = |connected: &Connected, name: &String, slices: u32| Side {
                 client: connected.client.clone(),
                 name: name.clone(),
-                slices: slices(cluster, shards),
+                slices,
             };
             let job = Job {
-                source: side(source, name, &self.sides.source, shards.len()),
+                source: side(source, name, slices[0]),
                 query: spec.source.query.clone(),
                 fields: (fields.includes, fields.excludes),
-                destination: side(destination, index, &self.sides.destination, written),
+                destination: side(destination, index, slices[1]),
                 comparison,
                 pace,
             };
-            self.ctx.proofs.start(&uid, job);
+            self.ctx.proofs.start(&uid, job, open);
             look = self.ctx.proofs.look(&uid, limit).await;
         }
         match look {
             Look::Ended(compared) => Ok(compared),
             Look::Running(proving) => Err(Observation::Proving(proving)),
             Look::Failed(trouble) => Err(Observation::Trouble(trouble)),
+            Look::TooLarge(side, limit) => Err(Observation::TooLargeToCompare { side, limit }),
             Look::Idle => Err(Observation::Moving(SOON)),
         }
     }
 
-    /// The destination index's settings, where a repair is to follow and the index is ours. It waits for a restart that is about to begin.
-    async fn settings_to_repair(&self, destination: &Connected, compared: Option<&Compared>) -> Seen<Option<Tuning>> {
-        if !self.reindex.spec.verification.repairs() || compared.is_none_or(Compared::is_the_same) {
+    /// In how many parts each side is read, with the scrolls set aside for that; None where other comparisons and copies hold all that the
+    /// clusters allow. A copy that starts in the same moment may not be seen, nor see this.
+    async fn scrolls(
+        &self,
+        comparison: &Comparison,
+        source_shards: usize,
+        shards: usize,
+    ) -> Seen<Option<([u32; 2], Open)>> {
+        let most = if comparison.content { SLICES.1 } else { SLICES.0 };
+        let parts = match comparison.how {
+            How::Sums => [most, most],
+            // The destination is asked for documents by their ids.
+            How::LookUp | How::Sample(_) => [1, 0],
+        };
+        let pinned = [
+            self.status.source.as_ref().map(|source| &source.cluster_uuid),
+            self.status.destination.as_ref().map(|destination| &destination.cluster_uuid),
+        ];
+        let side = |at: usize, cluster: &SearchCluster, shards: usize| Scrolled {
+            cluster: pinned[at].cloned().unwrap_or_default(),
+            shards: i32::try_from(shards).unwrap_or(i32::MAX),
+            parts: parts[at].cast_signed(),
+            allowed: cluster.spec.limits.as_ref().and_then(|limits| limits.max_open_scrolls),
+        };
+        let sides = [side(0, &self.sides.source, source_shards), side(1, &self.sides.destination, shards)];
+        let all = match sides.iter().any(|side| side.allowed.is_some()) {
+            true => live_reindexes(self.ctx).await.map_err(|error| kubernetes(&error))?,
+            false => vec![],
+        };
+        Ok(self.ctx.proofs.set_aside(|others| plan::limits::parts(&sides, &all, others)))
+    }
+
+    /// The destination index's settings, where a repair is to follow and the index is ours.
+    ///
+    /// A repair begins with deletions, so whatever can be known of the copy that follows is looked at before: it waits for a restart that
+    /// is about to begin, for a source that the destination can't read from, and for one that does not hold what is to be copied. What the
+    /// comparison came to is kept meanwhile.
+    async fn settings_to_repair(
+        &self,
+        source: &Connected,
+        destination: &Connected,
+        compared: Option<&Compared>,
+    ) -> Seen<Option<Tuning>> {
+        let Some(compared) = compared.filter(|compared| !compared.is_the_same()) else { return Ok(None) };
+        if reindex::next_repair(self.reindex, compared).is_none() {
             return Ok(None);
         }
         if let Some(cluster) = gate::seen_closed(self.ctx, &self.status) {
             return Err(Observation::GateClosed(cluster));
+        }
+        self.reaches_still(source, destination).await?;
+        if let Some(query) = to_be_copied(&compared.listed, self.reindex.spec.source.query.as_ref()) {
+            let name = &self.reindex.spec.source.index;
+            let held = source.client.count(name, Some(&query.value)).await.map_err(of("the source"))?;
+            if held < query.documents {
+                // It moved after all: what differs is looked for anew.
+                return Err(Observation::Moving(SOON));
+            }
         }
         if !created(&self.status) {
             return Ok(None);
@@ -191,11 +262,4 @@ impl Eyes<'_> {
         let settings = destination.client.bulk_load_settings(index).await.map_err(of("the destination"))?;
         Ok(Some(convert::tuning(settings)))
     }
-}
-
-/// Parts in which a side is read at once: no more than shards, which would cost a pass over all ids each, and no more scrolls than allowed.
-fn slices(cluster: &SearchCluster, shards: usize) -> u32 {
-    let shards = i32::try_from(shards).unwrap_or(i32::MAX).max(1);
-    let allowed = cluster.spec.limits.as_ref().and_then(|limits| limits.max_open_scrolls).unwrap_or(MOST_SCROLLS);
-    shards.min(allowed.min(MOST_SCROLLS) / shards).max(1).unsigned_abs()
 }

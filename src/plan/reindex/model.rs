@@ -56,8 +56,19 @@ pub enum Observation {
     Moving(Duration),
     /// For [`super::Stage::Verify`]: documents are being compared.
     Proving(Proving),
+    /// For [`super::Stage::Verify`]: the clusters' limits leave no scroll to compare documents with.
+    ScrollsTaken,
+    /// For [`super::Stage::Verify`]: a document alone has more bytes than are read of an answer.
+    TooLargeToCompare {
+        /// Where it is.
+        side: &'static str,
+        /// How many are read.
+        limit: usize,
+    },
     /// For [`super::Stage::Verify`]: documents that differed are being copied again.
     Mending,
+    /// For [`super::Stage::Verify`]: a repair could not be begun, and its next attempt waits so long.
+    RepairPaused(Duration),
     /// For [`super::Stage::Verify`].
     Verify(Box<Verify>),
     /// For [`super::Stage::Release`].
@@ -271,6 +282,8 @@ pub enum Outcome {
     TooLarge(Option<String>),
     /// What differs is being copied again.
     Mended,
+    /// The destination refused to copy again what differs, and would refuse again.
+    MendRefused(Trouble),
     /// What is wrong, and where to read which documents differ.
     DifferencesTold(String),
     /// The index's settings are put back.

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use crate::{
     api::{
+        Reindex, ReindexStatus,
         reindex::VerificationLevel,
         reindex_status::{StepName, Tuning, Verdict, VerificationResult},
     },
     plan::{
         comparison::{self, Compared},
-        progress,
+        copy, progress,
+        validate::Trouble,
         verify::{self, Proof, Target},
     },
 };
@@ -21,6 +23,7 @@ use super::{
     copying::as_on_the_source,
     created,
     model::{Decision, Effect, Proving, Requeue, Verify},
+    telling::GATE,
 };
 
 /// How long to wait for what is copied again.
@@ -52,10 +55,52 @@ impl Plan<'_> {
         self.decision(None, Requeue::After(wait))
     }
 
+    /// The comparison waits for its turn.
+    pub(super) fn scrolls_taken(mut self) -> Decision {
+        let message = "spec.limits.maxOpenScrolls of the SearchClusters allows no more scrolls at once: documents are compared when there are some";
+        self.report.running(StepName::Verify, "WaitingForTasks", message);
+        self.decision(None, Requeue::After(GATE))
+    }
+
+    /// No smaller page helps.
+    pub(super) fn too_large_to_compare(self, side: &str, limit: usize) -> Decision {
+        let message = format!(
+            "copied, but not compared: a document of the {side} is larger than the {} MiB that the operator reads at once. In a new Reindex, leave large fields out with source.sourceFields, or set verification.level to Identity, which reads no content, or to Sample, which seldom draws such a document",
+            limit / 1024 / 1024
+        );
+        self.fail("DocumentTooLarge", &message)
+    }
+
     /// What differed is being copied again; it is compared once more afterwards.
     pub(super) fn mending(mut self) -> Decision {
+        self.repair_is_begun();
         self.report.running(StepName::Verify, "Repairing", "copying documents again that differ");
         self.decision(None, Requeue::After(MENDING))
+    }
+
+    /// The round is used up: its task was started, or never will be.
+    fn repair_is_begun(&mut self) {
+        if let Some(result) = &mut self.report.status.verification {
+            result.repair_attempts = None;
+        }
+    }
+
+    /// What differs can't be copied again now, whatever that is; nothing is written, so that nothing wakes it before its time.
+    pub(super) fn repair_later(self, wait: Duration) -> Decision {
+        self.decision(None, Requeue::After(wait))
+    }
+
+    /// The destination refused to copy again what differs: that is no hiccup, so the round is used up.
+    pub(super) fn mend_refused(mut self, trouble: &Trouble) -> Decision {
+        self.repair_is_begun();
+        self.wait_out(trouble)
+    }
+
+    /// A cluster is about to restart, or restarts: the attempt that was about to be made does not count.
+    pub(super) fn withdraw_repair(&mut self) {
+        if let Some(result) = &mut self.report.status.verification {
+            result.repair_attempts = result.repair_attempts.map(|attempts| (attempts - 1).max(0));
+        }
     }
 
     /// Complete, or not: a doubt is never a success.
@@ -120,6 +165,8 @@ impl Plan<'_> {
     }
 
     fn proved(mut self, result: VerificationResult, message: &str) -> Decision {
+        // A repair that was not seen to begin did its work all the same.
+        self.repair_is_begun();
         self.conclude(result);
         self.report.complete(message);
         self.decision(None, Requeue::OnChange)
@@ -132,38 +179,38 @@ impl Plan<'_> {
     }
 
     fn conclude(&mut self, result: VerificationResult) {
-        let repairs = self.repairs();
+        let before = self.report.status.verification.as_ref();
         self.report.status.verification = Some(VerificationResult {
             level: self.reindex.spec.verification.level,
             at: Some(Time(self.report.now())),
-            repairs: Some(repairs).filter(|repairs| *repairs > 0),
+            repairs: before.and_then(|result| result.repairs),
+            repair_attempts: before.and_then(|result| result.repair_attempts),
             ..result
         });
     }
 
-    /// How often what differed was copied again.
-    fn repairs(&self) -> i32 {
-        self.report.status.verification.as_ref().and_then(|result| result.repairs).unwrap_or_default()
-    }
-
     /// Has what differs copied again, or else written down; it fails then. What differs stands in status before.
     fn mend_or_tell(mut self, result: VerificationResult, compared: Compared, tuning: Option<Tuning>) -> Decision {
-        let created = created(&self.report.status);
-        let repairs = self.repairs();
+        let next = next_repair(self.reindex, &compared);
+        let Repairs { rounds, attempts } = repairs(&self.report.status);
         self.conclude(result);
-        if comparison::is_repairable(self.reindex, &compared, repairs, created) {
+        if let Some(round) = next {
             let status = &mut self.report.status;
             status.tuning = status.tuning.take().or(tuning);
             if let Some(result) = &mut status.verification {
-                (result.verdict, result.repairs) = (Verdict::Repairing, Some(repairs + 1));
+                result.verdict = Verdict::Repairing;
+                (result.repairs, result.repair_attempts) = (Some(round), Some(attempts + 1));
             }
             let message = format!("{} documents differ: copying them again", compared.found());
             self.report.running(StepName::Verify, "Repairing", &message);
             self.report.note(false, "Repairing", &message);
-            let effect = Effect::Mend { round: repairs + 1, differences: compared.listed };
+            let effect = Effect::Mend { round, differences: compared.listed };
             return self.decision(Some(effect), Requeue::Now);
         }
-        let message = comparison::blame(&compared, repairs);
+        let mut message = comparison::blame(&compared, rounds);
+        if attempts > 0 {
+            message = format!("{message}; a repair could not be begun in {attempts} attempts");
+        }
         self.report.running(StepName::Verify, "Verifying", "documents differ: writing down which");
         self.decision(Some(Effect::TellDifferences { message, differences: compared.listed }), Requeue::Now)
     }
@@ -173,6 +220,39 @@ impl Plan<'_> {
         let reason = comparison::reason(self.reindex.spec.verification.level);
         self.fail(reason, message)
     }
+}
+
+/// How often what differed was copied again, and how often the next time was begun in vain.
+struct Repairs {
+    rounds: i32,
+    attempts: i32,
+}
+
+fn repairs(status: &ReindexStatus) -> Repairs {
+    let result = status.verification.as_ref();
+    let begun = result.and_then(|result| result.repairs).unwrap_or_default();
+    match result.and_then(|result| result.repair_attempts) {
+        Some(attempts) => Repairs { rounds: begun - 1, attempts },
+        None => Repairs { rounds: begun, attempts: 0 },
+    }
+}
+
+/// Whether what differs is to be copied again, and which time that is: the same once more where it could not be begun. What never can is
+/// given up like a range that fails.
+pub fn next_repair(reindex: &Reindex, compared: &Compared) -> Option<i32> {
+    let status = reindex.status.as_ref()?;
+    let Repairs { rounds, attempts } = repairs(status);
+    let follows = attempts <= reindex.spec.execution.backoff_limit
+        && comparison::is_repairable(reindex, compared, rounds, created(status));
+    follows.then_some(rounds + 1)
+}
+
+/// How long a repair that could not be begun has to wait for its next attempt; None if it may be made.
+pub fn repair_pause(status: &ReindexStatus, now: Timestamp) -> Option<Duration> {
+    let tried_at = status.verification.as_ref()?.at.as_ref()?.0;
+    let attempts = Some(repairs(status).attempts).filter(|attempts| *attempts > 0)?;
+    let passed = Duration::try_from(now.duration_since(tried_at)).unwrap_or_default();
+    copy::backoff(attempts + 1).checked_sub(passed).filter(|left| !left.is_zero())
 }
 
 fn differs(seen: &Verify) -> bool {
@@ -186,13 +266,12 @@ mod tests {
     use super::*;
     use crate::{
         api::{
-            Reindex,
             conditions::{self, COMPLETE},
             reindex_status::DifferenceKind,
         },
         plan::reindex::{
             Observation, Outcome, Release, Stage, stage,
-            tests::{copying, ended, failed, looked, see, settled, verified},
+            tests::{at, copying, ended, failed, looked, see, settled, verified},
         },
     };
 
@@ -254,6 +333,76 @@ mod tests {
         }
         let decision = see(&mut reindex, verified(6, 5, Some(lacking("x"))), 60);
         assert!(matches!(decision.effect, Some(Effect::TellDifferences { .. })), "{decision:?}");
+    }
+
+    fn unclear() -> Outcome {
+        Outcome::Unclear(Trouble { reason: "Overloaded", message: "the destination has no time".into() })
+    }
+
+    #[test]
+    fn a_repair_that_could_not_be_begun_is_begun_again_and_given_up_in_the_end() {
+        let mut reindex = to_be_verified(json!({"level": "Identity", "onMismatch": "Repair"}));
+        let mut pauses = vec![];
+        for attempt in 1..=7 {
+            let second = 310 * i64::from(attempt);
+            let decision = see(&mut reindex, verified(6, 5, Some(lacking("x"))), second);
+            assert!(matches!(decision.effect, Some(Effect::Mend { round: 1, .. })), "{attempt}: {decision:?}");
+            let result = settled(&mut reindex, unclear(), second + 1).status.verification.unwrap();
+            assert_eq!(
+                (result.verdict, result.repairs, result.repair_attempts),
+                (Verdict::Repairing, Some(1), Some(attempt))
+            );
+            settled(&mut reindex, Outcome::Restored, second + 1);
+            let status = reindex.status.clone().unwrap();
+            pauses.push(repair_pause(&status, at(second + 1)).map_or(0, |pause| pause.as_secs()));
+            assert_eq!(repair_pause(&status, at(second + 300)), None);
+            let waiting = see(&mut reindex, Observation::RepairPaused(Duration::from_secs(9)), second + 2);
+            assert_eq!((waiting.status, waiting.requeue), (status, Requeue::After(Duration::from_secs(9))));
+        }
+        assert_eq!(pauses, [1, 9, 49, 249, 299, 299, 299]);
+        let decision = see(&mut reindex, verified(6, 5, Some(lacking("x"))), 2500);
+        let Some(Effect::TellDifferences { message, .. }) = decision.effect else { panic!("{decision:?}") };
+        assert!(message.contains("could not be begun in 7 attempts") && !message.contains("after"), "{message}");
+        let again = see(&mut reindex, verified(6, 5, Some(lacking("x"))), 2501);
+        assert!(
+            matches!(again.effect, Some(Effect::TellDifferences { .. })),
+            "interrupted, it is given up all the same"
+        );
+    }
+
+    #[test]
+    fn a_repair_that_was_begun_after_all_or_is_refused_takes_a_round_and_one_that_a_restart_holds_up_takes_nothing() {
+        let begun = |outcome: Option<Outcome>| {
+            let mut reindex = to_be_verified(json!({"level": "Identity", "onMismatch": "Repair"}));
+            see(&mut reindex, verified(6, 5, Some(lacking("x"))), 10);
+            match outcome {
+                Some(outcome) => settled(&mut reindex, outcome, 11),
+                None => see(&mut reindex, Observation::Mending, 11),
+            };
+            settled(&mut reindex, Outcome::Restored, 12);
+            let status = reindex.status.clone().unwrap();
+            assert_eq!(stage(&reindex), Stage::Verify);
+            let result = status.verification.clone().unwrap();
+            let seen = see(&mut reindex, verified(6, 5, Some(lacking("x"))), 1000);
+            let Some(Effect::Mend { round, .. }) = seen.effect else { panic!("{seen:?}") };
+            (result.repair_attempts, round, repair_pause(&status, at(12)).is_some())
+        };
+        assert_eq!(begun(None), (None, 2, false));
+        assert_eq!(begun(Some(Outcome::Mended)), (None, 2, false));
+        let refused = Trouble { reason: "Rejected", message: "no".into() };
+        assert_eq!(begun(Some(Outcome::MendRefused(refused))), (None, 2, false));
+        assert_eq!(begun(Some(unclear())), (Some(1), 1, true));
+        assert_eq!(begun(Some(Outcome::GateClosed("n/b".into()))), (Some(0), 1, false));
+    }
+
+    #[test]
+    fn a_comparison_waits_for_scrolls_and_ends_where_a_document_is_too_large() {
+        let mut reindex = to_be_verified(json!({"level": "Content"}));
+        let decision = see(&mut reindex, Observation::ScrollsTaken, 5);
+        let told = conditions::get(&decision.status.conditions, conditions::RECONCILING).unwrap();
+        assert_eq!(told.reason, "WaitingForTasks");
+        see(&mut reindex, Observation::TooLargeToCompare { side: "source", limit: 32 << 20 }, 6);
+        assert_eq!(failed(&reindex), "DocumentTooLarge");
     }
 
     #[test]

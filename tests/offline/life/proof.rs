@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use reindex_operator::api::{
     Reindex,
-    conditions::{COMPLETE, READY},
+    conditions::{COMPLETE, READY, RECONCILING},
     reindex_status::{DifferenceKind, Verdict, VerificationResult},
 };
 use serde_json::{Value, json};
@@ -153,6 +153,56 @@ async fn what_only_the_destination_has_is_deleted_where_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn nothing_is_deleted_while_the_destination_could_not_copy_it_again() {
+    let mut world = meddled(repair("Content", false), change).await;
+    let listed = std::mem::take(&mut world.destination.state().allowlist);
+    let waits =
+        |reindex: &Reindex| condition(reindex, RECONCILING).is_some_and(|(reason, _)| reason == "ProgressingWithRetry");
+    let before = world.until_it("it waits for the source", waits).await;
+    let (_, message) = condition(&before, RECONCILING).unwrap();
+    assert!(message.contains("refuses the source"), "{message}");
+    let scans = |world: &World| world.faults.journal().iter().filter(|call| call.path.ends_with("/_search")).count();
+    let scanned = scans(&world);
+    for _ in 0..3 {
+        world.round().await;
+    }
+    let after = world.reindex().unwrap();
+    assert_eq!(
+        after.metadata.resource_version,
+        before.metadata.resource_version,
+        "{}",
+        world.story("nothing is written")
+    );
+    assert_eq!(scans(&world), scanned, "{}", world.story("what was compared is kept"));
+    assert!(world.destination.state().index("dest").documents.contains_key("B"), "{}", world.story("it is kept"));
+    assert!(!world.faults.journal().iter().any(|call| call.verb == "DELETE" && call.path.contains("_doc")));
+    world.destination.state().allowlist = listed;
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    assert_eq!(result(&reindex).repairs, Some(1));
+}
+
+#[tokio::test]
+async fn a_repair_that_is_refused_in_passing_is_begun_again_and_takes_no_further_round() {
+    let mut world = meddled(repair("Content", false), change).await;
+    world.destination.state().refused_starts = 5;
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    assert_eq!((result(&reindex).repairs, result(&reindex).repair_attempts), (Some(1), None));
+}
+
+#[tokio::test]
+async fn a_repair_that_can_never_be_begun_is_given_up_like_a_range() {
+    let mut world = meddled(repair("Content", false), change).await;
+    world.destination.state().refused_starts = usize::MAX;
+    let reindex = world.end().await;
+    let (reason, message) = failure(&world, &reindex);
+    assert_eq!(reason, "ContentMismatch");
+    assert!(message.contains("could not be begun in 7 attempts"), "{message}");
+    assert_eq!((result(&reindex).repairs, result(&reindex).repair_attempts), (Some(1), Some(7)));
+}
+
+#[tokio::test]
 async fn what_differs_again_and_again_is_given_up() {
     let mut world = with(repair("Identity", false)).await;
     world.until_copying().await;
@@ -166,6 +216,7 @@ async fn what_differs_again_and_again_is_given_up() {
 
 /// Lives with the fault at the first call, at the second, and so on, until one ends before its fault.
 async fn live_through(fault: Fault, verification: Value, meddle: Option<fn(&mut Index)>) {
+    let repairs = meddle.map(|_| 1);
     for n in 1.. {
         let mut world = with(verification.clone()).await;
         world.title = format!("{fault:?} at call {n}, {verification}");
@@ -175,6 +226,7 @@ async fn live_through(fault: Fault, verification: Value, meddle: Option<fn(&mut 
         world.faults.plan(n, fault);
         let reindex = world.end().await;
         assert_copied(&world, &reindex);
+        assert_eq!(result(&reindex).repairs, repairs, "{}", world.story("a hiccup takes no round of repairs"));
         if world.faults.hit().is_none() {
             assert!(n > 20, "a life has more than {n} calls");
             return;
@@ -289,6 +341,41 @@ async fn a_document_larger_than_a_page_is_compared_alone() {
 }
 
 #[tokio::test]
+async fn a_document_larger_than_any_answer_ends_the_comparison_of_contents() {
+    let mut world = with(json!({"level": "Content"})).await;
+    {
+        let mut source = world.source.state();
+        let index = source.index("product_info");
+        index.put("A", json!({"padding": 33 * 1024 * 1024}));
+        index.refresh();
+    }
+    let reindex = world.end().await;
+    let (reason, message) = failure(&world, &reindex);
+    assert_eq!(reason, "DocumentTooLarge");
+    assert!(message.contains("a document of the ") && message.contains("larger than the 32 MiB"), "{message}");
+    assert_no_scroll_is_open(&world);
+}
+
+#[tokio::test]
+async fn replicas_that_lag_behind_are_not_asked_where_primaries_can_be() {
+    for level in ["Count", "Identity", "Content"] {
+        let mut world = World::with(|reindex| {
+            reindex["spec"]["verification"] = json!({"level": level});
+            reindex["spec"]["versionPolicy"] = json!("Any");
+        })
+        .await;
+        world.title = level.to_owned();
+        world.destination.state().opensearch = true;
+        world.destination.state().version = "2.19.4".into();
+        world.change_cluster("es-1", json!({"status": {"distribution": "OpenSearch", "version": "2.19.4"}}));
+        world.until_copying().await;
+        world.destination.state().index("dest").replicas_lag = true;
+        let reindex = world.end().await;
+        assert_copied(&world, &reindex);
+    }
+}
+
+#[tokio::test]
 async fn levels_that_a_script_or_a_pipeline_makes_senseless_are_refused_before_anything_is_copied() {
     let mut world = World::with(|reindex| {
         reindex["spec"]["verification"] = json!({"level": "Content"});
@@ -338,6 +425,63 @@ async fn a_suspension_a_deletion_and_a_deadline_end_a_comparison() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_no_scroll_is_open(&world);
     }
+}
+
+#[tokio::test]
+async fn a_comparison_ends_when_its_reindex_is_deleted_by_force() {
+    let mut world = slow().await;
+    world.delete_by_force();
+    world.ctx().proofs.keep(&world.ctx().reindexes);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_no_scroll_is_open(&world);
+}
+
+#[tokio::test]
+async fn a_comparison_waits_for_scrolls_that_another_reindex_holds() {
+    let mut world = with(json!({"level": "Identity"})).await;
+    // As many as the shards of the source.
+    world.change_cluster("es-2", json!({"spec": {"limits": {"maxOpenScrolls": 5}}}));
+    world.until_copying().await;
+    world.api.apply(json!({
+        "apiVersion": "reindex.dev/v1alpha1", "kind": "Reindex", "metadata": {"name": "other", "namespace": NAMESPACE},
+        "spec": {"source": {"clusterRef": {"name": "es-2"}, "index": "i"}, "destination": {"clusterRef": {"name": "es-1"}, "index": "j"}},
+        "status": {
+            "source": {"clusterUUID": "uuid-of-source", "version": "7.17.29", "indices": [], "remote": "http://a:9200"},
+            "partitions": [{"id": 0, "attempt": 1, "state": "Running", "task": "n:1", "startedAt": "2026-01-01T00:00:00Z"}],
+        },
+    }));
+    let waits = |reindex: &Reindex| {
+        condition(reindex, RECONCILING)
+            .is_some_and(|(reason, message)| reason == "WaitingForTasks" && message.contains("maxOpenScrolls"))
+    };
+    let before = world.until_it("it waits for scrolls", waits).await;
+    world.round().await;
+    let after = world.reindex().unwrap();
+    assert_eq!(
+        after.metadata.resource_version,
+        before.metadata.resource_version,
+        "{}",
+        world.story("nothing is written")
+    );
+    assert_eq!(world.ctx().proofs.open_on("uuid-of-source"), 0);
+    world.api.delete::<Reindex>(NAMESPACE, "other");
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    assert_eq!(world.ctx().proofs.open_on("uuid-of-source"), 0, "they are free again");
+}
+
+#[tokio::test]
+async fn a_copy_waits_for_scrolls_that_a_comparison_holds() {
+    let mut world = World::new().await;
+    world.change_cluster("es-2", json!({"spec": {"limits": {"maxOpenScrolls": 5}}}));
+    let held = world.ctx().proofs.set_aside(|_| Some(((), vec![("uuid-of-source".to_owned(), 5)])));
+    let waits =
+        |reindex: &Reindex| condition(reindex, RECONCILING).is_some_and(|(reason, _)| reason == "WaitingForTasks");
+    world.until_it("it waits for tasks", waits).await;
+    assert!(world.destination.state().tasks.is_empty(), "{}", world.story("no copy starts"));
+    drop(held);
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
 }
 
 #[tokio::test]

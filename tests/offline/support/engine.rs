@@ -60,6 +60,8 @@ pub struct State {
     pub distrusted: BTreeSet<String>,
     /// How fast its tasks are.
     pub pace: Pace,
+    /// How many copies are refused with HTTP status 429 before one is started.
+    pub refused_starts: usize,
     /// Whether the operator's user may not change the throttle of a task.
     pub refuses_rethrottle: bool,
     /// Processors of its node.
@@ -165,6 +167,7 @@ impl State {
             trusting_nodes: 0,
             distrusted: BTreeSet::new(),
             pace: Pace::PerPoll(2),
+            refused_starts: 0,
             refuses_rethrottle: false,
             processors: 2,
             most_at_once: 0,

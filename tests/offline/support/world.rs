@@ -212,6 +212,21 @@ impl World {
         self.reconcile(reindex).await
     }
 
+    /// What the operator works with.
+    pub fn ctx(&self) -> &Context {
+        &self.operator.ctx
+    }
+
+    /// The Reindex is gone at once, whatever finalizers it has, and the operator's caches see it.
+    pub fn delete_by_force(&mut self) {
+        let mut object = serde_json::to_value(self.reindex().unwrap()).unwrap();
+        object["metadata"] = json!({"name": NAME, "namespace": NAMESPACE, "finalizers": []});
+        self.api.apply(object);
+        self.api.delete::<Reindex>(NAMESPACE, NAME);
+        assert!(self.reindex().is_none(), "it is gone");
+        self.operator.look(&self.api);
+    }
+
     /// Whether the Reindex has ended.
     pub fn ended(&self) -> bool {
         self.reindex().is_none_or(|reindex| is_finished(&reindex))

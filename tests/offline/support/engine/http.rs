@@ -81,6 +81,9 @@ fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<
         return tasks::reindex(state, network, request);
     }
     let mut state = state.lock().unwrap();
+    if !state.opensearch && request.parameters.get("preference").is_some_and(|preference| preference == "_primary") {
+        return Err(refusal(400, "illegal_argument_exception", "no Preference for [_primary]"));
+    }
     let parts: Vec<_> = request.path.split('/').filter(|part| !part.is_empty()).collect();
     match (request.verb.as_str(), parts.as_slice()) {
         ("GET", []) => Ok((200, info(&state))),
@@ -127,7 +130,7 @@ fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<
         }
         ("POST", ["_search", "scroll"]) => scroll::next(&mut state, request.body["scroll_id"].as_str().unwrap()),
         ("POST", [index, "_search"]) if request.parameters.contains_key("scroll") => {
-            scroll::begin(&mut state, index, &request.body)
+            scroll::begin(&mut state, index, &request.body, request.parameters.get("preference"))
         }
         (_, [index, ..]) if !index.starts_with('_') => of_index(&mut state, request, &parts),
         (verb, _) => {
@@ -174,7 +177,8 @@ fn of_index(state: &mut State, request: &Request, parts: &[&str]) -> Result<(u16
                 json!({"_shards": shards})
             }
             ("POST", ["_count"]) => {
-                json!({"count": index.search(&request.body["query"], name)?.len(), "_shards": shards})
+                let asked = index.asked_for(request.parameters.get("preference"));
+                json!({"count": asked.search(&request.body["query"], name)?.len(), "_shards": shards})
             }
             ("POST", ["_search"]) => index.answer_search(&request.body, name)?,
             ("GET", ["_stats", "docs"]) => json!({"indices": {name: index.stats()}}),

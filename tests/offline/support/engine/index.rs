@@ -21,6 +21,8 @@ pub struct Index {
     pub mappings: Value,
     /// What stands below `index` in its settings.
     pub settings: Value,
+    /// Whether searches that don't ask for primaries find nothing: replicas that lag behind answer them.
+    pub replicas_lag: bool,
     /// Whether sequence numbers can't be searched.
     pub no_seq_no: bool,
     /// Every change of them.
@@ -74,6 +76,7 @@ impl Index {
             uuid,
             mappings,
             settings,
+            replicas_lag: false,
             no_seq_no: false,
             settings_log: vec![],
             at_refreshes: vec![],
@@ -173,6 +176,15 @@ impl Index {
     pub fn search(&self, query: &Value, name: &str) -> Result<Vec<(String, Document)>, Refusal> {
         let found = self.find(query, name)?;
         Ok(found.into_iter().map(|(id, document, _)| (id.clone(), document.clone())).collect())
+    }
+
+    /// What answers a search that has this `preference`.
+    pub fn asked_for(&self, preference: Option<&String>) -> Index {
+        let mut answers = self.clone();
+        if self.replicas_lag && preference.is_none_or(|preference| preference != "_primary") {
+            answers.visible.clear();
+        }
+        answers
     }
 
     fn find(&self, query: &Value, name: &str) -> Result<Vec<(&String, &Document, i64)>, Refusal> {

@@ -22,11 +22,16 @@ pub struct Scroll {
 }
 
 /// `POST <index>/_search?scroll=…`: the first page.
-pub fn begin(state: &mut State, name: &str, body: &Value) -> Result<(u16, Value), Refusal> {
+pub fn begin(
+    state: &mut State,
+    name: &str,
+    body: &Value,
+    preference: Option<&String>,
+) -> Result<(u16, Value), Refusal> {
     let mut whole = body.clone();
     whole["size"] = json!(ALL);
     let index = state.indices.get(name).ok_or_else(|| no_such_index(name))?;
-    let mut answer = index.answer_search(&whole, name)?;
+    let mut answer = index.asked_for(preference).answer_search(&whole, name)?;
     let hits = answer["hits"]["hits"].take();
     let mut left: VecDeque<Value> = hits.as_array().cloned().unwrap_or_default().into();
     if let (Some(id), Some(max)) = (body["slice"]["id"].as_u64(), body["slice"]["max"].as_u64()) {

@@ -137,6 +137,10 @@ pub fn reindex(state: &Mutex<State>, network: &Network, request: &Request) -> Re
     let destination = body["dest"]["index"].as_str().unwrap_or_default().to_owned();
     let size = body["source"]["size"].as_u64().unwrap_or(1000) as usize;
     let mut state = state.lock().unwrap();
+    if !waits && state.refused_starts > 0 {
+        state.refused_starts -= 1;
+        return Err(refusal(429, "es_rejected_execution_exception", "rejected execution"));
+    }
     let (documents, error) = match read {
         Ok(documents) => (documents, None),
         Err(refusal) if waits => return Err(refusal),

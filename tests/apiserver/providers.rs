@@ -16,7 +16,7 @@ use reindex_operator::{
     allowlist::{eck::Eck, open_search_operator::OpenSearchOperator, provider::ProviderError},
     plan::{
         allowlist::{ALLOWLIST, Change, WHITELIST},
-        rollout::{Progress, Trust},
+        rollout::Progress,
     },
 };
 use serde_json::{Value, json};
@@ -124,7 +124,7 @@ async fn eck(installed: &Installed) {
     .await;
     let eck = Eck { client: &installed.client, namespace: &installed.namespace, name: "es-1", key: WHITELIST };
     let before = eck.look(&wanted(), true).await.expect("it is read");
-    assert_eq!((before.configured, before.trust, before.nodes), (Ok(vec![]), Ok(Trust::Default), Some(6)));
+    assert_eq!((before.configured, before.trust, before.nodes), (Ok(vec![]), Ok(false), Some(6)));
     eck.apply(&wanted()).await.expect("it is patched");
     let stored = api.get("es-1").await.expect("an answer");
     let file = "/usr/share/elasticsearch/config/reindex-sources/ca.crt";
@@ -160,7 +160,7 @@ async fn eck(installed: &Installed) {
     };
     assert!(matches!(write(status(generation.map(|seen| seen - 1))).await.progress, Progress::Rolling { .. }));
     let done = write(status(generation)).await;
-    assert_eq!((done.progress, done.configured, done.trust), (Progress::Steady, Ok(wanted().add), Ok(Trust::Sources)));
+    assert_eq!((done.progress, done.configured, done.trust), (Progress::Steady, Ok(wanted().add), Ok(true)));
     let connection = eck.connection().await.expect("it is read");
     assert_eq!(connection.endpoint, format!("https://es-1-es-http.{}.svc:9200", installed.namespace));
     // What was read before somebody else's write is not written back.
@@ -224,7 +224,7 @@ async fn opensearch(installed: &Installed) {
             "{group}"
         );
         let seen = operator.look(&wanted(), true).await.expect("it is read");
-        assert_eq!((seen.configured, seen.trust), (Ok(wanted().add), Ok(Trust::Sources)), "{group}");
+        assert_eq!((seen.configured, seen.trust), (Ok(wanted().add), Ok(true)), "{group}");
     }
     assert_eq!(
         operator.connection().await.expect("it is read").endpoint,

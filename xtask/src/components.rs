@@ -184,6 +184,7 @@ state = "{STATE}/run"
     )
 }
 
+/// `hairpinMode`: a pod that calls a Service may be sent back to itself, and the bridge would drop that.
 fn cni() -> Value {
     json!({
         "cniVersion": "0.4.0",
@@ -192,6 +193,7 @@ fn cni() -> Value {
             "type": "bridge",
             "bridge": BRIDGE,
             "isGateway": true,
+            "hairpinMode": true,
             "ipMasq": false,
             "ipam": {
                 "type": "host-local",

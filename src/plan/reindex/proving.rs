@@ -385,7 +385,7 @@ mod tests {
             let result = status.verification.clone().unwrap();
             let seen = see(&mut reindex, verified(6, 5, Some(lacking("x"))), 1000);
             let Some(Effect::Mend { round, .. }) = seen.effect else { panic!("{seen:?}") };
-            (result.repair_attempts, round, repair_pause(&status, at(12)).is_some())
+            (result.repair_attempts, round, repair_pause(&status, at(11)).is_some())
         };
         assert_eq!(begun(None), (None, 2, false));
         assert_eq!(begun(Some(Outcome::Mended)), (None, 2, false));

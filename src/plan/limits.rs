@@ -58,13 +58,12 @@ impl Scrolled {
     }
 }
 
-/// In how many parts both sides of a comparison are read, and the scrolls that these are, by cluster; None where it has to wait. `others`:
-/// scrolls that other comparisons may hold open on a cluster. What copies hold is counted like what [`slots`] counts.
-pub fn parts(
-    sides: &[Scrolled; 2],
-    all: &[Reindex],
-    others: &dyn Fn(&str) -> i32,
-) -> Option<([u32; 2], Vec<(String, i32)>)> {
+/// In how many parts both sides of a comparison are read, and the scrolls that these are, by cluster.
+pub type Parts = ([u32; 2], Vec<(String, i32)>);
+
+/// How much of a comparison may be read at once; None where it has to wait. `others`: scrolls that other comparisons may hold open on a
+/// cluster. What copies hold is counted like what [`slots`] counts.
+pub fn parts(sides: &[Scrolled; 2], all: &[Reindex], others: &dyn Fn(&str) -> i32) -> Option<Parts> {
     let (mut parts, mut scrolls) = ([0, 0], Vec::<(String, i32)>::new());
     for (part, side) in parts.iter_mut().zip(sides) {
         let own: i32 = scrolls.iter().filter(|(cluster, _)| *cluster == side.cluster).map(|(_, scrolls)| scrolls).sum();

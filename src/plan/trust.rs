@@ -115,6 +115,8 @@ pub fn full_name(cluster: &SearchCluster) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use serde_json::json;
 
     use super::*;
@@ -159,9 +161,9 @@ mod tests {
         let node = |reads: &[&str]| Node { sources: reads.iter().map(|&map| map.into()).collect(), ..Node::default() };
         let seen = |needs_nodes| Seen { sources: vec!["n/a".into()], left_out: vec![], needs_nodes, kept: Ok(()) };
         let (with, without) = (node(&["other", "map"]), node(&["other"]));
-        assert!(!is_missing(Some(&seen(true)), "map", &[with.clone()]));
+        assert!(!is_missing(Some(&seen(true)), "map", slice::from_ref(&with)));
         assert!(is_missing(Some(&seen(true)), "map", &[with, without.clone()]));
-        assert!(!is_missing(Some(&seen(false)), "map", &[without.clone()]), "Java's own authorities do");
+        assert!(!is_missing(Some(&seen(false)), "map", slice::from_ref(&without)), "Java's own authorities do");
         assert!(!is_missing(None, "map", &[without]));
     }
 }

@@ -47,6 +47,13 @@ pub fn deploy(profile: Profile) -> Result<()> {
     images::keep_only(REPOSITORY, LAYER, &tag)
 }
 
+/// Ends the operator and waits until another is ready.
+pub fn restart() -> Result<()> {
+    let deployment = format!("deployment/{RELEASE}");
+    kubectl::run(&["rollout", "restart", &deployment, "--namespace", NAMESPACE])?;
+    kubectl::wait_for_rollout(NAMESPACE, &deployment, Duration::from_secs(120))
+}
+
 /// The last lines that the operator logged, for people who look for what went wrong.
 pub fn log() -> String {
     let deployment = format!("deployment/{RELEASE}");

@@ -105,7 +105,8 @@ fn record(name: &str) -> PathBuf {
 /// A process, told apart from a later one with the same id by its start time and the machine's boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
-    pid: i32,
+    /// Its number.
+    pub pid: i32,
     /// Clock ticks since the machine's boot.
     start_time: u64,
     boot_id: String,

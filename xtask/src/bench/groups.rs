@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::corpus::{Corpus, LARGE, MEDIUM, SIX, SMALL};
-use super::method::{Besides, IDLE_WRITES, Method, OVERHEAD, RATE, SECONDS, WRITES};
+use super::method::{Besides, GROWTH, IDLE_WRITES, Method, OVERHEAD, PROOF, RATE, SECONDS, WRITES};
 use super::world::Route;
 
 /// The operator with nothing said in `spec.execution`.
@@ -120,6 +120,7 @@ pub fn all() -> Vec<Group> {
     let few = Corpus { documents: 200_000, ..SMALL };
     groups.extend([elasticdump("elasticdump-small", few), elasticdump("elasticdump-medium", MEDIUM)]);
     groups.extend([killed(), proof()]);
+    groups.extend([memory("memory-few", 100_000), memory("memory-many", 2_000_000)]);
     groups
 }
 
@@ -289,9 +290,41 @@ fn proof() -> Group {
         contenders: vec![ours(), at(IDENTITY, "Identity"), at(CONTENT, "Content")],
         grid: None,
         rows: vec![
+            Row {
+                name: format!("{}: from the copy's end to its count, s", documents(&SMALL)),
+                ours: OURS,
+                other: Other::Nothing,
+                metric: PROOF,
+                target: Target::AtMost(1.0),
+                aim: None,
+            },
             row("with its proof of every id and version", IDENTITY, 1.4, 1.3),
             row("with its proof of every document's content", CONTENT, 1.6, 1.5),
         ],
+    }
+}
+
+/// What the operator holds in memory while it compares whole documents, however many.
+fn memory(name: &'static str, count: usize) -> Group {
+    let corpus = Corpus { documents: count, ..SMALL };
+    Group {
+        name,
+        title: if count < SMALL.documents { "Memory, few documents" } else { "Memory, many documents" },
+        corpus,
+        route: Route::Direct,
+        contenders: vec![contender(
+            CONTENT,
+            Method::Ours { execution: Value::Null, level: "Content", besides: Besides::Restart },
+        )],
+        grid: None,
+        rows: vec![Row {
+            name: format!("{}: the operator's growth until their content is proved, MiB", documents(&corpus)),
+            ours: CONTENT,
+            other: Other::Nothing,
+            metric: GROWTH,
+            target: Target::AtMost(16.0),
+            aim: None,
+        }],
     }
 }
 

@@ -20,6 +20,10 @@ pub const RATE: &str = "documentsPerSecond";
 pub const TOOK: &str = "took";
 /// [`SECONDS`] without [`TOOK`].
 pub const OVERHEAD: &str = "overhead";
+/// Seconds from the step Verify's begin until the copy is complete.
+pub const PROOF: &str = "proof";
+/// MiB by which the operator's resident memory was larger at its peak than before the copy; only after [`Besides::Restart`].
+pub const GROWTH: &str = "memoryGrowth";
 /// Writes to the Reindex object until it was complete.
 pub const WRITES: &str = "writes";
 /// Writes to it afterwards.
@@ -62,6 +66,8 @@ pub enum Besides {
     Kill,
     /// The writes to the object are counted.
     CountWrites,
+    /// The operator is restarted before: what an earlier copy has made it take up doesn't hide what this one does.
+    Restart,
 }
 
 impl Method {

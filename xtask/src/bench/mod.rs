@@ -1,13 +1,14 @@
 //! The benchmarks: what a Reindex costs beside what else a person could do, on real clusters.
 //!
 //! [`groups`] says what is measured and what is to be reached, [`runner`] measures a group, [`results`] judges it,
-//! [`report`] and [`chart`] write it down. [`method`] is one repeat: [`ours`], [`raw`], [`ceiling`] or [`elasticdump`].
+//! [`report`] and [`chart`] write it down. [`method`] is one repeat: [`ours`] (with [`memory`]), [`raw`], [`ceiling`] or [`elasticdump`].
 
 mod ceiling;
 mod chart;
 mod corpus;
 mod elasticdump;
 mod groups;
+mod memory;
 mod method;
 mod ours;
 mod proxy;

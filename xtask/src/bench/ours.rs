@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::corpus::Corpus;
-use super::method::{Besides, IDLE_WRITES, OVERHEAD, SECONDS, Sample, TOOK, WRITES};
+use super::memory::Memory;
+use super::method::{Besides, GROWTH, IDLE_WRITES, OVERHEAD, PROOF, SECONDS, Sample, TOOK, WRITES};
 use super::world::{COPY, NAMESPACE, Route, World};
 use crate::{kubectl, operator, paths};
 
@@ -28,14 +29,22 @@ pub async fn run(
     (execution, level): (&Value, &str),
     besides: Besides,
 ) -> Result<Sample> {
+    let memory = match besides {
+        Besides::Restart => Some(Memory::of_restarted()?),
+        _ => None,
+    };
     let versions = Versions::watch()?;
     let object = manifest(corpus, route, execution, level);
     let log = log_length()?;
     let begin = Instant::now();
     kubectl::apply(&[object])?;
     let mut kill = (besides == Besides::Kill).then_some(Kill { half: corpus.documents as u64 / 2, asked: false });
+    let mut verifying = None;
     let (end, status) = loop {
         if let Some((at, status)) = versions.next()? {
+            if verifying.is_none() && is_verifying(&status) {
+                verifying = Some(at);
+            }
             if condition(&status, "Complete").is_some() {
                 break (at, status);
             }
@@ -55,6 +64,12 @@ pub async fn run(
     }
     let seconds = end.duration_since(begin).as_secs_f64();
     let mut sample = Sample::from([(SECONDS.to_owned(), seconds)]);
+    if let Some(verifying) = verifying {
+        sample.insert(PROOF.to_owned(), end.duration_since(verifying).as_secs_f64());
+    }
+    if let Some(memory) = memory {
+        sample.insert(GROWTH.to_owned(), memory.growth()?);
+    }
     // With several tasks it is the sum of what they took beside each other.
     if let (true, Some(took)) = (execution["partitions"] == 1, status["result"]["took"].as_f64()) {
         sample.insert(TOOK.to_owned(), took / 1000.0);
@@ -90,6 +105,12 @@ fn manifest(corpus: &Corpus, route: Route, execution: &Value, level: &str) -> Va
         object["spec"]["execution"] = execution.clone();
     }
     object
+}
+
+/// Whether the step Verify has begun.
+fn is_verifying(status: &Value) -> bool {
+    let steps = status["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
+    steps.iter().any(|step| step["name"] == "Verify")
 }
 
 /// A condition that holds.

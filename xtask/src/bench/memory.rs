@@ -1,5 +1,6 @@
 //! What the operator's process holds in memory.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,9 +26,10 @@ impl Memory {
         operator::restart()?;
         let begin = Instant::now();
         let pid = loop {
-            match operators().as_slice() {
-                [pid] => break *pid,
-                found if begin.elapsed() > ENDED => bail!("failed: {} operators run", found.len()),
+            let found = operators();
+            match found.first() {
+                Some(pid) if found.len() == 1 => break *pid,
+                _ if begin.elapsed() > ENDED => bail!("failed: {} operators run", found.len()),
                 _ => thread::sleep(Duration::from_millis(200)),
             }
         };
@@ -41,8 +43,8 @@ impl Memory {
     }
 }
 
-/// Operators that run in pods.
-fn operators() -> Vec<i32> {
+/// Operators that run in pods; a process is in the groups of several hierarchies.
+fn operators() -> BTreeSet<i32> {
     let is_operator =
         |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "reindex-operato");
     cgroup::processes().into_iter().map(|process| process.pid).filter(is_operator).collect()

@@ -20,7 +20,8 @@ pub const RATE: &str = "documentsPerSecond";
 pub const TOOK: &str = "took";
 /// [`SECONDS`] without [`TOOK`].
 pub const OVERHEAD: &str = "overhead";
-/// Seconds from the step Verify's begin until the copy is complete.
+/// Seconds from the step Verify's begin until the copy is complete, without the destination's refresh, which every copy needs that is to
+/// be searched.
 pub const PROOF: &str = "proof";
 /// MiB by which the operator's resident memory was larger at its peak than before the copy; only after [`Besides::Restart`].
 pub const GROWTH: &str = "memoryGrowth";

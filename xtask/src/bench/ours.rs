@@ -65,7 +65,8 @@ pub async fn run(
     let seconds = end.duration_since(begin).as_secs_f64();
     let mut sample = Sample::from([(SECONDS.to_owned(), seconds)]);
     if let Some(verifying) = verifying {
-        sample.insert(PROOF.to_owned(), end.duration_since(verifying).as_secs_f64());
+        let refreshing = world.refreshing().await?;
+        sample.insert(PROOF.to_owned(), end.duration_since(verifying).as_secs_f64() - refreshing);
     }
     if let Some(memory) = memory {
         sample.insert(GROWTH.to_owned(), memory.growth()?);

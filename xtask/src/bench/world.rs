@@ -132,6 +132,13 @@ impl World {
         self.destination.put(&format!("/{COPY}"), &Corpus::definition(refresh_interval)).await.map(drop)
     }
 
+    /// Seconds that refreshes of the copy took which somebody asked for. The writing of full buffers is none.
+    pub async fn refreshing(&self) -> Result<f64> {
+        let stats = self.destination.get(&format!("/{COPY}/_stats/refresh")).await?;
+        let millis = stats["_all"]["primaries"]["refresh"]["external_total_time_in_millis"].as_f64();
+        Ok(millis.context("failed to read how long the copy was refreshed")? / 1000.0)
+    }
+
     /// A copy that isn't whole is not worth measuring.
     pub async fn check(&self, corpus: &Corpus) -> Result<()> {
         self.destination.request(Method::POST, &format!("/{COPY}/_refresh"), None).await?;

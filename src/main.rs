@@ -39,6 +39,9 @@ struct Run {
     /// What is logged, such as `info` or `reindex_operator=debug,info`.
     #[arg(long, env = "LOG", default_value = "info")]
     log: String,
+    /// How a line of the log looks.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
+    log_format: telemetry::Format,
     /// Where probes and metrics are served.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
@@ -112,7 +115,7 @@ fn write_crds(folders: &[PathBuf]) -> Result<(), Fatal> {
 }
 
 async fn operate(run: Run) -> Result<(), Fatal> {
-    telemetry::init(&run.log).map_err(Fatal::Log)?;
+    telemetry::init(&run.log, run.log_format).map_err(Fatal::Log)?;
     // One crypto provider for the apiserver and the search clusters alike; there is none yet, so this can't fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), instance = run.pod_name, "starting");

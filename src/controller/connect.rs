@@ -14,6 +14,7 @@ use crate::{
         SearchCluster,
         search_cluster::{ApiKeyAuth, Auth, BasicAuth, CaRef, KeyRef, PasswordRef},
     },
+    controller::context::Context,
     plan::connection::{self, Authority, Login},
     search::{ApiKey, Connection, Credentials, SearchClient, SearchError, Tls},
 };
@@ -116,9 +117,9 @@ impl ConnectFault {
 }
 
 /// A client of the cluster. Nothing is sent to it yet.
-pub async fn connect(client: &Client, cluster: &SearchCluster) -> Result<Connected, ConnectFault> {
+pub async fn connect(ctx: &Context, cluster: &SearchCluster) -> Result<Connected, ConnectFault> {
     let namespace = cluster.namespace().unwrap_or_default();
-    let objects = Objects { client, namespace: &namespace };
+    let objects = Objects { client: &ctx.client, namespace: &namespace };
     let reached = connection::effective(cluster)
         .ok_or_else(|| ConnectFault::Untold { object: cluster.spec.provider.object().unwrap_or_default() })?;
     let credentials = match reached.login {
@@ -134,7 +135,7 @@ pub async fn connect(client: &Client, cluster: &SearchCluster) -> Result<Connect
     let endpoint = Url::parse(reached.endpoint).map_err(|_| ConnectFault::Endpoint)?;
     let connection = Connection { endpoint, credentials: credentials.clone(), tls };
     let client = SearchClient::connect(&connection).map_err(ConnectFault::Client)?;
-    Ok(Connected { client, credentials })
+    Ok(Connected { client: client.watched_by(ctx.metrics.watcher()), credentials })
 }
 
 /// The authority (PEM) of a cluster's certificate, where its SearchCluster or its provider has one of its own.

@@ -41,6 +41,17 @@ impl Error {
         matches!(source, kube::Error::Api(status) if status.code == 409)
     }
 
+    /// Who stands in the way, in one word.
+    pub fn class(&self) -> &'static str {
+        match self {
+            _ if self.is_conflict() => "Conflict",
+            Error::Kube { .. } => "Kubernetes",
+            Error::Search { .. } => "SearchCluster",
+            Error::Connect(_) => "Connection",
+            Error::Provider(_) => "Provider",
+        }
+    }
+
     /// For `map_err`.
     pub fn kube(action: &'static str) -> impl FnOnce(kube::Error) -> Error {
         move |source| Error::Kube { action, source }

@@ -1,37 +1,32 @@
-//! Events: one for each step of an object, for people who `kubectl describe` it.
+//! Events: one for each step of an object, for people who `kubectl describe` it; each is a line of the log, and counted.
 
-use kube::{Resource, runtime::events::Event};
+use kube::{
+    Resource, ResourceExt,
+    runtime::events::{Event, EventType},
+};
 
-pub use kube::runtime::events::EventType;
+use crate::plan::report::Note;
 
 use super::context::Context;
 
-/// What is to be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// A step, or something to look after.
-    pub type_: EventType,
-    /// CamelCase, stable.
-    pub reason: &'static str,
-    /// For people.
-    pub message: String,
-}
-
 /// Tells it. An event that can't be written is logged and forgotten: nothing may hang on it.
-pub async fn publish<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note: &Note) {
+pub async fn tell<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note: Note) {
+    let Note { warning, reason, mut message } = note;
+    let (kind, namespace, name, uid) = (K::kind(&()), object.namespace(), object.name_any(), object.uid());
+    tracing::info!(%kind, namespace, name, uid, reason, "{message}");
+    ctx.metrics.told(&kind, warning, reason);
     // The API allows 1024 bytes.
-    let mut message = note.message.clone();
     while message.len() > 1000 {
         message.pop();
     }
     let event = Event {
-        type_: note.type_,
-        reason: note.reason.to_owned(),
+        type_: if warning { EventType::Warning } else { EventType::Normal },
+        reason: reason.to_owned(),
         note: Some(message),
-        action: note.reason.to_owned(),
+        action: reason.to_owned(),
         secondary: None,
     };
     if let Err(error) = ctx.recorder.publish(&event, &object.object_ref(&())).await {
-        tracing::warn!(reason = note.reason, %error, "an event was not written");
+        tracing::warn!(%kind, namespace, name, reason, %error, "an event was not written");
     }
 }

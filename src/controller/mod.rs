@@ -56,6 +56,7 @@ pub async fn run(
     let reindex_controller = Controller::new(reindexes(), watcher::Config::default()).with_config(settings.clone());
     let cluster_controller = Controller::new(clusters(), watcher::Config::default()).with_config(settings);
     let (reindex_store, cluster_store) = (reindex_controller.store(), cluster_controller.store());
+    metrics.leads(reindex_store.clone(), cluster_store.clone());
     let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(instance) };
     let ctx = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
@@ -72,16 +73,16 @@ pub async fn run(
         .watches(clusters(), watcher::Config::default(), move |cluster| waiting_for(&reindex_store, &cluster))
         .graceful_shutdown_on(shutdown.clone())
         .run(
-            reindex::reconcile,
-            |reindex, error, ctx| on_error("Reindex", &reindex.name_any(), error, &ctx),
+            |reindex, ctx| measured("Reindex", ctx, |ctx| reindex::reconcile(reindex, ctx)),
+            |reindex, error, ctx| on_error("Reindex", reindex.as_ref(), error, &ctx),
             ctx.clone(),
         );
     let allowlists = cluster_controller
         .watches(reindexes(), watcher::Config::default(), move |reindex| needed_by(&cluster_store, &reindex))
         .graceful_shutdown_on(shutdown)
         .run(
-            search_cluster::reconcile,
-            |cluster, error, ctx| on_error("SearchCluster", &cluster.name_any(), error, &ctx),
+            |cluster, ctx| measured("SearchCluster", ctx, |ctx| search_cluster::reconcile(cluster, ctx)),
+            |cluster, error, ctx| on_error("SearchCluster", cluster.as_ref(), error, &ctx),
             ctx,
         );
     let both = async {
@@ -136,11 +137,22 @@ fn needed_by(clusters: &Store<SearchCluster>, reindex: &Reindex) -> Vec<ObjectRe
 }
 
 /// Every error passes by itself: try again, at once where somebody else only wrote the object first.
-fn on_error(kind: &'static str, name: &str, error: &Error, ctx: &Context) -> Action {
+fn on_error(kind: &'static str, object: &impl ResourceExt, error: &Error, ctx: &Context) -> Action {
+    ctx.metrics.reconcile_failed(kind, error.class());
     if error.is_conflict() {
         return Action::requeue(Duration::from_millis(100));
     }
-    ctx.metrics.reconcile_failed(kind);
-    tracing::warn!(kind, name, %error, "a pass ended early and is tried again");
+    let (name, namespace) = (object.name_any(), object.namespace());
+    tracing::warn!(kind, namespace, name, %error, "a pass ended early and is tried again");
     Action::requeue(Duration::from_secs(5))
+}
+
+/// Measures a pass.
+async fn measured<P: Future<Output = Result<Action, Error>>>(
+    kind: &'static str,
+    ctx: Arc<Context>,
+    pass: impl FnOnce(Arc<Context>) -> P,
+) -> Result<Action, Error> {
+    let metrics = ctx.metrics.clone();
+    metrics.measured(kind, pass(ctx)).await
 }

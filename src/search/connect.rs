@@ -12,6 +12,7 @@ use url::{Host, Url};
 
 use super::credentials::Credentials;
 use super::error::SearchError;
+use super::request::Watcher;
 
 /// How long a TCP connection (with TLS) may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,6 +82,7 @@ pub struct SearchClient {
     pub(super) base: Arc<Url>,
     pub(super) credentials: Option<Credentials>,
     pub(super) primaries: bool,
+    pub(super) watcher: Option<Watcher>,
 }
 
 impl fmt::Debug for SearchClient {
@@ -115,7 +117,14 @@ impl SearchClient {
             base: Arc::new(base),
             credentials: connection.credentials.clone(),
             primaries: false,
+            watcher: None,
         })
+    }
+
+    /// The same, which tells of each exchange.
+    #[must_use]
+    pub fn watched_by(self, watcher: Watcher) -> SearchClient {
+        SearchClient { watcher: Some(watcher), ..self }
     }
 
     /// The same, whose scans, counts and look-ups are answered by primaries if `only` is true (`preference=_primary`). Only OpenSearch knows

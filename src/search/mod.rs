@@ -51,6 +51,7 @@ pub use documents::{DocumentVersion, VersionPages};
 pub use error::{Rejection, SearchError, TlsFault};
 pub use index::{AliasDefinition, IndexDefinition, ShardPosition};
 pub use reindex::{ProbeVerdict, ReindexRequest, RemoteSource};
+pub use request::{Exchange, Watcher};
 pub use room::{ClusterLimits, IndexSize, NodeDisk, Watermark};
 pub use scan::{Hit, Pages, Scan};
 pub use settings::{AllocationEnable, BulkLoadSettings};

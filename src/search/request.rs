@@ -1,7 +1,8 @@
 //! One request and its answer: address, credentials, deadline, bounded body.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
@@ -26,6 +27,20 @@ const REASON_LIMIT: usize = 1000;
 const KINDS_LIMIT: usize = 16;
 
 const OPAQUE_ID: HeaderName = HeaderName::from_static("x-opaque-id");
+
+/// A request and the begin of its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange {
+    /// What was asked: a name of ours, one of a few dozen.
+    pub call: &'static str,
+    /// The answer's status; None where none came.
+    pub status: Option<u16>,
+    /// Until the answer began, or until it was clear that none comes.
+    pub took: Duration,
+}
+
+/// Is told of every exchange.
+pub type Watcher = Arc<dyn Fn(&Exchange) + Send + Sync>;
 
 /// A request under construction.
 pub(super) struct Call<'a> {
@@ -193,7 +208,18 @@ impl<'a> Call<'a> {
         Ok((status.as_u16(), body))
     }
 
+    /// Sends it, and tells who watches.
     async fn send(self) -> Result<Response, SearchError> {
+        let (what, watcher, begin) = (self.what, self.client.watcher.clone(), Instant::now());
+        let result = self.exchange().await;
+        if let Some(watcher) = watcher {
+            let status = result.as_ref().ok().map(|response| response.status().as_u16());
+            watcher(&Exchange { call: what, status, took: begin.elapsed() });
+        }
+        result
+    }
+
+    async fn exchange(self) -> Result<Response, SearchError> {
         let http = if self.unpooled { &self.client.http_unpooled } else { &self.client.http };
         let mut request = http.request(self.method.clone(), self.url);
         if let Some(credentials) = &self.client.credentials {

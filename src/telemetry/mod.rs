@@ -5,19 +5,26 @@ pub mod probes;
 
 use tracing_subscriber::{EnvFilter, fmt};
 
-/// JSON lines on standard output, filtered as `filter` says (`info`, `reindex_operator=debug,info`).
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// One JSON object: for machines.
+    Json,
+    /// Words: for people.
+    Text,
+}
+
+/// Lines on standard output, filtered as `filter` says (`info`, `reindex_operator=debug,info`).
 ///
 /// # Errors
 /// The filter can't be read.
-pub fn init(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
+pub fn init(filter: &str, format: Format) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::builder().parse(filter)?;
-    fmt()
-        .json()
-        .with_env_filter(filter)
-        .flatten_event(true)
-        .with_target(false)
-        .with_span_list(false)
-        .with_current_span(false)
-        .init();
+    let log = fmt().with_env_filter(filter).with_target(false);
+    match format {
+        Format::Json => log.json().flatten_event(true).with_span_list(false).with_current_span(false).init(),
+        // A terminal is not what reads a pod's output.
+        Format::Text => log.with_ansi(false).init(),
+    }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`.
+//! `/livez`, `/readyz` and `/metrics`.
 
 use std::{future::Future, net::SocketAddr};
 
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::metrics::Metrics;
 
-/// Serves until `shutdown` ends. `/healthz` says that the process answers and nothing else: restarting it would not make a missing
+/// Serves until `shutdown` ends. `/livez` says that the process answers and nothing else: restarting it would not make a missing
 /// apiserver appear. `/readyz` says that it could talk to the apiserver, as leader or as one who waits.
 ///
 /// # Errors
@@ -19,7 +19,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let app = Router::new()
-        .route("/healthz", get(|| async { "ok" }))
+        .route("/livez", get(|| async { "ok" }))
         .route(
             "/readyz",
             get(move || {

@@ -8,3 +8,4 @@ mod life;
 mod providers;
 mod search_client;
 mod support;
+mod telemetry;

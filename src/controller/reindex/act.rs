@@ -4,15 +4,11 @@ use serde_json::Value;
 
 use crate::{
     api::{Reindex, reindex_status::Tuning},
-    controller::{
-        connect::Connected,
-        context::Context,
-        error::Error,
-        events::{self, EventType, Note},
-    },
+    controller::{connect::Connected, context::Context, error::Error, events},
     plan::{
         self,
         reindex::{Effect, Outcome, Start, Started, created},
+        report::Note,
         validate::Trouble,
     },
     search::{BulkLoadSettings, ReindexRequest, RemoteSource, SearchError},
@@ -51,8 +47,8 @@ async fn told(ctx: &Context, reindex: &Reindex, result: Result<(), Error>) -> Re
     if let Err(error @ Error::Search { source, .. }) = &result
         && !source.is_retryable()
     {
-        let note = Note { type_: EventType::Warning, reason: "RequestRefused", message: error.to_string() };
-        events::publish(ctx, reindex, &note).await;
+        let note = Note { warning: true, reason: "RequestRefused", message: error.to_string() };
+        events::tell(ctx, reindex, note).await;
     }
     result
 }

@@ -45,8 +45,7 @@ pub async fn cleanup(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> 
 
 async fn let_go(ctx: &Context, reindex: &Reindex, note: Option<Note>) -> Result<Action, Error> {
     if let Some(note) = note {
-        let note = events::Note { type_: events::EventType::Warning, reason: note.reason, message: note.message };
-        events::publish(ctx, reindex, &note).await;
+        events::tell(ctx, reindex, note).await;
     }
     release(ctx, reindex).await
 }

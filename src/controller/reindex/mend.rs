@@ -80,7 +80,7 @@ pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[D
     };
     let mended: Result<(), SearchError> = mended.await;
     if let Err(error) = &mended {
-        tracing::warn!(reindex = %reindex.name_any(), namespace = reindex.namespace(), round, %error, "a repair was not begun");
+        tracing::warn!(name = %reindex.name_any(), namespace = reindex.namespace(), round, %error, "a repair was not begun");
     }
     Ok(match mended {
         Ok(()) => Outcome::Mended,
@@ -219,7 +219,7 @@ fn log(reindex: &Reindex, differences: &[Difference]) {
         let named: Vec<_> =
             some.iter().map(|difference| json!([difference.kind, difference.id, difference.routing])).collect();
         tracing::warn!(
-            reindex = %reindex.name_any(), namespace = reindex.namespace(), documents = %json!(named), "documents differ"
+            name = %reindex.name_any(), namespace = reindex.namespace(), documents = %json!(named), "documents differ"
         );
     }
 }

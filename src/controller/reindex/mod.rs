@@ -39,12 +39,7 @@ use crate::{
     plan::reindex::{self as plan, Decision, Observation, Requeue, Stage, stage},
 };
 
-use super::{
-    context::Context,
-    error::Error,
-    events::{self, EventType},
-    status,
-};
+use super::{context::Context, error::Error, events, status};
 
 /// More passes than a Reindex has stages: a loop that turns this often would turn for ever.
 const MAX_PASSES: usize = 12;
@@ -113,9 +108,7 @@ async fn follow(ctx: &Context, reindex: &mut Reindex, decision: Decision) -> Res
         *reindex = written;
     }
     for note in decision.notes {
-        let type_ = if note.warning { EventType::Warning } else { EventType::Normal };
-        tracing::info!(reindex = %reindex.name_any(), namespace = reindex.namespace(), reason = note.reason, "{}", note.message);
-        events::publish(ctx, reindex, &events::Note { type_, reason: note.reason, message: note.message }).await;
+        events::tell(ctx, reindex, note).await;
     }
     Ok(decision.requeue)
 }

@@ -130,9 +130,7 @@ async fn tasks_on(reindex: &Reindex, destination: &Connected) -> Result<Vec<Stri
 
 /// A client of a cluster, or trouble with `side`.
 pub async fn open(ctx: &Context, side: &str, cluster: &SearchCluster) -> Result<Connected, Trouble> {
-    connect(&ctx.client, cluster)
-        .await
-        .map_err(|fault| Trouble { reason: fault.reason(), message: format!("{side}: {fault}") })
+    connect(ctx, cluster).await.map_err(|fault| Trouble { reason: fault.reason(), message: format!("{side}: {fault}") })
 }
 
 /// Whether the index is still the one that was pinned: no other one is changed.

@@ -5,14 +5,9 @@ use k8s_openapi::jiff::Timestamp;
 use crate::{
     allowlist::provider::{Provider, ProviderError},
     api::{AllowlistStatus, Batch, SearchCluster, allowlist::Borrowed},
-    controller::{
-        connect::connect,
-        context::Context,
-        error::Error,
-        events::{self, EventType},
-        status,
-    },
+    controller::{connect::connect, context::Context, error::Error, events, status},
     plan::{
+        report::Note,
         restart::{self, Effect},
         retention, rollout, search_cluster,
     },
@@ -64,8 +59,8 @@ pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Resu
                 result => drop(result.map_err(Error::Provider)?),
             }
             write_allowlist(ctx, cluster, |allowlist| retention::end(allowlist, &change)).await?;
-            let (type_, reason, message) = (EventType::Normal, "AllowlistTidied", retention::told(&change));
-            events::publish(ctx, cluster, &events::Note { type_, reason, message }).await;
+            let message = retention::told(&change);
+            events::tell(ctx, cluster, Note { warning: false, reason: "AllowlistTidied", message }).await;
             Ok(())
         }
     }
@@ -102,7 +97,7 @@ async fn put_back_if_forbidden(
 }
 
 async fn open(ctx: &Context, cluster: &SearchCluster) -> Result<SearchClient, Error> {
-    connect(&ctx.client, cluster).await.map(|connected| connected.client).map_err(Error::Connect)
+    connect(ctx, cluster).await.map(|connected| connected.client).map_err(Error::Connect)
 }
 
 async fn give_back(client: &SearchClient, borrowed: &Borrowed) -> Result<(), Error> {

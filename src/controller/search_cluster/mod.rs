@@ -26,12 +26,7 @@ use crate::{
     plan::search_cluster::{self as plan, is_open},
 };
 
-use super::{
-    context::Context,
-    error::Error,
-    events::{self, EventType},
-    status,
-};
+use super::{context::Context, error::Error, events, status};
 
 /// Brings one SearchCluster one step on.
 ///
@@ -53,9 +48,7 @@ pub async fn reconcile(cluster: Arc<SearchCluster>, ctx: Arc<Context>) -> Result
         cluster = written;
     }
     for note in decision.notes {
-        let type_ = if note.warning { EventType::Warning } else { EventType::Normal };
-        tracing::info!(cluster = %cluster.name_any(), namespace = cluster.namespace(), reason = note.reason, "{}", note.message);
-        events::publish(&ctx, &cluster, &events::Note { type_, reason: note.reason, message: note.message }).await;
+        events::tell(&ctx, &cluster, note).await;
     }
     if let Some(effect) = decision.effect {
         act::act(&ctx, &cluster, effect).await?;

@@ -36,7 +36,7 @@ pub async fn observe(ctx: &Context, cluster: &SearchCluster) -> Result<Observati
     let client = match told {
         Ok(connection) => {
             known.status.get_or_insert_default().connection = connection;
-            let client = connect(&ctx.client, &known).await.map(|connected| connected.client);
+            let client = connect(ctx, &known).await.map(|connected| connected.client);
             client.map_err(|fault| Trouble { reason: fault.reason(), message: fault.to_string() })
         }
         // What it told before still stands, for copies that run.

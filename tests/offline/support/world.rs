@@ -336,6 +336,12 @@ impl World {
         self.api.list::<Event>().into_iter().filter_map(|event| event.reason).collect()
     }
 
+    /// What the operator works with, its caches brought up to date.
+    pub fn operator_ctx(&mut self) -> Arc<Context> {
+        self.operator.look(&self.api);
+        self.operator.ctx.clone()
+    }
+
     /// Calls that were made to an engine.
     pub fn calls_to(&self, name: &str) -> usize {
         self.faults.journal().iter().filter(|call| call.to == name).count()

@@ -97,6 +97,11 @@ pub struct ReindexSpec {
     /// The destination index stays in either case. May be changed at any time.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+    /// Seconds after its end, good or not, at which this object is deleted; 0 is at once. The destination index stays. Without it the
+    /// object stays too. Not for objects in Git: Argo CD or Flux create what is deleted again, and it runs again. May be changed at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 315_360_000))]
+    pub ttl_seconds_after_finished: Option<i64>,
 }
 
 /// What is copied.

@@ -27,7 +27,7 @@ mod proving;
 mod telling;
 
 pub use copying::as_on_the_source;
-pub use ending::{is_worth_tuning, pause};
+pub use ending::{is_worth_tuning, pause, time_to_live};
 pub use model::{
     Allowlist, Copying, Decision, Effect, Hold, Observation, Outcome, PartitionSeen, Prepare, Proving, Release,
     Requeue, Start, Started, Survey, SurveyedIndex, Verify,

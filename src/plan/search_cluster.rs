@@ -227,7 +227,9 @@ impl<'a> Plan<'a> {
                 allowlist.lacking = allowlist::lacking(reached.nodes.iter().map(|node| (&node.name, &node.allowlist)));
                 retention::forget(allowlist, &reached.nodes);
                 left_out.iter().for_each(|message| self.note(true, "SourceLeftOut", message));
-                let message = format!("{} {}, {} nodes", reached.distribution, reached.version, reached.nodes.len());
+                let nodes = reached.nodes.len();
+                let unit = if nodes == 1 { "node" } else { "nodes" };
+                let message = format!("{} {}, {nodes} {unit}", reached.distribution, reached.version);
                 self.condition(READY, State::True, "Reachable", &message);
             }
             Err(trouble) => {

@@ -57,6 +57,7 @@ mod tests {
         changed.execution.parallelism = Some(3);
         changed.execution.requests_per_second = Some(100);
         changed.suspend = true;
+        changed.ttl_seconds_after_finished = Some(1);
         changed.accept_warnings = vec!["DestinationPipeline".to_owned()];
         changed.suspend_policy = crate::api::reindex::SuspendPolicy::Cancel;
         assert_eq!(spec_hash(&changed), spec_hash(&spec("{}")));

@@ -1,5 +1,8 @@
 //! What the real apiserver accepts and refuses. Needs `KUBECONFIG`, which `make test` sets.
 
 mod eviction;
+mod gitops;
+mod install;
+mod monitoring;
 mod providers;
 mod rules;

@@ -34,9 +34,13 @@ fn asked() -> (BTreeSet<Right>, BTreeSet<Right>) {
 
 fn granted() -> BTreeSet<Right> {
     let mut rights = BTreeSet::new();
-    for (kind, namespace) in [("clusterrole", ""), ("role", "reindex-system")] {
-        let role =
-            kubectl::get(kind, namespace, "reindex-operator").expect("kubectl answers").expect("the chart's role");
+    let roles = [
+        ("clusterrole", "", "reindex-operator"),
+        ("clusterrole", "", "reindex-operator-statefulsets"),
+        ("role", "reindex-system", "reindex-operator"),
+    ];
+    for (kind, namespace, name) in roles {
+        let role = kubectl::get(kind, namespace, name).expect("kubectl answers").expect("the chart's role");
         for rule in role["rules"].as_array().into_iter().flatten() {
             let list = |name: &str| {
                 rule[name]

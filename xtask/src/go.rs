@@ -42,6 +42,18 @@ pub const HELM: Program = Program {
     is_static: false,
 };
 
+/// Reads objects as Flux does.
+pub const KSTATUS: Program =
+    Program { name: "kstatus", package: ".", flags: &["-trimpath", "-ldflags", "-s -w"], is_static: false };
+
+/// Runs the tests of rules for Prometheus.
+pub const PROMTOOL: Program = Program {
+    name: "promtool",
+    package: "github.com/prometheus/prometheus/cmd/promtool",
+    flags: &["-trimpath", "-ldflags", "-s -w"],
+    is_static: false,
+};
+
 /// The process that holds a pod's namespaces; alone in its image, hence static.
 pub const PAUSE: Program =
     Program { name: "pause", package: ".", flags: &["-trimpath", "-ldflags", "-s -w"], is_static: true };

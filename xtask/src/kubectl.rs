@@ -24,22 +24,32 @@ pub fn run(arguments: &[&str]) -> Result<String> {
 /// Applies objects as server-side apply with the field manager `xtask`, taking over fields that others own.
 pub fn apply(objects: &[Value]) -> Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    send(&["apply", "--server-side", "--force-conflicts", "--field-manager=xtask", "-f", "-"], &list)
+}
+
+/// Whether the apiserver would create this object; nothing is created.
+pub fn dry_run(object: &Value) -> Result<()> {
+    send(&["create", "--dry-run=server", "-f", "-"], object)
+}
+
+/// Runs kubectl with an object as its input.
+fn send(arguments: &[&str], object: &Value) -> Result<()> {
     let mut kubectl = command()
-        .args(["apply", "--server-side", "--force-conflicts", "--field-manager=xtask", "-f", "-"])
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .context("failed to start kubectl apply")?;
+        .context("failed to start kubectl")?;
     kubectl
         .stdin
         .take()
         .expect("the standard input is piped")
-        .write_all(list.to_string().as_bytes())
-        .context("failed to write to kubectl apply")?;
-    let output = kubectl.wait_with_output().context("failed to wait for kubectl apply")?;
+        .write_all(object.to_string().as_bytes())
+        .context("failed to write to kubectl")?;
+    let output = kubectl.wait_with_output().context("failed to wait for kubectl")?;
     if !output.status.success() {
-        bail!("failed: kubectl apply: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!("failed: kubectl {}: {}", arguments[0], String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use xtask::suite::{self, Selection};
 use xtask::{
     bench, cluster, demo,
     operator::{self, Profile},
-    paths, sample,
+    paths, render, sample,
 };
 
 /// Development harness of the Reindex operator.
@@ -49,6 +49,8 @@ enum Action {
         #[arg(long)]
         running_operator: bool,
     },
+    /// Write the manifests below `deploy` anew, from the chart.
+    Render,
     /// Run the tests.
     Test {
         /// Only tests that need no cluster.
@@ -75,15 +77,17 @@ fn main() -> ExitCode {
 }
 
 fn run(action: Action) -> Result<()> {
-    let selection = match action {
-        Action::Test { offline: true, .. } => return suite::run(Selection::Offline),
-        Action::Test { all: true, .. } => Selection::All,
-        _ => Selection::Usual,
+    // Of those who use the cluster there is one at a time.
+    let _lock = match action {
+        Action::Render | Action::Test { offline: true, .. } => None,
+        _ => Some(cluster::lock()?),
     };
-    let _lock = cluster::lock()?;
     match action {
         Action::Down => cluster::down(),
-        Action::Test { .. } => suite::run(selection),
+        Action::Render => render::write(),
+        Action::Test { offline: true, .. } => suite::run(Selection::Offline),
+        Action::Test { all: true, .. } => suite::run(Selection::All),
+        Action::Test { .. } => suite::run(Selection::Usual),
         Action::Up => {
             cluster::up()?;
             println!("  export KUBECONFIG=target/cluster/kubeconfig\n  kubectl: {}", paths::kubectl().display());

@@ -29,7 +29,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
     runtime::controller::Action,
 };
 use serde_json::json;
@@ -58,10 +58,29 @@ pub async fn reconcile(reindex: Arc<Reindex>, ctx: Arc<Context>) -> Result<Actio
         match pass(&ctx, &mut reindex).await? {
             Requeue::Now => {}
             Requeue::After(wait) => return Ok(Action::requeue(wait)),
-            Requeue::OnChange => return Ok(Action::await_change()),
+            Requeue::OnChange => return expire(&ctx, &reindex).await,
         }
     }
     Ok(Action::requeue(Duration::from_secs(1)))
+}
+
+/// Deletes an object whose time is over, or waits for that.
+async fn expire(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> {
+    match plan::time_to_live(reindex, Timestamp::now()) {
+        None => Ok(Action::await_change()),
+        Some(left) if !left.is_zero() => Ok(Action::requeue(left)),
+        Some(_) => {
+            let api: Api<Reindex> = Api::namespaced(ctx.client.clone(), &reindex.namespace().unwrap_or_default());
+            // Another one of its name has a time of its own.
+            let preconditions = Preconditions { uid: reindex.uid(), resource_version: reindex.resource_version() };
+            let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+            api.delete(&reindex.name_any(), &params)
+                .await
+                .map_err(Error::kube("delete a Reindex whose time is over"))?;
+            tracing::info!(namespace = reindex.namespace(), name = reindex.name_any(), "deleted: its time is over");
+            Ok(Action::await_change())
+        }
+    }
 }
 
 async fn pass(ctx: &Context, reindex: &mut Reindex) -> Result<Requeue, Error> {

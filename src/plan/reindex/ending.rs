@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
 
 use crate::{
     api::{
@@ -17,12 +20,19 @@ use crate::{
 };
 
 use super::{
-    Plan,
+    Plan, Stage,
     copying::no_result,
     created,
     model::{Decision, Effect, Release, Requeue},
-    runs,
+    runs, stage,
 };
+
+/// How long a Reindex that ended stays, zero where its time is over; None where nobody wants it to go.
+pub fn time_to_live(reindex: &Reindex, now: Timestamp) -> Option<Duration> {
+    let ended = reindex.status.as_ref().filter(|_| stage(reindex) == Stage::Finished)?.completion_time.as_ref()?.0;
+    let ttl = SignedDuration::from_secs(reindex.spec.ttl_seconds_after_finished?);
+    Some(Duration::try_from(ttl - now.duration_since(ended)).unwrap_or_default())
+}
 
 /// The first pause before a round of catching up that is not the first; each later one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);

@@ -1,5 +1,6 @@
 //! Deleting always ends, and leaves nothing running.
 
+use kube::runtime::controller::Action;
 use reindex_operator::api::Reindex;
 use serde_json::{Value, json};
 
@@ -114,4 +115,27 @@ async fn a_reindex_that_is_deleted_at_any_moment_leaves_no_task_behind() {
         world.until_gone().await;
         assert_eq!(world.destination.state().running(), 0, "{}", world.story("no task is left"));
     }
+}
+
+#[tokio::test]
+async fn one_that_ended_goes_when_its_time_is_over() {
+    let mut world = World::new().await;
+    world.end().await;
+    assert!(world.reindex().is_some(), "nobody wants it to go");
+    world.change_reindex(json!({"spec": {"ttlSecondsAfterFinished": 36_000}}));
+    let Round::Done(action) = world.round().await else { panic!("{}", world.story("it waits")) };
+    assert_ne!(action, Action::await_change(), "it is looked at again when its time is over");
+    assert!(world.reindex().is_some(), "its time is not over");
+    world.change_reindex(json!({"spec": {"ttlSecondsAfterFinished": 60}}));
+    world.until_gone().await;
+    assert!(world.destination.state().indices.contains_key("dest"), "what was copied stays");
+}
+
+#[tokio::test]
+async fn one_that_has_not_ended_stays() {
+    let mut world = copying(|reindex| reindex["spec"]["ttlSecondsAfterFinished"] = json!(0)).await;
+    for _ in 0..3 {
+        world.round().await;
+    }
+    assert!(world.reindex().is_some());
 }

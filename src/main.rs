@@ -1,16 +1,15 @@
 //! The operator's binary.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use futures::FutureExt;
 use kube::{Client, Config};
-use kube_lease_manager::LeaseManagerBuilder;
 use reindex_operator::{
     alibaba_cloud::Identity,
     allowlist::alibaba_cloud::OperatorIdentity,
     api::crd,
-    controller,
+    controller::{self, lease::Candidate},
     telemetry::{self, metrics::Metrics, probes},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -78,11 +77,9 @@ enum Fatal {
     Crd(String),
     #[error("failed to find the apiserver: {0}")]
     Kube(Box<dyn std::error::Error + Send + Sync>),
-    #[error("failed to lead: {0}")]
-    Lease(Box<dyn std::error::Error + Send + Sync>),
     #[error("failed to listen, to take signals or to write a file: {0}")]
     Io(#[from] std::io::Error),
-    #[error("failed to stay leader: another instance holds the lease")]
+    #[error("failed to stay leader: the lease could not be renewed, or another instance holds it")]
     LeaseLost,
 }
 
@@ -144,32 +141,19 @@ async fn lead(
     metrics: Metrics,
     shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) -> Result<(), Fatal> {
-    let manager = LeaseManagerBuilder::new(client.clone(), "reindex-operator")
-        .with_namespace(&run.pod_namespace)
-        .with_identity(&run.pod_name)
-        .with_field_manager("reindex-operator")
-        .with_duration(15)
-        .with_grace(5)
-        .build()
-        .await
-        .map_err(|error| Fatal::Lease(error.into()))?;
-    let (mut leading, task) = manager.watch().await;
+    let mut candidate = Candidate::new(client.clone(), &run.pod_namespace, &run.pod_name);
     tokio::select! {
-        held = leading.wait_for(|held| *held) => { held.map_err(|error| Fatal::Lease(error.into()))?; }
+        () = candidate.elected() => {}
         () = shutdown.clone() => return Ok(()),
     }
     tracing::info!("leading");
-    let lost = async {
-        let _ = leading.wait_for(|held| !*held).await;
-    };
-    let lost = tokio::select! {
-        () = controller::run(client, metrics, run.pod_name.clone(), run.operator_identity(), shutdown) => false,
-        () = lost => true,
-    };
-    drop(leading);
-    // Gives the lease back, so that the next instance need not wait for it to run out.
-    let _ = tokio::time::timeout(Duration::from_secs(5), task).await;
-    if lost { Err(Fatal::LeaseLost) } else { Ok(()) }
+    tokio::select! {
+        () = controller::run(client, metrics, run.pod_name.clone(), run.operator_identity(), shutdown) => {}
+        // At once: another one may be at it already.
+        () = candidate.deposed() => return Err(Fatal::LeaseLost),
+    }
+    candidate.resign().await;
+    Ok(())
 }
 
 /// Ends with SIGTERM or SIGINT.

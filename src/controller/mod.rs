@@ -4,6 +4,7 @@ pub mod connect;
 pub mod context;
 pub mod error;
 pub mod events;
+pub mod lease;
 pub mod proofs;
 pub mod public_authorities;
 pub mod reindex;

@@ -11,6 +11,7 @@ pub mod comparison;
 pub mod connection;
 pub mod copy;
 pub mod index_body;
+pub mod lease;
 pub mod limits;
 pub mod load;
 pub mod partitions;

@@ -3,6 +3,7 @@
 mod eviction;
 mod gitops;
 mod install;
+mod lease;
 mod monitoring;
 mod providers;
 mod rules;

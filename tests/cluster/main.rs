@@ -3,6 +3,7 @@
 
 mod allowlist;
 mod interruptions;
+mod leader;
 mod opensearch;
 mod preflight;
 mod proof;

@@ -1,5 +1,6 @@
 //! Builds the operator, puts it into an image and installs its chart.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::images::{self, Image, layer};
-use crate::{cache, go, kubectl, paths, progress};
+use crate::{cache, cgroup, go, kubectl, paths, progress};
 
 /// The operator's namespace, which enforces the strictest rules for pods.
 pub const NAMESPACE: &str = "reindex-system";
@@ -52,6 +53,13 @@ pub fn restart() -> Result<()> {
     let deployment = format!("deployment/{RELEASE}");
     kubectl::run(&["rollout", "restart", &deployment, "--namespace", NAMESPACE])?;
     kubectl::wait_for_rollout(NAMESPACE, &deployment, Duration::from_secs(120))
+}
+
+/// Operators that run in pods; a process is in the groups of several hierarchies.
+pub fn processes() -> BTreeSet<i32> {
+    let is_operator =
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "reindex-operato");
+    cgroup::processes().into_iter().map(|process| process.pid).filter(is_operator).collect()
 }
 
 /// The last lines that the operator logged, for people who look for what went wrong.

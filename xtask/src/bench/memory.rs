@@ -1,13 +1,12 @@
 //! What the operator's process holds in memory.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cgroup, operator};
+use crate::operator;
 
 /// How long a new operator is left alone before it is looked at: it leads by then, and has read its objects.
 const SETTLED: Duration = Duration::from_secs(15);
@@ -26,7 +25,7 @@ impl Memory {
         operator::restart()?;
         let begin = Instant::now();
         let pid = loop {
-            let found = operators();
+            let found = operator::processes();
             match found.first() {
                 Some(pid) if found.len() == 1 => break *pid,
                 _ if begin.elapsed() > ENDED => bail!("failed: {} operators run", found.len()),
@@ -41,13 +40,6 @@ impl Memory {
     pub fn growth(&self) -> Result<f64> {
         Ok(mebibytes(self.pid, "VmHWM:")? - self.before)
     }
-}
-
-/// Operators that run in pods; a process is in the groups of several hierarchies.
-fn operators() -> BTreeSet<i32> {
-    let is_operator =
-        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "reindex-operato");
-    cgroup::processes().into_iter().map(|process| process.pid).filter(is_operator).collect()
 }
 
 /// A line of `/proc/<pid>/status`.

@@ -180,8 +180,8 @@ async fn a_throttle_is_obeyed_and_lifted() {
 async fn one_that_ended_goes_when_its_time_is_over() {
     allowed().await;
     let mut object = reindex("short-lived", "first");
-    object["spec"]["ttlSecondsAfterFinished"] = serde_json::json!(3);
+    object["spec"]["ttlSecondsAfterFinished"] = json!(3);
     apply(&object);
-    wait_for("its end", || get("reindex", "short-lived"), serde_json::Value::is_null);
+    wait_for("its end", || get("reindex", "short-lived"), Value::is_null);
     assert!(exists(&destination().client().unwrap(), "short-lived").await, "what was copied stays");
 }

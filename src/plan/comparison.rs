@@ -302,6 +302,16 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_difference_counts() {
+        for (compared, count) in [(found(2, 0, 0), 2), (found(0, 1, 0), 1), (found(0, 0, 3), 3), (found(1, 1, 1), 3)] {
+            assert_eq!(compared.found(), count);
+            assert!(!compared.is_the_same());
+        }
+        assert!(found(0, 0, 0).is_the_same());
+        assert!(!Compared { more: true, ..found(0, 0, 0) }.is_the_same(), "what was not looked at may differ");
+    }
+
+    #[test]
     fn what_is_compared_follows_from_the_spec() {
         let identity = comparison(&reindex(json!({"level": "Identity"}), json!({})), true).unwrap();
         let expected =

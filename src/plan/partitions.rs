@@ -106,6 +106,8 @@ mod tests {
         }
         assert!(all_done(&plan));
         assert!(!all_done(&CopyPlan { done: "f".into(), ..self::plan(&["nonsense"]) }));
+        assert!(!all_done(&self::plan(&[])), "a copy has ranges");
+        assert!(all_done(&CopyPlan { round: 1, ..self::plan(&[]) }), "a round may have none");
     }
 
     #[test]

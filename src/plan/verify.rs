@@ -247,6 +247,7 @@ mod tests {
         let result = CopyResult { total: 10, created: 10, ..CopyResult::default() };
         let prove = |ignored| prove_counts(&result, None, 0, Target::Created, &Counts { ignored, ..both(10) });
         assert!(matches!(prove(Some((2, 2))), Proof::Held(_)), "as on the source");
+        assert!(matches!(prove(Some((1, 2))), Proof::Held(_)), "fewer than on the source");
         assert!(matches!(prove(Some((1, 0))), Proof::Broken { reason: "FieldsIgnored", .. }));
     }
 
@@ -255,7 +256,18 @@ mod tests {
         assert_eq!(reason(10, 10, 10, None, 0), "Held");
         assert_eq!(reason(10, 10, 9, None, 0), "CountMismatch");
         assert_eq!(reason(9, 10, 9, None, 0), "RemoteMismatch");
+        assert_eq!(reason(11, 10, 11, None, 0), "RemoteMismatch", "of another cluster, which has more");
         assert_eq!(reason(10, 10, 10, Some(1), 0), "SourceChanging");
+    }
+
+    #[test]
+    fn what_a_script_left_out_is_not_expected() {
+        let result = CopyResult { total: 10, created: 8, noops: 2, ..CopyResult::default() };
+        let prove = |destination| {
+            prove_counts(&result, None, 0, Target::Created, &Counts { destination, ..both(10) })
+        };
+        assert!(matches!(prove(8), Proof::Held(_)));
+        assert!(matches!(prove(10), Proof::Broken { reason: "CountMismatch", .. }));
     }
 
     #[test]
@@ -297,6 +309,12 @@ mod tests {
         let before = checkpoint(&[shard(9, 7)], 10);
         assert_eq!(moved(&before, &[shard(9, 9)]), Some(2));
         assert_eq!(moved(&checkpoint(&[shard(9, 9)], 10), &[shard(9, 9)]), None);
+    }
+
+    #[test]
+    fn the_order_in_which_shards_are_told_is_no_change() {
+        let other = ShardPosition { shard: 1, ..shard(5, 5) };
+        assert_eq!(moved(&checkpoint(&[shard(9, 9), other.clone()], 10), &[other, shard(9, 9)]), None);
     }
 
     #[test]

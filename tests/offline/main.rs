@@ -3,6 +3,7 @@
 mod cloud_client;
 mod cloud_life;
 mod crds;
+mod docs;
 mod gitops;
 mod layering;
 mod life;

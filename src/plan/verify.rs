@@ -263,9 +263,7 @@ mod tests {
     #[test]
     fn what_a_script_left_out_is_not_expected() {
         let result = CopyResult { total: 10, created: 8, noops: 2, ..CopyResult::default() };
-        let prove = |destination| {
-            prove_counts(&result, None, 0, Target::Created, &Counts { destination, ..both(10) })
-        };
+        let prove = |destination| prove_counts(&result, None, 0, Target::Created, &Counts { destination, ..both(10) });
         assert!(matches!(prove(8), Proof::Held(_)));
         assert!(matches!(prove(10), Proof::Broken { reason: "CountMismatch", .. }));
     }

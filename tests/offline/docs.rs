@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use serde_json::Value;
 
 fn file(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 #[test]
@@ -19,7 +20,10 @@ fn every_value_of_the_chart_is_checked_and_explained() {
         assert!(page.contains(&format!("`{name}")), "docs/install.md does not explain {name}");
         for nested in value.as_object().into_iter().flat_map(|fields| fields.keys()) {
             let is_open = checked["additionalProperties"] != false;
-            assert!(is_open || checked["properties"][nested].is_object(), "values.schema.json does not know {name}.{nested}");
+            assert!(
+                is_open || checked["properties"][nested].is_object(),
+                "values.schema.json does not know {name}.{nested}"
+            );
         }
     }
     for name in schema["properties"].as_object().unwrap().keys() {

@@ -18,11 +18,13 @@
 //! | [`allowlist`] | where the allowlist is kept, one file a provider | `api`, `plan`, `alibaba_cloud` |
 //! | [`controller`] | observe → decide → write → act, one folder a kind | all |
 //! | `http` | what both HTTP clients have in common | nobody |
+//! | [`cli`] | the plugin of kubectl | `api`, `plan` |
 //! | [`telemetry`] | logs, metrics, probes | nobody |
 
 pub mod alibaba_cloud;
 pub mod allowlist;
 pub mod api;
+pub mod cli;
 pub mod controller;
 mod http;
 pub mod plan;

@@ -5,6 +5,7 @@ mod allowlist;
 mod interruptions;
 mod leader;
 mod opensearch;
+mod plugin;
 mod preflight;
 mod proof;
 mod ranges;

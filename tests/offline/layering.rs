@@ -106,13 +106,18 @@ fn comparing_documents_knows_nothing_of_kubernetes() {
 }
 
 #[test]
+fn the_plugin_asks_the_apiserver_and_nobody_else() {
+    assert_mentions_none("cli", &["crate::search", "crate::controller", "crate::allowlist", "crate::alibaba_cloud"]);
+}
+
+#[test]
 fn the_client_of_alibaba_cloud_knows_nothing_of_kubernetes() {
     assert_mentions_none("alibaba_cloud", &["kube", "crate::controller", "crate::plan", "crate::api", "crate::search"]);
 }
 
 #[test]
 fn nothing_that_runs_for_ever_may_panic() {
-    for room in ["plan", "controller", "search", "verify", "allowlist", "alibaba_cloud"] {
+    for room in ["cli", "plan", "controller", "search", "verify", "allowlist", "alibaba_cloud"] {
         assert_mentions_none(room, &[".unwrap", ".expect", "panic!", "todo!", "unimplemented!", "unreachable!"]);
     }
 }

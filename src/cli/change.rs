@@ -1,0 +1,74 @@
+//! What a person says to the objects.
+
+use std::io::Write;
+
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+
+use crate::{
+    api::{
+        APPROVAL, BatchPhase,
+        conditions::{self, ALLOWLIST_READY},
+    },
+    plan::report::is_finished,
+};
+
+use super::{End, Fault, Place};
+
+/// Approves of the very change that is proposed; what it is, is shown before.
+pub async fn approve(place: &Place, name: &str, yes: bool) -> Result<End, Fault> {
+    let cluster = place.cluster(name).await?;
+    let status = cluster.status.unwrap_or_default();
+    let says = conditions::get(&status.conditions, ALLOWLIST_READY).map(|condition| condition.message.clone());
+    let batch = status.allowlist.and_then(|allowlist| allowlist.batch);
+    let Some(batch) = batch.filter(|batch| batch.phase == BatchPhase::Proposed) else {
+        return Err(Fault::NothingProposed { name: name.to_owned(), says: says.unwrap_or_default() });
+    };
+    println!("{}", says.unwrap_or_default());
+    if !yes && !confirmed("Approve of exactly this change?")? {
+        return Ok(End::Otherwise);
+    }
+    let patch = json!({"metadata": {"annotations": {APPROVAL: batch.id}}});
+    let api = place.clusters();
+    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(Fault::kube("approve"))?;
+    println!("approved: SearchCluster {name} begins with it in a moment");
+    Ok(End::Well)
+}
+
+/// Suspends it, or lets it go on.
+pub async fn suspend(place: &Place, name: &str, suspend: bool) -> Result<End, Fault> {
+    let reindex = place.reindex(name).await?;
+    if let Some(status) = reindex.status.as_ref().filter(|status| is_finished(status)) {
+        let phase = status.phase.map_or(String::new(), |phase| phase.to_string());
+        return Err(Fault::Ended { name: name.to_owned(), phase });
+    }
+    let patch = json!({"spec": {"suspend": suspend}});
+    let api = place.reindexes();
+    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(Fault::kube("change spec.suspend"))?;
+    println!("{} Reindex {name}", if suspend { "suspending" } else { "resuming" });
+    Ok(End::Well)
+}
+
+/// Deletes it, which ends its tasks; the operator puts settings back before the object goes.
+pub async fn cancel(place: &Place, name: &str, yes: bool) -> Result<End, Fault> {
+    let reindex = place.reindex(name).await?;
+    let index = &reindex.spec.destination.index;
+    println!("Reindex {name} is deleted and its tasks are ended; what is in index {index} of the destination stays.");
+    if !yes && !confirmed("Cancel it?")? {
+        return Ok(End::Otherwise);
+    }
+    place.reindexes().delete(name, &DeleteParams::default()).await.map_err(Fault::kube("delete the Reindex"))?;
+    println!("cancelled Reindex {name}");
+    Ok(End::Well)
+}
+
+/// Asks on the terminal; everything but yes is no.
+fn confirmed(question: &str) -> Result<bool, Fault> {
+    print!("{question} [y/N] ");
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    if std::io::stdin().read_line(&mut answer).map_err(Fault::Ask)? == 0 {
+        println!();
+    }
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}

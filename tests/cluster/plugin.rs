@@ -1,0 +1,88 @@
+//! The plugin of kubectl against the real apiserver, piped and in a real terminal.
+
+use std::process::{Command, Output};
+
+use xtask::kubectl;
+
+use crate::world::*;
+
+const PLUGIN: &str = env!("CARGO_BIN_EXE_kubectl-reindex");
+
+fn plugin(arguments: &[&str]) -> Output {
+    Command::new(PLUGIN).args(["--namespace", NAMESPACE]).args(arguments).output().expect("the plugin runs")
+}
+
+fn shown(arguments: &[&str]) -> String {
+    let output = plugin(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_shown_steered_and_watched_to_its_end() {
+    copying_in("steered", 6).await;
+    let page = shown(&["status", "steered"]);
+    for part in ["cluster-tests/steered: src/many to dst/steered", "✓ Validate", "… Copy", "of 30,000 documents"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    shown(&["suspend", "steered"]);
+    wait_for("a pause", || get("reindex", "steered"), |seen| seen["status"]["phase"] == "Suspended");
+    assert!(shown(&["list"]).contains("Suspended"));
+    shown(&["resume", "steered"]);
+
+    let lines = shown(&["watch", "steered"]);
+    let last = lines.lines().last().unwrap_or_default();
+    assert!(last.starts_with("Complete 100 % (30,000 of 30,000): Complete: copied and counted"), "{lines}");
+    assert!(!lines.contains('\u{1b}'), "nothing for terminals stands in a pipe");
+    assert_eq!(plugin(&["suspend", "steered"]).status.code(), Some(3), "it has ended");
+    let missing = plugin(&["status", "nobody"]);
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("there is no Reindex nobody in namespace cluster-tests"));
+
+    // Its destination is there by now.
+    let mut again = reindex("steered-again", "many");
+    again["spec"]["destination"]["index"] = "steered".into();
+    apply(&again);
+    assert_eq!(plugin(&["watch", "steered-again"]).status.code(), Some(1), "it failed");
+
+    copying_in("cancelled-by-a-person", 6).await;
+    assert_eq!(plugin(&["cancel", "cancelled-by-a-person"]).status.code(), Some(1), "nobody said yes");
+    shown(&["cancel", "cancelled-by-a-person", "--yes"]);
+    wait_for("its end", || get("reindex", "cancelled-by-a-person"), serde_json::Value::is_null);
+}
+
+/// Ends the terminal, whatever happens.
+struct Terminal(&'static str);
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").args(["-L", self.0, "kill-server"]).output();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_is_drawn_over_in_place() {
+    if Command::new("tmux").arg("-V").output().is_err() {
+        eprintln!("skipped: there is no tmux");
+        return;
+    }
+    copying_in("in-a-terminal", 6).await;
+    let terminal = Terminal("reindex-tests");
+    let tmux = |arguments: &[&str]| {
+        let output = Command::new("tmux").args(["-L", terminal.0]).args(arguments).output().expect("tmux runs");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let kubeconfig = xtask::paths::kubeconfig();
+    let watch = format!(
+        "KUBECONFIG={} LC_ALL=C.UTF-8 {PLUGIN} --namespace {NAMESPACE} watch in-a-terminal; echo ended: $?; sleep 600",
+        kubeconfig.display()
+    );
+    tmux(&["-u", "new-session", "-d", "-x", "80", "-y", "40", &watch]);
+    let screen = || serde_json::Value::String(tmux(&["capture-pane", "-p"]));
+    let text = |seen: &serde_json::Value| seen.as_str().unwrap_or_default().to_owned();
+    let midway = wait_for("a bar", screen, |seen| text(seen).contains('█') && text(seen).contains("… Copy"));
+    assert!(text(&midway).contains("range "), "{midway}");
+    let end = text(&wait_for("its end", screen, |seen| text(seen).contains("ended: 0")));
+    assert!(end.contains("100 %  30,000 of 30,000 documents") && end.contains("✓ Verify"), "{end}");
+    assert_eq!(end.matches("cluster-tests/in-a-terminal:").count(), 1, "it is drawn once: {end}");
+    kubectl::run(&["delete", "reindexes.reindex.dev", "-n", NAMESPACE, "in-a-terminal"]).expect("deleted");
+}

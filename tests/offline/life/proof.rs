@@ -490,3 +490,29 @@ async fn a_comparison_that_may_read_faster_is_soon_through() {
     let reindex = world.end().await;
     assert_copied(&world, &reindex);
 }
+
+#[tokio::test]
+async fn what_only_the_destination_has_is_found_though_the_query_would_not() {
+    let mut world = World::with(|reindex| {
+        reindex["spec"]["verification"] = json!({"level": "Identity"});
+        reindex["spec"]["source"]["query"] = json!({"ids": {"values": ["A", "B"]}});
+    })
+    .await;
+    meddle_once(&mut world, add).await;
+    let reindex = world.end().await;
+    assert_eq!(failure(&world, &reindex).0, "IdentityMismatch");
+    let differences = result(&reindex).differences.unwrap();
+    assert_eq!((differences.missing, differences.extra, differences.examples[0].id.as_str()), (0, 1, "Z"));
+}
+
+#[tokio::test]
+async fn another_content_of_the_same_version_is_no_newer_one() {
+    let mut world = World::with(|reindex| {
+        reindex["spec"]["verification"] = json!({"level": "Content"});
+        reindex["spec"]["conflicts"] = json!("Proceed");
+    })
+    .await;
+    meddle_once(&mut world, change_content).await;
+    let reindex = world.end().await;
+    assert_eq!(failure(&world, &reindex).0, "ContentMismatch");
+}

@@ -307,6 +307,15 @@ mod tests {
     }
 
     #[test]
+    fn documents_that_are_named_say_more_than_numbers_that_differ() {
+        let mut reindex = to_be_verified(json!({"level": "Identity"}));
+        let Observation::Verify(mut seen) = verified(6, 5, Some(lacking("x"))) else { panic!("a verification") };
+        seen.counts = seen.counts.map(|counts| verify::Counts { destination: 5, ..counts });
+        let decision = see(&mut reindex, Observation::Verify(seen), 5);
+        assert!(matches!(decision.effect, Some(Effect::TellDifferences { .. })), "{decision:?}");
+    }
+
+    #[test]
     fn what_differs_is_written_down_before_it_fails() {
         let mut reindex = to_be_verified(json!({"level": "Content"}));
         let decision = see(&mut reindex, verified(6, 5, Some(lacking("x"))), 5);

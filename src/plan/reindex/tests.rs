@@ -571,3 +571,27 @@ fn an_index_that_somebody_else_made_is_not_taken() {
     );
     assert_eq!(failed(&reindex), "DestinationExists");
 }
+
+#[test]
+fn stale_documents_are_deleted_only_in_an_index_of_ours_that_is_to_be_as_the_source() {
+    let reindex = |change: fn(&mut Reindex)| {
+        let mut reindex = copying(1);
+        let status = reindex.status.as_mut().unwrap();
+        partitions::set_conflicted(status.plan.as_mut().unwrap(), 0);
+        change(&mut reindex);
+        copying::is_to_be_repaired(&reindex, &reindex.status.clone().unwrap().plan.unwrap())
+    };
+    assert!(reindex(|_| {}));
+    let changes: [fn(&mut Reindex); 7] = [
+        |it| it.spec.conflicts = crate::api::reindex::Conflicts::Proceed,
+        |it| it.spec.destination.op_type = crate::api::writing::OpType::Create,
+        |it| it.spec.destination.routing = "discard".into(),
+        |it| it.spec.destination.pipeline = Some("p".into()),
+        |it| it.status.as_mut().unwrap().destination.as_mut().unwrap().created = false,
+        |it| it.status.as_mut().unwrap().plan.as_mut().unwrap().repairs = i32::MAX,
+        |it| it.status.as_mut().unwrap().plan.as_mut().unwrap().conflicted.clear(),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        assert!(!reindex(change), "change {number}");
+    }
+}

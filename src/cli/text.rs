@@ -13,6 +13,8 @@ use crate::api::{
 
 /// How wide a bar is, in columns.
 const BAR: usize = 30;
+const UNSEEN: &str = "the operator has not seen it yet";
+
 /// How wide a line is where nobody says otherwise, and at most.
 pub const WIDTH: usize = 110;
 
@@ -49,7 +51,7 @@ pub fn line(reindex: &Reindex) -> String {
     let far = status.progress.as_ref().map_or(String::new(), |progress| {
         format!(" {} % ({} of {})", progress.percent, count(progress.documents_copied), count(progress.documents_total))
     });
-    format!("{}{far}: {}", phase(reindex), says(&status))
+    format!("{}{far}: {}", phase(reindex), says(reindex))
 }
 
 /// A page: how far it is, its steps, the ranges that are copied, what it waits for and what came out. No line is longer than `width`:
@@ -84,7 +86,7 @@ pub fn status(reindex: &Reindex, now: Timestamp, width: usize) -> String {
         let why = partition.message.as_ref().map_or(String::new(), |message| format!(": {message}"));
         page += &fitting(&format!("    range {id}, attempt {attempt}, {state}{why}"), width);
     }
-    page += &wrapped(&format!("{}: {}", phase(reindex), says(&status)), width);
+    page += &wrapped(&format!("{}: {}", phase(reindex), says(reindex)), width);
     if let Some(result) = status.verification.as_ref().filter(|_| status.completion_time.is_some()) {
         let side = |documents: Option<i64>| documents.map_or("–".to_owned(), count);
         let (source, destination) = (side(result.source_documents), side(result.destination_documents));
@@ -102,12 +104,14 @@ fn phase(reindex: &Reindex) -> Phase {
     reindex.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Validating)
 }
 
-/// What it says of itself.
-fn says(status: &ReindexStatus) -> String {
+/// What it says of itself, beyond its phase.
+fn says(reindex: &Reindex) -> String {
+    let Some(status) = &reindex.status else { return UNSEEN.to_owned() };
     let found = [FAILED, STALLED, READY].into_iter().find(|type_| conditions::is_true(&status.conditions, type_));
     match conditions::get(&status.conditions, found.unwrap_or(READY)) {
+        Some(condition) if condition.reason == phase(reindex).to_string() => condition.message.clone(),
         Some(condition) => format!("{}: {}", condition.reason, condition.message),
-        None => "the operator has not seen it yet".to_owned(),
+        None => UNSEEN.to_owned(),
     }
 }
 
@@ -235,7 +239,7 @@ mod tests {
           … Copy      2 m 58 s  copying 1234567 documents
             range 3, attempt 1, runs for 2 m 0 s
             range 4, attempt 2, waits to be tried again: the destination lost the source (connect_exception)
-          Copying: Copying: copying 1234567 documents
+          Copying: copying 1234567 documents
         ");
     }
 
@@ -247,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line() {
-        assert_eq!(line(&copying()), "Copying 44 % (543,210 of 1,234,567): Copying: copying 1234567 documents");
+        assert_eq!(line(&copying()), "Copying 44 % (543,210 of 1,234,567): copying 1234567 documents");
     }
 
     #[test]

@@ -18,7 +18,8 @@
 //! | [`allowlist`] | where the allowlist is kept, one file a provider | `api`, `plan`, `alibaba_cloud` |
 //! | [`controller`] | observe → decide → write → act, one folder a kind | all |
 //! | `http` | what both HTTP clients have in common | nobody |
-//! | [`cli`] | the plugin of kubectl | `api`, `plan` |
+//! | [`cli`] | the plugin of kubectl | `api`, `plan`, `local` |
+//! | [`local`] | the controllers without Kubernetes: an apiserver in memory | `api`, `controller` |
 //! | [`telemetry`] | logs, metrics, probes | nobody |
 
 pub mod alibaba_cloud;
@@ -27,6 +28,7 @@ pub mod api;
 pub mod cli;
 pub mod controller;
 mod http;
+pub mod local;
 pub mod plan;
 pub mod search;
 pub mod telemetry;

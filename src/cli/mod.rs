@@ -1,12 +1,15 @@
 //! The plugin of kubectl: what a person asks of Reindexes and SearchClusters, and says to them.
 //!
-//! [`text`] is what is shown (pure), [`watch`] shows it again and again, [`change`] is what is said.
+//! [`text`] is what is shown (pure), [`watch`] shows it again and again, [`change`] is what is said; [`plan`] shows what would be done, and
+//! [`local`] does it without Kubernetes.
 
 mod change;
+mod local;
+mod plan;
 mod text;
 mod watch;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use k8s_openapi::jiff::Timestamp;
@@ -16,10 +19,17 @@ use kube::{
     config::{KubeConfigOptions, KubeconfigError},
 };
 
-use crate::api::{Reindex, SearchCluster};
+use crate::{
+    api::{Reindex, SearchCluster},
+    local::{LocalFault, manifests::ManifestFault},
+};
+
+use watch::Watched;
 
 /// The exit code of whatever could not be asked or said. 1 is a Reindex that failed, 2 a wrong command line.
 pub const FAULT: u8 = 3;
+/// The exit code of what can go on: it waits for a person, or was interrupted.
+const UNFINISHED: u8 = 4;
 
 /// Watches and steers copies between search clusters.
 #[derive(Parser)]
@@ -50,8 +60,35 @@ enum Command {
     },
     /// Show that again and again, until it has ended: exit code 0 if it is complete, 1 if it failed.
     Watch {
-        /// Name of the Reindex.
-        name: String,
+        /// Names of Reindexes.
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// End, with exit code 4, when one waits for a person.
+        #[arg(long)]
+        exit_when_stalled: bool,
+    },
+    /// Check what the Reindexes in files need, and show what they would do. Nothing is applied but a dry run, which is deleted again.
+    Plan {
+        #[command(flatten)]
+        files: local::Files,
+        /// Without Kubernetes: from this machine, with the SearchClusters and Secrets in the files.
+        #[arg(long)]
+        local: bool,
+    },
+    /// Run the Reindexes in files on this machine, without Kubernetes, and show how far they are. The destination must allow the
+    /// source already. Interrupted, it ends its tasks; begun again, it goes on where it was.
+    Run {
+        #[command(flatten)]
+        files: local::Files,
+        /// Without Kubernetes. Needed: with it, there is `kubectl apply`.
+        #[arg(long, required = true)]
+        local: bool,
+        /// File that keeps how far the run is. It holds no Secrets.
+        #[arg(long, default_value = "reindex-state.json")]
+        state: PathBuf,
+        /// End, with exit code 4, when one waits for a person.
+        #[arg(long)]
+        exit_when_stalled: bool,
     },
     /// Approve of the change that a SearchCluster proposes for its allowlist.
     Approve {
@@ -82,10 +119,12 @@ enum Command {
 }
 
 /// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
     /// As was wanted.
     Well,
+    /// It waits for a person, or was interrupted, and can go on.
+    Unfinished,
     /// The Reindex failed, or the person said no.
     Otherwise,
 }
@@ -94,6 +133,7 @@ impl From<End> for ExitCode {
     fn from(end: End) -> ExitCode {
         match end {
             End::Well => ExitCode::SUCCESS,
+            End::Unfinished => ExitCode::from(UNFINISHED),
             End::Otherwise => ExitCode::FAILURE,
         }
     }
@@ -147,6 +187,23 @@ pub enum Fault {
     /// Nobody can be asked.
     #[error("failed to ask: {0}; --yes answers beforehand")]
     Ask(std::io::Error),
+    /// A file can't be read.
+    #[error("failed to read {file}: {source}")]
+    Read {
+        /// Which.
+        file: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Manifests can't be run.
+    #[error(transparent)]
+    Manifests(#[from] ManifestFault),
+    /// A Reindex is none.
+    #[error("a Reindex can't be read: {0}")]
+    Manifest(serde_json::Error),
+    /// A run can't begin.
+    #[error(transparent)]
+    Local(#[from] LocalFault),
     /// The terminal is gone.
     #[error("failed to write: {0}")]
     Write(#[from] std::io::Error),
@@ -203,18 +260,42 @@ impl Place {
 /// # Errors
 /// [`Fault`]: nothing was asked or said then, or not all of it.
 pub async fn run(arguments: Arguments) -> Result<End, Fault> {
-    let place = Place::of(&arguments).await?;
+    let place = || Place::of(&arguments);
+    let named = arguments.namespace.as_deref().unwrap_or("default");
     match &arguments.command {
-        Command::List { all_namespaces } => list(&place, *all_namespaces).await,
+        Command::List { all_namespaces } => list(&place().await?, *all_namespaces).await,
         Command::Status { name } => {
-            print!("{}", text::status(&place.reindex(name).await?, Timestamp::now(), watch::width()));
+            let reindex = place().await?.reindex(name).await?;
+            print!("{}", text::status(&reindex, Timestamp::now(), watch::width()));
             Ok(End::Well)
         }
-        Command::Watch { name } => watch::watch(&place, name).await,
-        Command::Approve { name, yes } => change::approve(&place, name, *yes).await,
-        Command::Suspend { name } => change::suspend(&place, name, true).await,
-        Command::Resume { name } => change::suspend(&place, name, false).await,
-        Command::Cancel { name, yes } => change::cancel(&place, name, *yes).await,
+        Command::Watch { names, exit_when_stalled } => watch_all(&place().await?, names, *exit_when_stalled).await,
+        Command::Plan { files, local: true } => plan::on_this_machine(files.read(named)?, named).await,
+        Command::Plan { files, local: false } => {
+            let place = place().await?;
+            plan::in_cluster(&place, &files.read(&place.namespace)?).await
+        }
+        Command::Run { files, local: _, state, exit_when_stalled } => {
+            let manifests = files.read(named)?.without_kubernetes()?;
+            let (state, exit_when_stalled) = (Some(state.clone()), *exit_when_stalled);
+            Ok(local::run(local::Run { manifests, state, exit_when_stalled, namespace: named }).await?.0)
+        }
+        Command::Approve { name, yes } => change::approve(&place().await?, name, *yes).await,
+        Command::Suspend { name } => change::suspend(&place().await?, name, true).await,
+        Command::Resume { name } => change::suspend(&place().await?, name, false).await,
+        Command::Cancel { name, yes } => change::cancel(&place().await?, name, *yes).await,
+    }
+}
+
+async fn watch_all(place: &Place, names: &[String], exit_when_stalled: bool) -> Result<End, Fault> {
+    let mut watched = Vec::new();
+    for name in names {
+        place.reindex(name).await?;
+        watched.push(Watched { api: place.reindexes(), name: name.clone() });
+    }
+    match exit_when_stalled {
+        true => watch::watch(watched, &watch::finished_or_stalled).await,
+        false => watch::watch(watched, &watch::finished).await,
     }
 }
 

@@ -45,6 +45,54 @@ pub fn list(reindexes: &[Reindex], namespaces: bool) -> String {
     text
 }
 
+/// Namespace and name.
+pub fn name(reindex: &Reindex) -> String {
+    format!("{}/{}", reindex.namespace().unwrap_or_default(), reindex.name_any())
+}
+
+/// A page: what a dry run found, and what a copy would do.
+pub fn plan(reindex: &Reindex) -> String {
+    let status = reindex.status.clone().unwrap_or_default();
+    let mut page = title(reindex) + "\n";
+    for finding in status.preflight.iter().flat_map(|preflight| &preflight.findings) {
+        let accepted = if finding.accepted { ", accepted" } else { "" };
+        page += &wrapped(&format!("{:?}{accepted} {}: {}", finding.severity, finding.reason, finding.message), WIDTH);
+    }
+    for unchecked in status.preflight.iter().flat_map(|preflight| &preflight.unchecked) {
+        page += &wrapped(&format!("not checked: {unchecked}"), WIDTH);
+    }
+    let Some(plan) = &status.dry_run else { return page + &wrapped(&says(reindex), WIDTH) };
+    page += &wrapped(&format!("allowlist: {}", plan.allowlist), WIDTH);
+    page += &wrapped(&format!("index: {}", plan.index), WIDTH);
+    let (documents, ranges) = (count(plan.documents), count(plan.partitions.into()));
+    let (tasks, batch) = (plan.parallelism, count(plan.batch_size.into()));
+    let copied = format!(
+        "copy: {documents} documents, {} in {ranges} ranges, {tasks} at once, batches of {batch}",
+        size(plan.bytes)
+    );
+    page += &wrapped(&copied, WIDTH);
+    let time = SignedDuration::from_secs(plan.estimated_seconds);
+    page += &wrapped(&format!("time: roughly {}", span(time)), WIDTH);
+    if let Some(body) = plan.index_body.as_ref().and_then(|body| serde_saphyr::to_string(body).ok()) {
+        page += "  index body:\n";
+        body.lines().for_each(|line| page += &format!("    {line}\n"));
+    }
+    page
+}
+
+/// What is copied where.
+fn title(reindex: &Reindex) -> String {
+    let (source, destination) = (&reindex.spec.source, &reindex.spec.destination);
+    format!(
+        "{}: {}/{} to {}/{}",
+        name(reindex),
+        source.cluster_ref.name,
+        source.index,
+        destination.cluster_ref.name,
+        destination.index
+    )
+}
+
 /// One line: how far it is, and what it waits for.
 pub fn line(reindex: &Reindex) -> String {
     let status = reindex.status.clone().unwrap_or_default();
@@ -58,17 +106,7 @@ pub fn line(reindex: &Reindex) -> String {
 /// a terminal would wrap it, and drawing over it would leave rests.
 pub fn status(reindex: &Reindex, now: Timestamp, width: usize) -> String {
     let status = reindex.status.clone().unwrap_or_default();
-    let (source, destination) = (&reindex.spec.source, &reindex.spec.destination);
-    let title = format!(
-        "{}/{}: {}/{} to {}/{}",
-        reindex.namespace().unwrap_or_default(),
-        reindex.name_any(),
-        source.cluster_ref.name,
-        source.index,
-        destination.cluster_ref.name,
-        destination.index
-    );
-    let mut page = fitting(&title, width);
+    let mut page = fitting(&title(reindex), width);
     if let Some(progress) = &status.progress {
         page += &fitting(&bar(progress, &status, now), width);
     }
@@ -181,6 +219,18 @@ fn count(number: i64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// 1536 as 1.5 KiB.
+fn size(bytes: i64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let bytes = bytes.max(0);
+    let power = (0..UNITS.len() - 1).rev().find(|power| bytes >= 1 << (10 * (power + 1))).map_or(0, |power| power + 1);
+    match power {
+        0 => format!("{bytes} B"),
+        // One decimal is shown, so 52 bits are enough.
+        _ => format!("{:.1} {}", bytes as f64 / (1_i64 << (10 * power)) as f64, UNITS[power]),
+    }
 }
 
 /// The two largest parts of a time: 2 h 5 m, 3 m 20 s, 12 s.

@@ -1,6 +1,7 @@
-//! How far a Reindex is, again and again until it has ended.
+//! How far Reindexes are, again and again until they have ended.
 
 use std::{
+    collections::BTreeMap,
     io::{IsTerminal, Write},
     pin::pin,
     time::Duration,
@@ -8,44 +9,72 @@ use std::{
 
 use futures::{StreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
-use kube::runtime::watcher::watch_object;
+use kube::{Api, runtime::watcher::watch_object};
 
 use crate::{
-    api::{Reindex, conditions},
+    api::{
+        Reindex,
+        conditions::{self, FAILED, STALLED},
+    },
     plan::report::is_finished,
 };
 
-use super::{End, Fault, Place, text};
+use super::{End, Fault, text};
 
 /// How often a terminal is drawn anew though nothing has changed: rates and remaining times go on.
 const REDRAW: Duration = Duration::from_secs(1);
 
-/// Shows it until it has ended. A terminal is drawn anew in place; anything else gets a line for each change.
-pub async fn watch(place: &Place, name: &str) -> Result<End, Fault> {
-    place.reindex(name).await?;
-    let mut screen = Screen::new();
-    let versions = watch_object(place.reindexes(), name).map(Some);
+/// One of those that are watched.
+pub struct Watched {
+    /// Where it is.
+    pub api: Api<Reindex>,
+    /// Its name.
+    pub name: String,
+}
+
+/// Shows them until `end` says of each how it ended. A terminal is drawn anew in place; anything else gets a line for each change.
+/// Returns the worst end.
+pub async fn watch(watched: Vec<Watched>, end: &impl Fn(&Reindex) -> Option<End>) -> Result<End, Fault> {
+    let mut screen = Screen::new(watched.len());
+    let names: Vec<_> = watched.iter().map(|watched| watched.name.clone()).collect();
+    let versions = watched
+        .into_iter()
+        .enumerate()
+        .map(|(at, Watched { api, name })| watch_object(api, &name).map(move |version| Some((at, version))).boxed());
     let ticks = stream::unfold((), |()| async {
         tokio::time::sleep(REDRAW).await;
         Some((None, ()))
     });
-    let mut seen = pin!(stream::select(versions, ticks));
-    let mut last: Option<Reindex> = None;
+    let mut seen = pin!(stream::select(stream::select_all(versions), ticks));
+    let mut last: BTreeMap<usize, Reindex> = BTreeMap::new();
     while let Some(version) = seen.next().await {
         match version {
-            Some(Ok(Some(reindex))) => last = Some(reindex),
-            Some(Ok(None)) => return Err(Fault::Deleted(name.to_owned())),
+            Some((at, Ok(Some(reindex)))) => drop(last.insert(at, reindex)),
+            Some((at, Ok(None))) => return Err(Fault::Deleted(names[at].clone())),
             // The watch begins anew by itself.
-            Some(Err(_)) | None => {}
+            Some((_, Err(_))) | None => {}
         }
-        let Some(reindex) = &last else { continue };
-        screen.show(reindex)?;
-        if let Some(status) = reindex.status.as_ref().filter(|status| is_finished(status)) {
-            let failed = conditions::is_true(&status.conditions, conditions::FAILED);
-            return Ok(if failed { End::Otherwise } else { End::Well });
+        screen.show(&last)?;
+        let ends: Option<Vec<_>> = last.values().map(end).collect();
+        if let Some(worst) = ends.filter(|ends| ends.len() == names.len()).and_then(|ends| ends.into_iter().max()) {
+            return Ok(worst);
         }
     }
-    Err(Fault::Deleted(name.to_owned()))
+    Err(Fault::Deleted(names.join(", ")))
+}
+
+/// How it ended, None while it has not.
+pub fn finished(reindex: &Reindex) -> Option<End> {
+    let status = reindex.status.as_ref().filter(|status| is_finished(status))?;
+    Some(if conditions::is_true(&status.conditions, FAILED) { End::Otherwise } else { End::Well })
+}
+
+/// The same, and it has ended too where it waits for a person.
+pub fn finished_or_stalled(reindex: &Reindex) -> Option<End> {
+    let is_stalled = |reindex: &Reindex| {
+        reindex.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, STALLED))
+    };
+    finished(reindex).or_else(|| is_stalled(reindex).then_some(End::Unfinished))
 }
 
 /// How wide a line may be here.
@@ -53,31 +82,44 @@ pub fn width() -> usize {
     terminal_size::terminal_size().map_or(text::WIDTH, |(width, _)| text::WIDTH.min(usize::from(width.0)))
 }
 
-/// Where it is shown.
+/// Where they are shown.
 struct Screen {
     is_terminal: bool,
     /// Lines that were drawn last, to be drawn over.
     drawn: usize,
-    /// The line that was written last.
-    line: String,
+    /// The line that was written last of each.
+    lines: BTreeMap<usize, String>,
+    /// Whether a line must say which one it is of.
+    names: bool,
 }
 
 impl Screen {
-    fn new() -> Screen {
-        Screen { is_terminal: std::io::stdout().is_terminal(), drawn: 0, line: String::new() }
+    fn new(count: usize) -> Screen {
+        Screen { is_terminal: std::io::stdout().is_terminal(), drawn: 0, lines: BTreeMap::new(), names: count > 1 }
     }
 
-    fn show(&mut self, reindex: &Reindex) -> Result<(), Fault> {
+    fn show(&mut self, seen: &BTreeMap<usize, Reindex>) -> Result<(), Fault> {
+        if self.is_terminal { self.draw(seen) } else { self.write(seen) }
+    }
+
+    fn write(&mut self, seen: &BTreeMap<usize, Reindex>) -> Result<(), Fault> {
         let mut out = std::io::stdout().lock();
-        if !self.is_terminal {
-            let line = text::line(reindex);
-            if line != self.line {
-                writeln!(out, "{line}")?;
-                self.line = line;
+        for (at, reindex) in seen {
+            let mut line = text::line(reindex);
+            if self.names {
+                line = format!("{}: {line}", text::name(reindex));
             }
-            return Ok(());
+            if self.lines.get(at) != Some(&line) {
+                writeln!(out, "{line}")?;
+                self.lines.insert(*at, line);
+            }
         }
-        let page = text::status(reindex, Timestamp::now(), width());
+        Ok(())
+    }
+
+    fn draw(&mut self, seen: &BTreeMap<usize, Reindex>) -> Result<(), Fault> {
+        let mut out = std::io::stdout().lock();
+        let page: String = seen.values().map(|reindex| text::status(reindex, Timestamp::now(), width())).collect();
         if self.drawn > 0 {
             // Up to the first line, and away with all below.
             write!(out, "\x1b[{}A\x1b[J", self.drawn)?;

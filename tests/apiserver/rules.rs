@@ -4,7 +4,10 @@ use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
-use reindex_operator::api::{Reindex, SearchCluster, crd, writing::OpType};
+use reindex_operator::{
+    api::{Reindex, SearchCluster, crd, writing::OpType},
+    local::admission::Admission,
+};
 use serde_json::{Value, json};
 
 /// A client, with the CRDs of this checkout installed.
@@ -63,8 +66,8 @@ fn cluster(change: Value) -> Value {
     merged(valid, &json!({"spec": change}))
 }
 
-/// What the apiserver says to creating this, without keeping it; None if it is accepted.
-async fn refusal<K>(client: &Client, value: Value) -> Option<String>
+/// What the apiserver says to creating this, without keeping it, and what the one in memory says; None if it is accepted.
+async fn refusals<K>(client: &Client, value: Value) -> [Option<String>; 2]
 where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
         + Clone
@@ -73,13 +76,17 @@ where
 {
     let api: Api<kube::core::DynamicObject> =
         Api::namespaced_with(client.clone(), "default", &kube::core::ApiResource::erase::<K>(&()));
-    let object = serde_json::from_value(value).expect("an object");
+    let object = serde_json::from_value(value.clone()).expect("an object");
     let params = PostParams { dry_run: true, ..PostParams::default() };
-    match api.create(&params, &object).await {
+    let real = match api.create(&params, &object).await {
         Ok(_) => None,
         Err(kube::Error::Api(status)) => Some(status.message.clone()),
         Err(error) => panic!("the apiserver did not answer: {error}"),
-    }
+    };
+    let admission = Admission::new().expect("the definitions can be used");
+    let resource = format!("{}.{}", K::plural(&()), K::group(&()));
+    let in_memory = admission.admit(&resource, &mut value.clone(), None).err().map(|faults| faults.join("; "));
+    [real, in_memory]
 }
 
 #[tokio::test]
@@ -119,8 +126,9 @@ async fn a_reindex_with_a_mistake_is_refused_and_told_which() {
         (json!({"verification": {"level": "Maybe"}}), "spec.verification.level"),
         (json!({"versionPolicy": "Whatever"}), "spec.versionPolicy"),
     ] {
-        let refused = refusal::<Reindex>(&client, reindex(change.clone())).await;
-        assert!(refused.as_ref().is_some_and(|text| text.contains(told)), "{change}: {refused:?}");
+        let refused = refusals::<Reindex>(&client, reindex(change.clone())).await;
+        let says = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(told));
+        assert!(refused.iter().all(says), "{change}: {refused:?}");
     }
 }
 
@@ -176,8 +184,9 @@ async fn a_search_cluster_with_a_mistake_is_refused_and_told_which() {
         ),
         (json!({"auth": {"apiKey": {"secretRef": {"name": ""}}}}), "spec.auth.apiKey.secretRef.name"),
     ] {
-        let refused = refusal::<SearchCluster>(&client, cluster(change.clone())).await;
-        assert!(refused.as_ref().is_some_and(|text| text.contains(told)), "{change}: {refused:?}");
+        let refused = refusals::<SearchCluster>(&client, cluster(change.clone())).await;
+        let says = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(told));
+        assert!(refused.iter().all(says), "{change}: {refused:?}");
     }
 }
 
@@ -195,7 +204,7 @@ async fn what_is_right_is_accepted() {
         json!({"script": {"source": "if (ctx.op == 'delete') { ctx.op = 'noop'; ctx._source.what = 'delete' }", "lang": "painless", "params": {"a": [1]}}}),
         json!({"execution": {"batchSize": 10000, "activeDeadlineSeconds": 60}, "verification": {"level": "None"}, "conflicts": "Proceed"}),
     ] {
-        assert_eq!(refusal::<Reindex>(&client, reindex(change.clone())).await, None, "{change}");
+        assert_eq!(refusals::<Reindex>(&client, reindex(change.clone())).await, [None, None], "{change}");
     }
     for change in [
         json!({}),
@@ -211,7 +220,7 @@ async fn what_is_right_is_accepted() {
         json!({"endpoint": null, "provider": {"alibabaCloud": alibaba_cloud(json!({}))}}),
         json!({"provider": {"alibabaCloud": alibaba_cloud(json!({"endpoint": "http://127.0.0.1:8080", "credentialsSecretRef": {"name": "a"}}))}}),
     ] {
-        assert_eq!(refusal::<SearchCluster>(&client, cluster(change.clone())).await, None, "{change}");
+        assert_eq!(refusals::<SearchCluster>(&client, cluster(change.clone())).await, [None, None], "{change}");
     }
 }
 

@@ -7,6 +7,7 @@ mod docs;
 mod gitops;
 mod layering;
 mod life;
+mod local;
 mod providers;
 mod search_client;
 mod support;

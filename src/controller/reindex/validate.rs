@@ -125,6 +125,12 @@ async fn dry_run(
     destination: &Side,
     seen: &preflight::Facts,
 ) -> Seen<dry_run::Look> {
+    // Both objects may be as new as this one.
+    if sides.destination.status.as_ref().is_none_or(|status| status.allowlist.is_none()) {
+        let name = sides.destination.name_any();
+        let message = format!("SearchCluster {name} has not said yet what is on its allowlist; its conditions say why");
+        return Err(Trouble { reason: "Validating", message });
+    }
     let documents = seen.source.matching.unwrap_or(seen.source.documents);
     let indices = source.indices.as_ref().ok().and_then(Option::as_ref);
     let shards =

@@ -129,6 +129,20 @@ async fn a_dry_run_changes_nothing_and_says_what_would_be_done() {
 }
 
 #[tokio::test]
+async fn a_dry_run_says_nothing_of_an_allowlist_that_nobody_has_seen() {
+    let mut world = World::with(|reindex| reindex["spec"]["dryRun"] = json!(true)).await;
+    let seen = world.cluster("es-1").unwrap().status.unwrap().allowlist;
+    world.change_cluster("es-1", json!({"status": {"allowlist": null}}));
+    world.round().await;
+    world.round().await;
+    let reindex = world.reindex().unwrap();
+    assert!(condition(&reindex, PLANNED).is_none() && condition(&reindex, STALLED).is_none());
+    world.change_cluster("es-1", json!({"status": {"allowlist": seen}}));
+    let reindex = world.end().await;
+    assert!(dry_run(&reindex).allowlist.contains("allows"), "{}", world.story("the allowlist is known"));
+}
+
+#[tokio::test]
 async fn a_dry_run_fails_where_a_copy_would() {
     let mut world = World::with(|reindex| reindex["spec"]["dryRun"] = json!(true)).await;
     world.destination.state().create("dest", &Value::Null);

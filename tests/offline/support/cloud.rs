@@ -17,8 +17,6 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::patch;
-
 /// The AccessKey that is let in from the start.
 pub const KEY_ID: &str = "LTAI-of-the-test";
 /// Its secret.
@@ -355,7 +353,7 @@ impl State {
         }
         let shown = self.instances[id].clone();
         match self.interference.take() {
-            Some((1, change)) => patch::merge(self.instances.get_mut(id).unwrap(), &change),
+            Some((1, change)) => json_patch::merge(self.instances.get_mut(id).unwrap(), &change),
             Some((more, change)) => self.interference = Some((more - 1, change)),
             None => {}
         }

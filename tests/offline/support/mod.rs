@@ -5,5 +5,4 @@ pub mod cloud;
 pub mod engine;
 pub mod faults;
 pub mod logs;
-mod patch;
 pub mod world;

@@ -1,0 +1,168 @@
+//! The operator without Kubernetes: its own controllers on its own apiserver, between two engines in this process.
+
+use std::path::PathBuf;
+
+use kube::Api;
+use reindex_operator::{
+    api::{Reindex, reindex_status::PartitionState},
+    local::{
+        self, LocalFault,
+        manifests::{ManifestFault, Manifests},
+        state::StateFault,
+    },
+    plan::report::is_finished,
+};
+use serde_json::{Value, json};
+
+use crate::support::world::{
+    DESTINATION_PASSWORD, NAME, NAMESPACE, SOURCE_PASSWORD, World, partition_state, valid_reindex,
+};
+
+/// A folder of this test's own, gone at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("reindex-local-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.0.join("state.json")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Manifests for the engines of a world, as a person would write them.
+fn manifests(world: &World, change: impl FnOnce(&mut Value)) -> Manifests {
+    let cluster = |name: &str, url: String| {
+        json!({
+            "apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster", "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"endpoint": url, "auth": {"basic": {"secretRef": {"name": format!("{name}-elastic")}}},
+                     "provider": {"statefulSets": [{"name": name, "configMap": {"name": name}}]}, "allowlist": {"management": "Automatic"}},
+        })
+    };
+    let secret = |name: &str, password: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE}, "stringData": {"password": password}});
+    let mut reindex = valid_reindex();
+    change(&mut reindex);
+    let documents = [
+        cluster("es-1", world.destination.url()),
+        cluster("es-2", world.source.url()),
+        secret("es-1-elastic", DESTINATION_PASSWORD),
+        secret("es-2-elastic", SOURCE_PASSWORD),
+        reindex,
+    ];
+    let text: String = documents.iter().map(|document| format!("---\n{document}\n")).collect();
+    Manifests::read(&[("all.yaml".into(), text)], "default").unwrap().without_kubernetes().unwrap()
+}
+
+/// Runs them until the Reindex is as wanted.
+async fn run_until(manifests: Manifests, state: &Folder, wanted: impl Fn(&Reindex) -> bool) -> Reindex {
+    let client = local::serve(manifests, Some(&state.state())).expect("served").client(NAMESPACE);
+    let api: Api<Reindex> = Api::namespaced(client.clone(), NAMESPACE);
+    let found =
+        kube::runtime::wait::await_condition(api, NAME, |reindex: Option<&Reindex>| reindex.is_some_and(&wanted));
+    let found = tokio::select! {
+        found = tokio::time::timeout(std::time::Duration::from_secs(60), found) => found,
+        () = local::operate(client) => panic!("the operator ended"),
+    };
+    found.expect("in time").expect("watched").expect("still there")
+}
+
+fn ended(reindex: &Reindex) -> bool {
+    reindex.status.as_ref().is_some_and(is_finished)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_are_run_to_their_end_and_the_state_holds_no_secret() {
+    let (world, folder) = (World::new().await, Folder::new("end"));
+    let manifests = manifests(&world, |_| {});
+    assert_eq!(manifests.notes.len(), 2, "both would be restarted: {:?}", manifests.notes);
+    let copied = run_until(manifests, &folder, ended).await;
+    assert_eq!(copied.status.unwrap().progress.unwrap().documents_copied, 6);
+    assert_eq!(world.destination.state().index("dest").documents.len(), 6);
+    let state = std::fs::read_to_string(folder.state()).unwrap();
+    assert!(state.contains("Complete"));
+    for secret in [SOURCE_PASSWORD, DESTINATION_PASSWORD] {
+        assert!(!state.contains(secret) && !state.contains(&base64_of(secret)), "a secret is in the state file");
+    }
+}
+
+fn base64_of(text: &str) -> String {
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    BASE64_STANDARD.encode(text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_killed_goes_on_where_it_was() {
+    let (world, folder) = (World::new().await, Folder::new("killed"));
+    let runs = |reindex: &Reindex| partition_state(reindex) == Some(PartitionState::Running);
+    let first = run_until(manifests(&world, |_| {}), &folder, runs).await;
+    let second = run_until(manifests(&world, |_| {}), &folder, ended).await;
+    assert_eq!(first.metadata.uid, second.metadata.uid);
+    assert_eq!(world.destination.state().tasks.len(), 1, "the task of the first run was adopted");
+    assert_eq!(world.destination.state().index("dest").documents.len(), 6);
+}
+
+#[tokio::test]
+async fn what_was_begun_can_only_go_on_as_it_was() {
+    let (world, folder) = (World::new().await, Folder::new("other"));
+    drop(local::serve(manifests(&world, |_| {}), Some(&folder.state())).expect("served"));
+    let changed = manifests(&world, |reindex| reindex["spec"]["source"]["index"] = json!("another"));
+    let refused = local::serve(changed, Some(&folder.state())).err().unwrap().to_string();
+    assert!(refused.contains("spec: source can't change"), "{refused}");
+    let other = manifests(&world, |reindex| reindex["metadata"]["name"] = json!("other"));
+    let refused = local::serve(other, Some(&folder.state())).err().unwrap();
+    assert!(matches!(&refused, LocalFault::Other { what, .. } if what == "Reindex search/product-info"), "{refused}");
+}
+
+#[tokio::test]
+async fn two_runs_never_share_a_state() {
+    let (world, folder) = (World::new().await, Folder::new("shared"));
+    let first = local::serve(manifests(&world, |_| {}), Some(&folder.state())).expect("served");
+    let second = local::serve(manifests(&world, |_| {}), Some(&folder.state())).err().unwrap();
+    assert!(matches!(second, LocalFault::State(StateFault::Used(_))), "{second}");
+    drop(first);
+    local::serve(manifests(&world, |_| {}), Some(&folder.state())).expect("it is free again");
+}
+
+#[tokio::test]
+async fn a_mistake_is_told_with_its_field_and_nothing_is_begun() {
+    let (world, folder) = (World::new().await, Folder::new("mistake"));
+    for (field, value, told) in [
+        ("source", json!({"clusterRef": {"name": "es-2"}, "index": "a,b"}), "spec.source.index: "),
+        ("sources", json!({}), "spec.sources: no such field"),
+        ("destination", json!({"index": "dest"}), "spec.destination.clusterRef: is missing"),
+        ("suspend", json!("yes"), "spec.suspend: "),
+    ] {
+        let mistaken = manifests(&world, |reindex| reindex["spec"][field] = value);
+        let refused = local::serve(mistaken, Some(&folder.state())).err().unwrap().to_string();
+        assert!(refused.contains(told), "{refused}");
+    }
+    assert_eq!(world.faults.journal(), []);
+}
+
+#[test]
+fn manifests_that_make_no_run_say_why() {
+    let read = |text: &str| Manifests::read(&[("f.yaml".into(), text.to_owned())], "default");
+    let ready = |text: &str| read(text).and_then(Manifests::without_kubernetes).unwrap_err().to_string();
+    let reindex = "apiVersion: reindex.dev/v1alpha1\nkind: Reindex\nmetadata: {name: a}\nspec: {}\n";
+    assert!(matches!(read("kind: [").unwrap_err(), ManifestFault::NotYaml { .. }));
+    assert_eq!(read("").unwrap_err().to_string(), "there is no Reindex in f.yaml");
+    assert_eq!(read("---\n---\nkind: Pod\n").unwrap_err().to_string(), "f.yaml, document 1: metadata.name is missing");
+    assert_eq!(read(&format!("{reindex}---\n{reindex}")).unwrap_err().to_string(), "Reindex a is given twice");
+    assert!(read(&reindex.replace("v1alpha1", "v2")).unwrap_err().to_string().contains("write reindex.dev/v1alpha1"));
+    let cluster = "apiVersion: reindex.dev/v1alpha1\nkind: SearchCluster\nmetadata: {name: b}\nspec: {provider: {eck: {name: b}}}\n";
+    assert!(ready(&format!("{reindex}---\n{cluster}")).starts_with("SearchCluster b: spec.endpoint is missing"));
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {password: '???'}\n";
+    assert!(ready(&format!("{reindex}---\n{secret}")).starts_with("Secret s: data.password is no base64"));
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n";
+    let notes = read(&format!("{reindex}---\n{pod}")).unwrap().without_kubernetes().unwrap().notes;
+    assert_eq!(notes, ["Pod p is not needed for a run without Kubernetes, and left out"]);
+}

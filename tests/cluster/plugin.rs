@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 
+use serde_json::{Value, json};
 use xtask::kubectl;
 
 use crate::world::*;
@@ -85,4 +86,55 @@ async fn a_terminal_is_drawn_over_in_place() {
     assert!(end.contains("100 %  30,000 of 30,000 documents") && end.contains("✓ Verify"), "{end}");
     assert_eq!(end.matches("cluster-tests/in-a-terminal:").count(), 1, "it is drawn once: {end}");
     kubectl::run(&["delete", "reindexes.reindex.dev", "-n", NAMESPACE, "in-a-terminal"]).expect("deleted");
+}
+
+/// The manifests of both clusters as a machine beside the cluster reaches them, and a Reindex of `index`.
+fn for_this_machine(name: &str, index: &str) -> String {
+    let cluster = |name: &str| {
+        let address = xtask::search::address(NAMESPACE, &format!("{name}-http")).expect("an address");
+        let mut cluster = search_cluster(name, name, json!({"endpoint": format!("https://{address}")}));
+        cluster["spec"]["tls"]["serverName"] = json!(format!("{name}-http.{NAMESPACE}.svc"));
+        cluster["spec"]["remoteEndpoint"] = json!(format!("https://{name}-http.{NAMESPACE}.svc:9200"));
+        cluster
+    };
+    let secrets = ["src-elastic", "src-tls", "dst-elastic", "dst-tls"].map(|name| get("secret", name));
+    let mut reindex = reindex(name, index);
+    reindex["spec"]["execution"] = json!({"partitions": 6, "parallelism": 1, "requestsPerSecond": 3000});
+    let all = [cluster("src"), cluster("dst"), reindex].into_iter().chain(secrets);
+    all.map(|object| format!("---\n{object}\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_without_kubernetes_is_interrupted_and_goes_on() {
+    // A copy by the operator before it sees to it that the source is there and allowed.
+    copying_in("beside-a-local-run", 6).await;
+    wait_for("its end", || get("reindex", "beside-a-local-run"), |seen| seen["status"]["phase"] == "Complete");
+    let folder = xtask::paths::kubeconfig().with_file_name("local-run");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (manifest, state) = (folder.join("all.yaml"), folder.join("state.json"));
+    std::fs::write(&manifest, for_this_machine("local-run", "many")).expect("written");
+    let file = manifest.to_str().expect("text");
+    let planned = shown(&["plan", "--local", "-f", file]);
+    assert!(planned.contains("copy: 30,000 documents") && planned.contains("no node restarts"), "{planned}");
+    let arguments = ["run", "--local", "-f", file, "--state", state.to_str().expect("text")];
+
+    let mut first = Command::new(PLUGIN).args(arguments).env_remove("KUBECONFIG").spawn().expect("the plugin runs");
+    let seen = || {
+        let text = std::fs::read(&state).unwrap_or_default();
+        let objects: Value = serde_json::from_slice(&text).unwrap_or_default();
+        objects.as_array().into_iter().flatten().find(|object| object["kind"] == "Reindex").cloned().unwrap_or_default()
+    };
+    let copied = |seen: &Value| seen["status"]["progress"]["documentsCopied"].as_i64().unwrap_or_default();
+    wait_for("some documents", seen, |seen| copied(seen) > 0);
+    let interrupted = Command::new("kill").args(["-INT", &first.id().to_string()]).status().expect("kill runs");
+    assert!(interrupted.success());
+    assert_eq!(first.wait().expect("it ends").code(), Some(4), "it can go on");
+    assert_eq!(seen()["status"]["phase"], "Suspended");
+
+    let second = Command::new(PLUGIN).args(arguments).env_remove("KUBECONFIG").output().expect("the plugin runs");
+    let lines = String::from_utf8_lossy(&second.stdout);
+    assert_eq!(second.status.code(), Some(0), "{lines}");
+    assert!(lines.lines().last().unwrap_or_default().starts_with("Complete 100 % (30,000 of 30,000)"), "{lines}");
+    assert!(get("reindex", "local-run").is_null(), "Kubernetes has never heard of it");
 }

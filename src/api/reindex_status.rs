@@ -61,6 +61,9 @@ pub struct ReindexStatus {
     /// How much is copied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
+    /// The course of the copy, in few points: what `kubectl reindex report` draws.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
     /// What the `_reindex` API answered, under its own names, the last attempts of all ranges added up. On the index that the
     /// operator created, what a repeated attempt reports as `updated` counts as `created`; what was caught up with later counts as
     /// what it was.
@@ -431,6 +434,51 @@ pub struct Progress {
     /// When this was read; at most every ten seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
+}
+
+/// The course of a copy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct History {
+    /// How much was copied when, oldest first; of a long copy every second, fourth, … sample.
+    #[serde(default)]
+    #[schemars(length(max = 40))]
+    pub samples: Vec<Sample>,
+    /// Ranges that were copied, in the order in which they ended; of many the longest.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    pub ranges: Vec<CopiedRange>,
+    /// How many ranges were copied in all, repeated ones each time.
+    #[serde(default)]
+    pub ranges_copied: i32,
+}
+
+/// How much was copied by then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sample {
+    /// When.
+    pub at: Time,
+    /// Documents copied.
+    pub documents: i64,
+}
+
+/// A range that was copied.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CopiedRange {
+    /// 0 is the copy; higher numbers are rounds of catching up.
+    pub round: i32,
+    /// Its number.
+    pub id: i32,
+    /// The attempt that succeeded, counted from 1.
+    pub attempt: i32,
+    /// When that attempt began.
+    pub started_at: Time,
+    /// Seconds that it took.
+    pub seconds: i64,
+    /// Documents that it read.
+    pub documents: i64,
 }
 
 /// What the `_reindex` API answered.

@@ -6,6 +6,7 @@
 mod change;
 mod local;
 mod plan;
+pub mod report;
 mod text;
 mod watch;
 
@@ -66,6 +67,14 @@ enum Command {
         /// End, with exit code 4, when one waits for a person.
         #[arg(long)]
         exit_when_stalled: bool,
+    },
+    /// Write a page for a change ticket: what moved, how it went, and what proves it.
+    Report {
+        /// Name of the Reindex.
+        name: String,
+        /// Where it is written to, `-` is the standard output. Default: NAME.html.
+        #[arg(short, long)]
+        output: Option<PathBuf>,
     },
     /// Check what the Reindexes in files need, and show what they would do. Nothing is applied but a dry run, which is deleted again.
     Plan {
@@ -187,6 +196,9 @@ pub enum Fault {
     /// Nobody can be asked.
     #[error("failed to ask: {0}; --yes answers beforehand")]
     Ask(std::io::Error),
+    /// A page can't be made.
+    #[error("failed to make the page: {0}")]
+    Page(askama::Error),
     /// A file can't be read.
     #[error("failed to read {file}: {source}")]
     Read {
@@ -269,6 +281,7 @@ pub async fn run(arguments: Arguments) -> Result<End, Fault> {
             print!("{}", text::status(&reindex, Timestamp::now(), watch::width()));
             Ok(End::Well)
         }
+        Command::Report { name, output } => write_report(&place().await?.reindex(name).await?, output.as_ref()),
         Command::Watch { names, exit_when_stalled } => watch_all(&place().await?, names, *exit_when_stalled).await,
         Command::Plan { files, local: true } => plan::on_this_machine(files.read(named)?, named).await,
         Command::Plan { files, local: false } => {
@@ -285,6 +298,18 @@ pub async fn run(arguments: Arguments) -> Result<End, Fault> {
         Command::Resume { name } => change::suspend(&place().await?, name, false).await,
         Command::Cancel { name, yes } => change::cancel(&place().await?, name, *yes).await,
     }
+}
+
+fn write_report(reindex: &Reindex, output: Option<&PathBuf>) -> Result<End, Fault> {
+    let page = report::page(reindex, Timestamp::now()).map_err(Fault::Page)?;
+    let path = output.cloned().unwrap_or_else(|| format!("{}.html", reindex.name_any()).into());
+    if path.as_os_str() == "-" {
+        print!("{page}");
+        return Ok(End::Well);
+    }
+    std::fs::write(&path, page)?;
+    println!("wrote {}", path.display());
+    Ok(End::Well)
 }
 
 async fn watch_all(place: &Place, names: &[String], exit_when_stalled: bool) -> Result<End, Fault> {

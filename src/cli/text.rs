@@ -138,12 +138,12 @@ pub fn status(reindex: &Reindex, now: Timestamp, width: usize) -> String {
 }
 
 /// One word; before the operator has seen it none is written yet.
-fn phase(reindex: &Reindex) -> Phase {
+pub fn phase(reindex: &Reindex) -> Phase {
     reindex.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Validating)
 }
 
 /// What it says of itself, beyond its phase.
-fn says(reindex: &Reindex) -> String {
+pub fn says(reindex: &Reindex) -> String {
     let Some(status) = &reindex.status else { return UNSEEN.to_owned() };
     let found = [FAILED, STALLED, READY].into_iter().find(|type_| conditions::is_true(&status.conditions, type_));
     match conditions::get(&status.conditions, found.unwrap_or(READY)) {
@@ -209,7 +209,7 @@ fn wrapped(text: &str, width: usize) -> String {
 }
 
 /// 1234567 as 1,234,567.
-fn count(number: i64) -> String {
+pub fn count(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "" });
     for (at, digit) in digits.chars().enumerate() {
@@ -234,7 +234,7 @@ fn size(bytes: i64) -> String {
 }
 
 /// The two largest parts of a time: 2 h 5 m, 3 m 20 s, 12 s.
-fn span(time: SignedDuration) -> String {
+pub fn span(time: SignedDuration) -> String {
     let seconds = time.as_secs().max(0);
     match seconds {
         0..60 => format!("{seconds} s"),

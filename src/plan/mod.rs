@@ -10,6 +10,7 @@ pub mod cleanup;
 pub mod comparison;
 pub mod connection;
 pub mod copy;
+pub mod history;
 pub mod index_body;
 pub mod lease;
 pub mod limits;

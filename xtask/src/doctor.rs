@@ -33,6 +33,9 @@ const PACKAGES: [(&str, &str); 9] = [
     ("mount", "/usr/bin/mount"),
 ];
 
+/// The browser that looks at the pages which the plugin writes.
+const BROWSER: (&str, &str) = ("chromium", "/usr/bin/chromium");
+
 /// Checks what a cluster needs of this machine, and installs the missing packages.
 pub fn prepare() -> Result<()> {
     if env::consts::OS != "linux" || env::consts::ARCH != "x86_64" {
@@ -46,8 +49,19 @@ pub fn prepare() -> Result<()> {
             bail!("{tool} is missing ({purpose})");
         }
     }
+    install(&PACKAGES)
+}
+
+/// Installs the browser, where it is missing and can be had; its test says that it was skipped otherwise.
+pub fn prepare_browser() {
+    if let Err(error) = install(&[BROWSER]) {
+        println!("  no browser, so its test is skipped: {error:#}");
+    }
+}
+
+fn install(packages: &[(&str, &str)]) -> Result<()> {
     let missing: Vec<_> =
-        PACKAGES.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+        packages.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }

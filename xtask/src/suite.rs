@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    cluster, images,
+    cluster, doctor, images,
     operator::{self, Profile},
     paths, search_images,
 };
@@ -27,6 +27,10 @@ pub enum Selection {
 pub fn run(selection: Selection) -> Result<()> {
     let checkout = paths::checkout()?;
     let offline = ["test", "--workspace", "--lib", "--bins", "--test", "offline"];
+    if selection != Selection::Offline {
+        doctor::prepare()?;
+        doctor::prepare_browser();
+    }
     let mut runs = vec![cargo(&checkout, &offline, &[])?];
     if selection != Selection::Offline {
         cluster::up()?;

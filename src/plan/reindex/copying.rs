@@ -11,7 +11,7 @@ use crate::{
     },
     plan::{
         copy::{self, Relief, Running, Task, Verdict},
-        partitions, progress,
+        history, partitions, progress,
         ranges::{self, Range},
         verify,
     },
@@ -196,8 +196,11 @@ impl Plan<'_> {
         let partition = self.report.status.partitions.remove(at);
         let (conflicts, read) = (result.version_conflicts, result.total);
         let folded = self.folded(result, partition.attempt);
+        let now = self.report.now();
         let status = &mut self.report.status;
         copy::add(status.result.get_or_insert_with(no_result), folded);
+        let round = status.plan.as_ref().map_or(0, |plan| plan.round);
+        history::note_range(status.history.get_or_insert_default(), round, &partition, read, now);
         if let Some(plan) = &mut status.plan {
             partitions::set_done(plan, partition.id as usize);
             let counted =

@@ -6,7 +6,7 @@ use crate::{
     api::reindex_status::{Partition, PartitionState, StepName},
     plan::{
         copy::{self, Running},
-        partitions,
+        history, partitions,
         progress::{self, Counted},
     },
 };
@@ -76,6 +76,7 @@ impl Plan<'_> {
         let elapsed = self.copying_for().unwrap_or_default();
         let now = self.report.now();
         self.report.status.progress = Some(progress::progress(&counted, elapsed, now));
+        history::note_progress(self.report.status.history.get_or_insert_default(), counted.copied, now);
     }
 
     /// When to look again: often while tasks are young or about to end, every ten seconds in the middle of long ones, and when a

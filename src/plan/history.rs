@@ -1,0 +1,89 @@
+//! What a report shows of a copy's course, small enough to be kept in status.
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
+
+use crate::api::reindex_status::{CopiedRange, History, Partition, Sample};
+
+/// So many samples are kept at most; then every other one goes.
+const SAMPLES: usize = 40;
+/// So many ranges are kept at most, the longest ones: they are what a copy waited for.
+const RANGES: usize = 32;
+
+/// Notes how much was copied by then.
+pub fn note_progress(history: &mut History, documents: i64, now: Timestamp) {
+    let sample = Sample { at: Time(now), documents };
+    if let Some(last) =
+        history.samples.last_mut().filter(|last| now.duration_since(last.at.0) < SignedDuration::from_secs(1))
+    {
+        *last = sample;
+        return;
+    }
+    if history.samples.len() >= SAMPLES {
+        let mut place = 0;
+        history.samples.retain(|_| {
+            place += 1;
+            place % 2 == 1
+        });
+    }
+    history.samples.push(sample);
+}
+
+/// Notes that a range is copied.
+pub fn note_range(history: &mut History, round: i32, partition: &Partition, documents: i64, now: Timestamp) {
+    history.ranges.push(CopiedRange {
+        round,
+        id: partition.id,
+        attempt: partition.attempt,
+        started_at: partition.started_at.clone(),
+        seconds: now.duration_since(partition.started_at.0).as_secs().max(0),
+        documents,
+    });
+    history.ranges_copied += 1;
+    if history.ranges.len() > RANGES {
+        let shortest = (0..history.ranges.len()).min_by_key(|at| history.ranges[*at].seconds);
+        history.ranges.remove(shortest.unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn samples_of_a_long_copy_stay_few_and_span_all_of_it() {
+        let mut history = History::default();
+        (0..10_000).for_each(|look| note_progress(&mut history, look * 5, at(look * 10)));
+        let samples = &history.samples;
+        assert!(samples.len() <= SAMPLES && samples.len() >= SAMPLES / 2, "{}", samples.len());
+        assert_eq!((samples[0].at.0, samples[samples.len() - 1].documents), (at(0), 49_995));
+        assert!(samples.windows(2).all(|pair| pair[0].at.0 < pair[1].at.0 && pair[0].documents < pair[1].documents));
+    }
+
+    #[test]
+    fn two_looks_in_a_second_are_one_sample() {
+        let mut history = History::default();
+        note_progress(&mut history, 1, at(5));
+        note_progress(&mut history, 2, at(5));
+        assert_eq!(history.samples, [Sample { at: Time(at(5)), documents: 2 }]);
+    }
+
+    #[test]
+    fn the_longest_ranges_are_kept() {
+        let mut history = History::default();
+        for id in 0..100 {
+            let partition = json!({"id": id, "attempt": 1, "state": "Running", "startedAt": at(0).to_string()});
+            note_range(&mut history, 0, &serde_json::from_value(partition).unwrap(), 7, at(i64::from(id % 50)));
+        }
+        assert_eq!((history.ranges.len(), history.ranges_copied), (RANGES, 100));
+        assert!(history.ranges.iter().all(|range| range.seconds >= 34 && range.documents == 7));
+    }
+}

@@ -5,6 +5,7 @@
 
 mod change;
 mod local;
+mod logs;
 mod plan;
 pub mod report;
 mod text;
@@ -67,6 +68,17 @@ enum Command {
         /// End, with exit code 4, when one waits for a person.
         #[arg(long)]
         exit_when_stalled: bool,
+    },
+    /// Show what the operator logged about a Reindex. Needs the right to list pods and to get pods/log in the operator's namespace.
+    Logs {
+        /// Name of the Reindex.
+        name: String,
+        /// Go on with new lines.
+        #[arg(short, long)]
+        follow: bool,
+        /// Namespace of the operator.
+        #[arg(long, default_value = "reindex-system")]
+        operator_namespace: String,
     },
     /// Write a page for a change ticket: what moved, how it went, and what proves it.
     Report {
@@ -196,6 +208,9 @@ pub enum Fault {
     /// Nobody can be asked.
     #[error("failed to ask: {0}; --yes answers beforehand")]
     Ask(std::io::Error),
+    /// The operator is somewhere else.
+    #[error("there are no pods of the operator in namespace {0}: name its namespace by --operator-namespace")]
+    NoOperator(String),
     /// A page can't be made.
     #[error("failed to make the page: {0}")]
     Page(askama::Error),
@@ -280,6 +295,9 @@ pub async fn run(arguments: Arguments) -> Result<End, Fault> {
             let reindex = place().await?.reindex(name).await?;
             print!("{}", text::status(&reindex, Timestamp::now(), watch::width()));
             Ok(End::Well)
+        }
+        Command::Logs { name, follow, operator_namespace } => {
+            logs::logs(&place().await?, name, operator_namespace, *follow).await
         }
         Command::Report { name, output } => write_report(&place().await?.reindex(name).await?, output.as_ref()),
         Command::Watch { names, exit_when_stalled } => watch_all(&place().await?, names, *exit_when_stalled).await,

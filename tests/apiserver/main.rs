@@ -1,9 +1,11 @@
 //! What the real apiserver accepts and refuses. Needs `KUBECONFIG`, which `make test` sets.
 
+mod docs;
 mod eviction;
 mod gitops;
 mod install;
 mod lease;
 mod monitoring;
 mod providers;
+mod rights;
 mod rules;

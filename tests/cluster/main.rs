@@ -12,4 +12,5 @@ mod ranges;
 mod refusals;
 
 mod rights;
+mod trouble;
 mod world;

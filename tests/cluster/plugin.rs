@@ -36,6 +36,12 @@ async fn a_copy_is_shown_steered_and_watched_to_its_end() {
     assert!(last.starts_with("Complete 100 % (30,000 of 30,000): copied and counted"), "{lines}");
     assert!(!lines.contains('\u{1b}'), "nothing for terminals stands in a pipe");
     assert_eq!(plugin(&["suspend", "steered"]).status.code(), Some(3), "it has ended");
+    let page = shown(&["report", "steered", "-o", "-"]);
+    for part in ["<h2>Throughput</h2>", "30,000", "range 5", "Count: Passed"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let logged = shown(&["logs", "steered"]);
+    assert!(logged.contains("Suspended: ") && logged.lines().all(|line| line.starts_with("20")), "{logged}");
     let missing = plugin(&["status", "nobody"]);
     assert!(String::from_utf8_lossy(&missing.stderr).contains("there is no Reindex nobody in namespace cluster-tests"));
 

@@ -30,3 +30,8 @@ fn every_value_of_the_chart_is_checked_and_explained() {
         assert!(name == "global" || values.get(name).is_some(), "values.yaml does not have {name}");
     }
 }
+
+#[test]
+fn the_reference_is_that_of_these_definitions() {
+    assert!(file("docs/api.md") == xtask::reference::page().unwrap(), "docs/api.md is stale: run `make generate`");
+}

@@ -9,6 +9,7 @@ mod layering;
 mod life;
 mod local;
 mod providers;
+mod release;
 mod report;
 mod search_client;
 mod support;

@@ -21,6 +21,7 @@ pub mod paths;
 pub mod pki;
 pub mod process;
 pub mod progress;
+pub mod reference;
 pub mod render;
 pub mod sample;
 pub mod search;

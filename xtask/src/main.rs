@@ -9,7 +9,7 @@ use xtask::suite::{self, Selection};
 use xtask::{
     bench, cluster, demo,
     operator::{self, Profile},
-    paths, render, sample,
+    paths, reference, render, sample,
 };
 
 /// Development harness of the Reindex operator.
@@ -84,7 +84,7 @@ fn run(action: Action) -> Result<()> {
     };
     match action {
         Action::Down => cluster::down(),
-        Action::Render => render::write(),
+        Action::Render => render::write().and_then(|()| reference::write()),
         Action::Test { offline: true, .. } => suite::run(Selection::Offline),
         Action::Test { all: true, .. } => suite::run(Selection::All),
         Action::Test { .. } => suite::run(Selection::Usual),

@@ -1,5 +1,6 @@
 //! A destination index that exists: refused, written into, or replaced.
 
+use k8s_openapi::jiff::SignedDuration;
 use reindex_operator::api::{
     Reindex,
     conditions::{COMPLETE, RECONCILING},
@@ -95,6 +96,7 @@ async fn of_two_that_append_to_one_index_only_one_starts_tasks() {
     // The other one is the older.
     world.api.delete::<Reindex>(NAMESPACE, NAME);
     other(&world, true);
+    world.api.age("reindexes.reindex.dev", SignedDuration::from_secs(60));
     let mut reindex = valid_reindex();
     three(&mut reindex);
     reindex["spec"]["destination"]["ifExists"] = json!("Append");

@@ -1,0 +1,77 @@
+//! Every piece of YAML that people are shown: the apiserver takes it, field by field.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use xtask::kubectl;
+
+/// Files with YAML between lines of their own.
+const PAGES: [&str; 12] = [
+    "README.md",
+    "docs/alibaba-cloud.md",
+    "docs/architecture.md",
+    "docs/development.md",
+    "docs/first-migration.md",
+    "docs/gitops.md",
+    "docs/install.md",
+    "docs/kubectl-plugin.md",
+    "docs/observability.md",
+    "docs/security-model.md",
+    "docs/status.md",
+    "docs/user-guide.md",
+];
+
+fn file(path: &str) -> String {
+    fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR")))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The blocks of YAML in a page.
+fn blocks(page: &str) -> Vec<String> {
+    let begins = page.split("```yaml\n").skip(1);
+    begins.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+/// An object of a page, in a namespace that is there; what is only a part is put where it belongs.
+fn whole(mut part: Value) -> Value {
+    if part["kind"].is_string() {
+        part["metadata"]["namespace"] = json!("default");
+        return part;
+    }
+    let is_reindex = part["spec"].is_object();
+    let mut object =
+        json!({"apiVersion": "reindex.dev/v1alpha1", "metadata": {"name": "shown", "namespace": "default"}});
+    object["kind"] = json!(if is_reindex { "Reindex" } else { "SearchCluster" });
+    object["spec"] = match is_reindex {
+        true => {
+            json!({"source": {"clusterRef": {"name": "a"}, "index": "a"}, "destination": {"clusterRef": {"name": "b"}, "index": "b"}})
+        }
+        false => json!({"provider": {"eck": {"name": "es"}}}),
+    };
+    json_patch::merge(&mut object["spec"], if is_reindex { &part["spec"] } else { &part });
+    object
+}
+
+#[test]
+fn the_apiserver_takes_all_that_is_shown() {
+    let mut taken = 0;
+    let pages = PAGES.into_iter().flat_map(|path| blocks(&file(path)).into_iter().map(move |block| (path, block)));
+    let examples = [("deploy/examples/product-info.yaml", file("deploy/examples/product-info.yaml"))];
+    for (path, block) in pages.chain(examples) {
+        let objects: Vec<Value> =
+            serde_saphyr::from_multiple(&block).unwrap_or_else(|error| panic!("{path}: {error}\n{block}"));
+        for object in objects {
+            let object = whole(object);
+            kubectl::dry_run(&object).unwrap_or_else(|error| panic!("{path}: {error:#}\n{object:#}"));
+            taken += 1;
+        }
+    }
+    assert!(taken >= 14, "only {taken} objects were found");
+}
+
+#[test]
+fn what_is_wrong_would_be_seen() {
+    let object = whole(json!({"spec": {"acceptWarning": ["A"]}}));
+    assert!(kubectl::dry_run(&object).is_err(), "an unknown field");
+    assert_eq!(blocks("a\n```yaml\nb: 1\n```\nc\n```yaml\nd: 2\n```\n"), ["b: 1\n", "d: 2\n"]);
+}

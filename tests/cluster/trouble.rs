@@ -1,0 +1,180 @@
+//! What happens to an installation while it copies: it is upgraded, taken away, cut off from the apiserver, stripped of its rights.
+
+use std::{fs, process::Command, time::Duration};
+
+use serde_json::{Value, json};
+use xtask::{go, kubectl, operator, paths};
+
+use crate::world::*;
+
+const DEPLOYMENT: &str = "deployment/reindex-operator";
+
+fn helm(arguments: &[&str]) {
+    let output = Command::new(go::HELM.binary().expect("helm"))
+        .args(arguments)
+        .args(["--namespace", operator::NAMESPACE, "--kubeconfig"])
+        .arg(paths::kubeconfig())
+        .output()
+        .expect("helm runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn chart() -> String {
+    format!("{}/charts/reindex-operator", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rolled_out() {
+    kubectl::wait_for_rollout(operator::NAMESPACE, DEPLOYMENT, Duration::from_secs(120)).expect("it is ready");
+}
+
+/// Puts the chart back as the other tests want it, whatever happens.
+struct Installed {
+    image: String,
+}
+
+impl Installed {
+    fn now() -> Installed {
+        let path = "jsonpath={.spec.template.spec.containers[0].image}";
+        Installed {
+            image: kubectl::run(&["get", DEPLOYMENT, "-n", operator::NAMESPACE, "-o", path]).expect("the image"),
+        }
+    }
+
+    /// Installs or upgrades the chart, also where other tools installed its objects.
+    fn install(&self, more: &[&str]) {
+        let (repository, tag) = self.image.rsplit_once(':').expect("an image with a tag");
+        let (repository, tag) = (format!("image.repository={repository}"), format!("image.tag={tag}"));
+        let mut arguments = vec!["upgrade", "--install", "reindex-operator"];
+        let chart = chart();
+        arguments.extend([chart.as_str(), "--take-ownership", "--set", &repository, "--set-string", &tag]);
+        arguments.extend(["--set", "verification.configMaps=true"]);
+        arguments.extend(more);
+        helm(&arguments);
+        rolled_out();
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        self.install(&[]);
+    }
+}
+
+/// Everything that was begun for the Reindex was begun once.
+fn each_range_once(name: &str) {
+    let status = get("reindex", name)["status"].clone();
+    let history = &status["history"];
+    assert_eq!(history["rangesCopied"], status["progress"]["partitionsTotal"], "{history:#}");
+    let ranges = history["ranges"].as_array().expect("ranges");
+    assert!(ranges.iter().all(|range| range["attempt"] == 1), "{history:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_goes_on_with_the_copy_and_what_was_uninstalled_can_come_back() {
+    allowed().await;
+    let installed = Installed::now();
+    copying_in("upgraded", 6).await;
+    installed.install(&["--set", "podAnnotations.upgraded=yes"]);
+    complete("upgraded", DOCUMENTS as i64);
+    each_range_once("upgraded");
+
+    copying_in("uninstalled", 6).await;
+    helm(&["uninstall", "reindex-operator", "--wait"]);
+    let left =
+        kubectl::run(&["get", "all,lease,serviceaccount", "-n", operator::NAMESPACE, "-o", "name"]).expect("listed");
+    let ours: Vec<_> =
+        left.lines().filter(|name| name.contains("reindex-operator") && !name.contains("lease")).collect();
+    assert_eq!(ours, [""; 0], "nothing of the chart is left");
+    // The definitions stay, and the objects with them; a task ends its range by itself.
+    assert_eq!(get("reindex", "uninstalled")["status"]["phase"], "Copying");
+    let client = destination().client().expect("a client");
+    wait_for(
+        "the end of the tasks",
+        || {
+            let tasks = futures::executor::block_on(client.get("/_tasks?actions=*reindex&group_by=none"));
+            tasks.expect("the tasks")["tasks"].clone()
+        },
+        |tasks| tasks.as_array().is_some_and(Vec::is_empty),
+    );
+
+    kustomized(&installed.image);
+    complete("uninstalled", DOCUMENTS as i64);
+    each_range_once("uninstalled");
+}
+
+/// Installs the plain manifests, with the image of this checkout.
+fn kustomized(image: &str) {
+    let folder = paths::kubeconfig().with_file_name("kustomized");
+    fs::create_dir_all(&folder).expect("a folder");
+    let (repository, tag) = image.rsplit_once(':').expect("an image with a tag");
+    // Kustomize takes no absolute paths.
+    let up: String = folder.components().skip(1).map(|_| "../").collect();
+    let overlay = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": [format!("{up}{}/deploy", env!("CARGO_MANIFEST_DIR").trim_start_matches('/'))],
+        "images": [{"name": "reindex-operator", "newName": repository, "newTag": tag}],
+    });
+    fs::write(folder.join("kustomization.yaml"), overlay.to_string()).expect("written");
+    let folder = folder.to_str().expect("text");
+    kubectl::run(&["apply", "--server-side", "--force-conflicts", "-k", folder]).expect("applied");
+    rolled_out();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_that_are_taken_away_and_put_back_cost_no_document() {
+    allowed().await;
+    copying_in("without-rights", 6).await;
+    let binding =
+        kubectl::get("clusterrolebinding", "", "reindex-operator").expect("kubectl answers").expect("a binding");
+    kubectl::run(&["delete", "clusterrolebinding", "reindex-operator"]).expect("deleted");
+    let log =
+        || Value::String(kubectl::run(&["logs", DEPLOYMENT, "-n", operator::NAMESPACE, "--since=60s"]).expect("a log"));
+    let text = |seen: &Value| seen.as_str().unwrap_or_default().to_owned();
+    // Whatever is asserted, the others need them.
+    let told =
+        std::panic::catch_unwind(|| wait_for("a word about it", log, |seen| text(seen).contains("is forbidden")));
+    let mut binding = binding;
+    binding["metadata"] = json!({"name": "reindex-operator", "labels": binding["metadata"]["labels"], "annotations": binding["metadata"]["annotations"]});
+    apply(&binding);
+    let told = text(&told.expect("it is told"));
+    assert!(told.contains("cannot") && told.contains("reindexes"), "{told}");
+    complete("without-rights", DOCUMENTS as i64);
+    each_range_once("without-rights");
+}
+
+/// Lets the apiserver go on, whatever happens.
+struct Stopped(String);
+
+impl Stopped {
+    fn stop() -> Stopped {
+        let record = fs::read_to_string(paths::state("pids/kube-apiserver")).expect("its record");
+        let pid = record.split_whitespace().next().expect("a process").to_owned();
+        signal(&pid, "-STOP");
+        Stopped(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal(&self.0, "-CONT");
+    }
+}
+
+fn signal(pid: &str, signal: &str) {
+    assert!(Command::new("kill").args([signal, pid]).status().expect("kill runs").success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_minute_without_apiserver_costs_no_document() {
+    copying_in("without-apiserver", 6).await;
+    let stopped = Stopped::stop();
+    std::thread::sleep(Duration::from_secs(60));
+    drop(stopped);
+    wait_for(
+        "the apiserver",
+        || kubectl::run(&["get", "--raw", "/readyz"]).map_or(Value::Null, Value::String),
+        |seen| seen == "ok",
+    );
+    complete("without-apiserver", DOCUMENTS as i64);
+    each_range_once("without-apiserver");
+}

@@ -10,20 +10,23 @@ pub mod public_authorities;
 pub mod reindex;
 pub mod search_cluster;
 pub mod status;
+mod watch;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt};
 use kube::{
     Api, Client, ResourceExt,
     runtime::{
-        Controller,
+        applier,
         controller::{Action, Config},
         events::{Recorder, Reporter},
-        reflector::{ObjectRef, Store},
-        watcher,
+        reflector::{self, ObjectRef, Store},
+        utils::CancelableJoinHandle,
     },
 };
+use tokio::runtime::Handle;
+use tracing::Instrument;
 
 use crate::{
     allowlist::alibaba_cloud::OperatorIdentity,
@@ -36,6 +39,7 @@ use context::Context;
 use error::Error;
 use proofs::Proofs;
 use public_authorities::PublicAuthorities;
+use watch::watch;
 
 /// How many objects of a kind are worked on at once.
 const CONCURRENCY: u16 = 16;
@@ -51,12 +55,10 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let shutdown = shutdown.shared();
-    let reindexes = || Api::<Reindex>::all(client.clone());
-    let clusters = || Api::<SearchCluster>::all(client.clone());
-    let settings = Config::default().concurrency(CONCURRENCY);
-    let reindex_controller = Controller::new(reindexes(), watcher::Config::default()).with_config(settings.clone());
-    let cluster_controller = Controller::new(clusters(), watcher::Config::default()).with_config(settings);
-    let (reindex_store, cluster_store) = (reindex_controller.store(), cluster_controller.store());
+    let (reindex_store, reindex_writer) = reflector::store();
+    let (cluster_store, cluster_writer) = reflector::store();
+    let (reindex_queue, queued_reindexes) = watch::queue();
+    let (cluster_queue, queued_clusters) = watch::queue();
     metrics.leads(reindex_store.clone(), cluster_store.clone());
     let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(instance) };
     let ctx = Arc::new(Context {
@@ -69,29 +71,33 @@ pub async fn run(
         proofs: Proofs::default(),
         metrics,
     });
-    let swept = ctx.clone();
-    let copies = reindex_controller
-        .watches(clusters(), watcher::Config::default(), move |cluster| waiting_for(&reindex_store, &cluster))
-        .graceful_shutdown_on(shutdown.clone())
-        .run(
-            |reindex, ctx| measured("Reindex", ctx, |ctx| reindex::reconcile(reindex, ctx)),
-            |reindex, error, ctx| on_error("Reindex", reindex.as_ref(), error, &ctx),
-            ctx.clone(),
-        );
-    let allowlists = cluster_controller
-        .watches(reindexes(), watcher::Config::default(), move |reindex| needed_by(&cluster_store, &reindex))
-        .graceful_shutdown_on(shutdown)
-        .run(
-            |cluster, ctx| measured("SearchCluster", ctx, |ctx| search_cluster::reconcile(cluster, ctx)),
-            |cluster, error, ctx| on_error("SearchCluster", cluster.as_ref(), error, &ctx),
-            ctx,
-        );
+    let copies = applier(
+        |reindex, ctx| spawned("Reindex", ctx, |ctx| reindex::reconcile(reindex, ctx)),
+        |reindex: Arc<Reindex>, error, ctx| on_error("Reindex", reindex.as_ref(), error, &ctx),
+        ctx.clone(),
+        reindex_store.clone(),
+        queued_reindexes.map(Ok::<_, Infallible>).take_until(shutdown.clone()),
+        Config::default().concurrency(CONCURRENCY),
+    );
+    let allowlists = applier(
+        |cluster, ctx| spawned("SearchCluster", ctx, |ctx| search_cluster::reconcile(cluster, ctx)),
+        |cluster: Arc<SearchCluster>, error, ctx| on_error("SearchCluster", cluster.as_ref(), error, &ctx),
+        ctx.clone(),
+        cluster_store.clone(),
+        queued_clusters.map(Ok::<_, Infallible>).take_until(shutdown),
+        Config::default().concurrency(CONCURRENCY),
+    );
     let both = async {
         futures::join!(copies.for_each(|_| std::future::ready(())), allowlists.for_each(|_| std::future::ready(())));
     };
+    let needing = |reindex: &Reindex| needed_by(&cluster_store, reindex);
+    let waiting = |cluster: &SearchCluster| waiting_for(&reindex_store, cluster);
+    let reindexes = Api::all(client.clone());
     tokio::select! {
         () = both => {}
-        () = sweep(&swept) => {}
+        () = watch(reindexes, reindex_writer, reindex_queue.clone(), cluster_queue.clone(), needing) => {}
+        () = watch(Api::all(client), cluster_writer, cluster_queue, reindex_queue, waiting) => {}
+        () = sweep(&ctx) => {}
     }
 }
 
@@ -148,12 +154,14 @@ fn on_error(kind: &'static str, object: &impl ResourceExt, error: &Error, ctx: &
     Action::requeue(Duration::from_secs(5))
 }
 
-/// Measures a pass.
-async fn measured<P: Future<Output = Result<Action, Error>>>(
+/// Runs a pass on any of the program's threads, and measures it.
+fn spawned<P: Future<Output = Result<Action, Error>> + Send + 'static>(
     kind: &'static str,
     ctx: Arc<Context>,
     pass: impl FnOnce(Arc<Context>) -> P,
-) -> Result<Action, Error> {
+) -> CancelableJoinHandle<Result<Action, Error>> {
     let metrics = ctx.metrics.clone();
-    metrics.measured(kind, pass(ctx)).await
+    let pass = pass(ctx);
+    let measured = async move { metrics.measured(kind, pass).await };
+    CancelableJoinHandle::spawn(measured.in_current_span(), &Handle::current())
 }

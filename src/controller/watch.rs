@@ -1,0 +1,77 @@
+//! One watch of each kind for both controllers: what it tells is kept once, without what nobody reads, and wakes who may go on.
+
+use std::{fmt::Debug, pin::pin};
+
+use futures::{
+    StreamExt,
+    channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded},
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        controller::ReconcileRequest,
+        reflector::{ObjectRef, store::Writer},
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+
+/// Objects in one answer while all are read. Each is several times as large until it is trimmed, and what a process has taken up once it
+/// seldom gives back.
+const PAGE: u32 = 100;
+/// `kubectl apply` keeps the whole manifest here once more.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Where objects to reconcile are named. They are names only, and one that waits already is not queued twice, so there is no limit.
+pub type Queue<K> = UnboundedSender<ReconcileRequest<K>>;
+/// The objects that are named there.
+pub type Queued<K> = UnboundedReceiver<ReconcileRequest<K>>;
+
+/// A queue, and its end.
+pub fn queue<K: Resource>() -> (Queue<K>, Queued<K>) {
+    unbounded()
+}
+
+/// A kind that is watched.
+pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static {}
+
+impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static> Watched for K {}
+
+/// Watches a kind for ever. An object that was made or changed is reconciled, and so are those of the other kind that may go on because of
+/// it, or because it is gone.
+pub async fn watch<K: Watched, O: Watched>(
+    api: Api<K>,
+    writer: Writer<K>,
+    own: Queue<K>,
+    others: Queue<O>,
+    related: impl Fn(&K) -> Vec<ObjectRef<O>>,
+) {
+    let settings = watcher::Config::default().page_size(PAGE);
+    let mut events = pin!(watcher(api, settings).default_backoff().modify(trim).reflect(writer));
+    while let Some(event) = events.next().await {
+        let (object, is_there) = match event {
+            Ok(Event::Apply(object) | Event::InitApply(object)) => (object, true),
+            Ok(Event::Delete(object)) => (object, false),
+            Ok(Event::Init | Event::InitDone) => continue,
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), %error, "the watch broke off and is begun again");
+                continue;
+            }
+        };
+        // Who reads a queue ends only when everything does.
+        if is_there {
+            let _ = own.unbounded_send(ObjectRef::from_obj(&object).into());
+        }
+        for other in related(&object) {
+            let _ = others.unbounded_send(other.into());
+        }
+    }
+}
+
+/// Takes away what is most of a finished object and is read by nobody here. Whatever is written is a status or a patch, in which the
+/// apiserver leaves both as they are.
+fn trim(object: &mut impl ResourceExt) {
+    object.meta_mut().managed_fields = None;
+    object.annotations_mut().remove(LAST_APPLIED);
+}

@@ -21,6 +21,7 @@
 //! | [`cli`] | the plugin of kubectl | `api`, `plan`, `local` |
 //! | [`local`] | the controllers without Kubernetes: an apiserver in memory | `api`, `controller` |
 //! | [`telemetry`] | logs, metrics, probes | nobody |
+//! | `text` | words of others, made fit to be shown; all may call it | nobody |
 
 pub mod alibaba_cloud;
 pub mod allowlist;
@@ -32,4 +33,5 @@ pub mod local;
 pub mod plan;
 pub mod search;
 pub mod telemetry;
+mod text;
 pub mod verify;

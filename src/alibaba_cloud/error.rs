@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::access_key::AccessKey;
+use crate::text::bounded;
 
 /// Longest code and message that are kept of a refusal, in characters.
 const CODE_LIMIT: usize = 100;
@@ -262,11 +263,6 @@ impl CloudError {
         // The URL of the query would name the client token; the host is said.
         CloudError::Unreachable { action, host: host.to_owned(), problem, source: source.without_url() }
     }
-}
-
-/// The text on one line, cut at the limit.
-fn bounded(text: &str, limit: usize) -> String {
-    text.chars().take(limit).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

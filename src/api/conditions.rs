@@ -5,6 +5,8 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
+use crate::text::one_line;
+
 /// Summary: True when a Reindex is complete, or a SearchCluster is reachable; Unknown while a Reindex runs. Positive.
 pub const READY: &str = "Ready";
 /// Reindex: every check before the start passed. Positive.
@@ -93,10 +95,11 @@ pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     get(conditions, type_).is_some_and(|c| c.status == "True")
 }
 
-/// Cuts a message to [`MAX_MESSAGE`] bytes at a character's border.
+/// The message on one line of at most [`MAX_MESSAGE`] bytes, cut at a character's border.
 pub fn bounded(message: &str) -> String {
+    let message = one_line(message);
     if message.len() <= MAX_MESSAGE {
-        return message.to_owned();
+        return message;
     }
     let mut end = MAX_MESSAGE - '…'.len_utf8();
     while !message.is_char_boundary(end) {
@@ -129,5 +132,10 @@ mod tests {
     fn a_long_message_is_cut_at_a_character() {
         let cut = bounded(&"ü".repeat(MAX_MESSAGE));
         assert!(cut.len() <= MAX_MESSAGE && cut.ends_with('…'));
+    }
+
+    #[test]
+    fn a_message_is_one_line_that_draws_nothing() {
+        assert_eq!(bounded("a\u{1b}[2J\nb"), "a [2J b");
     }
 }

@@ -112,7 +112,7 @@ pub struct Source {
     pub cluster_ref: ClusterRef,
     /// One index, alias or data stream. No wildcards, no lists.
     #[schemars(length(min = 1, max = 255))]
-    #[x_kube(validation = Rule::new("!self.matches('[,*?\"<>| /\\\\\\\\]') && self.matches('^[^-_+.A-Z][^A-Z]*$|^[.][^A-Z.][^A-Z]*$')").message("must be the name of one index, alias or data stream: lower case, no commas, wildcards, spaces or slashes, and not beginning with -, _ or +"))]
+    #[x_kube(validation = Rule::new("!self.matches('[,*?\"<>| /\\\\\\\\#:\\\\p{Cc}]') && self.matches('^[^-_+.A-Z][^A-Z]*$|^[.][^A-Z.][^A-Z]*$')").message("must be the name of one index, alias or data stream: lower case, no commas, wildcards, white space, slashes, # or :, and not beginning with -, _ or +"))]
     pub index: String,
     /// Only documents that match this query (Query DSL), such as `{match: {productName: fund}}`. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,7 +163,7 @@ pub struct Destination {
     pub cluster_ref: ClusterRef,
     /// The index to be written to.
     #[schemars(length(min = 1, max = 255))]
-    #[x_kube(validation = Rule::new("!self.matches('[,*?\"<>| /\\\\\\\\#:]') && self.matches('^[^-_+.A-Z][^A-Z]*$')").message("must be a valid index name: lower case, no commas, wildcards, spaces, slashes, # or :, and not beginning with -, _, + or ."))]
+    #[x_kube(validation = Rule::new("!self.matches('[,*?\"<>| /\\\\\\\\#:\\\\p{Cc}]') && self.matches('^[^-_+.A-Z][^A-Z]*$')").message("must be a valid index name: lower case, no commas, wildcards, white space, slashes, # or :, and not beginning with -, _, + or ."))]
     pub index: String,
     /// Settings of the index to be created.
     #[serde(default)]
@@ -191,7 +191,7 @@ pub struct Destination {
     /// Default: the index's own `default_pipeline`, if its settings name one; the one given here runs instead of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
-    #[x_kube(validation = Rule::new("!self.matches('[,*?]') && !(self in ['_none', '.', '..'])").message("must be the name of one ingest pipeline: no commas, no wildcards, and not _none"))]
+    #[x_kube(validation = Rule::new("!self.matches('[,*?\\\\p{Cc}]') && !(self in ['_none', '.', '..'])").message("must be the name of one ingest pipeline: no commas, no wildcards, no control characters, and not _none"))]
     pub pipeline: Option<String>,
     /// What becomes of a document's routing: `keep` (the default), `discard`, or `=` and the value that all documents get, such as
     /// `=shop`.

@@ -440,7 +440,7 @@ pub struct Progress {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct History {
-    /// How much was copied when, oldest first; of a long copy every second, fourth, … sample.
+    /// How much was copied when, oldest first; of a long copy evenly thinned.
     #[serde(default)]
     #[schemars(length(max = 40))]
     pub samples: Vec<Sample>,

@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use crate::api::{
     Reindex, ReindexStatus,
     conditions::{self, COMPLETE, FAILED, PLANNED},
-    reindex_status::{History, Sample},
+    reindex_status::{CopiedRange, DryRun, History, Partition, PartitionState, Sample},
 };
 
 use super::text::{self, count, span};
@@ -37,8 +37,7 @@ struct Page {
     moved: Vec<(&'static str, String, String)>,
     steps: Vec<Step>,
     rate: Option<Rate>,
-    ranges: Vec<Range>,
-    ranges_told: String,
+    timeline: Option<Timeline>,
     tables: Vec<(&'static str, Rows)>,
     spec: String,
     uid: String,
@@ -64,13 +63,23 @@ struct Rate {
     edge: String,
 }
 
+/// When ranges were copied, and which are.
+struct Timeline {
+    told: String,
+    from: String,
+    to: String,
+    bars: Vec<Bar>,
+}
+
 /// A bar of the timeline; left and width in percent.
-struct Range {
+struct Bar {
     name: String,
     told: String,
     left: String,
     width: String,
     took: String,
+    /// It isn't copied yet.
+    runs: bool,
 }
 
 /// The page, as HTML.
@@ -97,8 +106,7 @@ pub fn page(reindex: &Reindex, now: Timestamp) -> Result<String, askama::Error> 
         moved: moved(reindex, &status),
         steps: status.steps.iter().map(|step| self::step(step, now)).collect(),
         rate: rate(&history.samples),
-        ranges: ranges(&history),
-        ranges_told: ranges_told(&history),
+        timeline: timeline(&status, &history, now),
         tables: tables(&status),
         spec: serde_saphyr::to_string(&reindex.spec).unwrap_or_default(),
         uid: reindex.uid().unwrap_or_default(),
@@ -213,29 +221,74 @@ fn seconds(from: &Time, to: &Time) -> f64 {
     to.0.duration_since(from.0).as_secs_f64()
 }
 
-fn ranges(history: &History) -> Vec<Range> {
-    let end = |range: &crate::api::reindex_status::CopiedRange| {
-        range.started_at.0.checked_add(SignedDuration::from_secs(range.seconds)).unwrap_or(range.started_at.0)
-    };
-    let begin = history.ranges.iter().map(|range| range.started_at.0).min();
-    let Some((begin, last)) = begin.zip(history.ranges.iter().map(end).max()) else { return Vec::new() };
-    let whole = last.duration_since(begin).as_secs_f64().max(1.0);
-    let mut sorted = history.ranges.clone();
-    sorted.sort_by_key(|range| (range.started_at.0, range.round, range.id));
-    let bar = |range: &crate::api::reindex_status::CopiedRange| {
-        let round = if range.round == 0 { String::new() } else { format!("round {}, ", range.round) };
-        let (documents, took) = (count(range.documents), span(SignedDuration::from_secs(range.seconds)));
-        let attempt = if range.attempt > 1 { format!(", attempt {}", range.attempt) } else { String::new() };
-        let left = range.started_at.0.duration_since(begin).as_secs_f64() / whole * 100.0;
-        Range {
-            name: format!("{round}range {}", range.id),
-            told: format!("{round}range {}{attempt}: {documents} documents in {took}", range.id),
-            left: format!("{:.2}", left.min(99.5)),
-            width: format!("{:.2}", range.seconds as f64 / whole * 100.0),
-            took,
+/// A time in which a range was copied, or is.
+struct Stretch {
+    name: String,
+    told: String,
+    begin: Timestamp,
+    end: Timestamp,
+    runs: bool,
+}
+
+fn timeline(status: &ReindexStatus, history: &History, now: Timestamp) -> Option<Timeline> {
+    let round = status.plan.as_ref().map_or(0, |plan| plan.round);
+    let until = status.completion_time.as_ref().map_or(now, |end| end.0);
+    let running = status.partitions.iter().filter(|partition| partition.state != PartitionState::Waiting);
+    let mut stretches: Vec<_> = history.ranges.iter().map(copied).collect();
+    stretches.extend(running.map(|partition| running_range(partition, round, until)));
+    stretches.sort_by_key(|stretch| stretch.begin);
+    let begin = stretches.first()?.begin;
+    let end = stretches.iter().map(|stretch| stretch.end).max()?;
+    let whole = end.duration_since(begin).as_secs_f64().max(1.0);
+    let bars = stretches.into_iter().map(|stretch| {
+        let percent = |time: SignedDuration| time.as_secs_f64() / whole * 100.0;
+        let took = stretch.end.duration_since(stretch.begin);
+        Bar {
+            left: format!("{:.2}", percent(stretch.begin.duration_since(begin)).min(99.5)),
+            width: format!("{:.2}", percent(took)),
+            took: span(took),
+            name: stretch.name,
+            told: stretch.told,
+            runs: stretch.runs,
         }
-    };
-    sorted.iter().map(bar).collect()
+    });
+    Some(Timeline { told: ranges_told(history), bars: bars.collect(), from: clock(begin), to: clock(end) })
+}
+
+fn copied(range: &CopiedRange) -> Stretch {
+    let took = SignedDuration::from_secs(range.seconds);
+    let name = range_name(range.round, range.id);
+    let attempt = attempt(range.attempt);
+    Stretch {
+        told: format!("{name}{attempt}: {} documents in {}", count(range.documents), span(took)),
+        name,
+        begin: range.started_at.0,
+        end: range.started_at.0.checked_add(took).unwrap_or(range.started_at.0),
+        runs: false,
+    }
+}
+
+fn running_range(partition: &Partition, round: i32, until: Timestamp) -> Stretch {
+    let name = range_name(round, partition.id);
+    Stretch {
+        told: format!("{name}{}: not copied yet", attempt(partition.attempt)),
+        name,
+        begin: partition.started_at.0,
+        end: until.max(partition.started_at.0),
+        runs: true,
+    }
+}
+
+fn range_name(round: i32, id: i32) -> String {
+    match round {
+        0 => format!("range {id}"),
+        _ => format!("round {round}, range {id}"),
+    }
+}
+
+/// Only where it wasn't the first.
+fn attempt(attempt: i32) -> String {
+    if attempt > 1 { format!(", attempt {attempt}") } else { String::new() }
 }
 
 fn ranges_told(history: &History) -> String {
@@ -250,6 +303,9 @@ fn ranges_told(history: &History) -> String {
 fn tables(status: &ReindexStatus) -> Vec<(&'static str, Rows)> {
     let mut tables = Vec::new();
     let row = |name: &str, value: String| (name.to_owned(), value);
+    if let Some(dry_run) = &status.dry_run {
+        tables.push(("What a copy would do", would_do(dry_run)));
+    }
     if let Some(proof) = &status.verification {
         tables.push(("Verification", verification(proof)));
     }
@@ -281,6 +337,13 @@ fn tables(status: &ReindexStatus) -> Vec<(&'static str, Rows)> {
         (format!("{:?}{accepted}", finding.severity), format!("{}: {}", finding.reason, finding.message))
     });
     push(&mut tables, "Found before the copy", findings.collect());
+    let unchecked = status.preflight.iter().flat_map(|preflight| &preflight.unchecked);
+    push(&mut tables, "Not checked before the copy", unchecked.map(|what| row("unknown", what.clone())).collect());
+    let tried = status.partitions.iter().filter_map(|partition| {
+        let name = format!("range {}, attempt {}", partition.id, partition.attempt);
+        Some((name, partition.message.clone()?))
+    });
+    push(&mut tables, "Ranges that are tried again", tried.collect());
     let conditions = status.conditions.iter().map(|condition| {
         let since = clock(condition.last_transition_time.0);
         (
@@ -290,6 +353,19 @@ fn tables(status: &ReindexStatus) -> Vec<(&'static str, Rows)> {
     });
     push(&mut tables, "Conditions", conditions.collect());
     tables
+}
+
+fn would_do(dry_run: &DryRun) -> Rows {
+    let row = |name: &str, value: String| (name.to_owned(), value);
+    let seconds = SignedDuration::from_secs(dry_run.estimated_seconds);
+    vec![
+        row("allowlist", dry_run.allowlist.clone()),
+        row("index", dry_run.index.clone()),
+        row("documents", format!("{}, {} on disk", count(dry_run.documents), text::size(dry_run.bytes))),
+        row("ranges", format!("{}, {} at once", dry_run.partitions, dry_run.parallelism)),
+        row("documents in a batch", count(dry_run.batch_size.into())),
+        row("the copy may take, roughly", span(seconds)),
+    ]
 }
 
 fn push(tables: &mut Vec<(&'static str, Rows)>, name: &'static str, rows: Rows) {

@@ -5,10 +5,13 @@ use std::fmt::Write;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use crate::api::{
-    Reindex, ReindexStatus,
-    conditions::{self, FAILED, READY, STALLED},
-    reindex_status::{PartitionState, Phase, Progress, Step, StepState},
+use crate::{
+    api::{
+        Reindex, ReindexStatus,
+        conditions::{self, FAILED, READY, STALLED},
+        reindex_status::{PartitionState, Phase, Progress, Step, StepState},
+    },
+    text::{bounded, one_line},
 };
 
 /// How wide a bar is, in columns.
@@ -34,6 +37,7 @@ pub fn list(reindexes: &[Reindex], namespaces: bool) -> String {
             format!("{}/{}", source.cluster_ref.name, source.index),
             format!("{}/{}", destination.cluster_ref.name, destination.index),
         ]
+        .map(|cell| one_line(&cell))
     }));
     let widths: Vec<_> = (0..7).map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
@@ -53,7 +57,7 @@ pub fn name(reindex: &Reindex) -> String {
 /// A page: what a dry run found, and what a copy would do.
 pub fn plan(reindex: &Reindex) -> String {
     let status = reindex.status.clone().unwrap_or_default();
-    let mut page = title(reindex) + "\n";
+    let mut page = one_line(&title(reindex)) + "\n";
     for finding in status.preflight.iter().flat_map(|preflight| &preflight.findings) {
         let accepted = if finding.accepted { ", accepted" } else { "" };
         page += &wrapped(&format!("{:?}{accepted} {}: {}", finding.severity, finding.reason, finding.message), WIDTH);
@@ -75,7 +79,7 @@ pub fn plan(reindex: &Reindex) -> String {
     page += &wrapped(&format!("time: roughly {}", span(time)), WIDTH);
     if let Some(body) = plan.index_body.as_ref().and_then(|body| serde_saphyr::to_string(body).ok()) {
         page += "  index body:\n";
-        body.lines().for_each(|line| page += &format!("    {line}\n"));
+        body.lines().for_each(|line| page += &format!("    {}\n", one_line(line)));
     }
     page
 }
@@ -99,7 +103,7 @@ pub fn line(reindex: &Reindex) -> String {
     let far = status.progress.as_ref().map_or(String::new(), |progress| {
         format!(" {} % ({} of {})", progress.percent, count(progress.documents_copied), count(progress.documents_total))
     });
-    format!("{}{far}: {}", phase(reindex), says(reindex))
+    one_line(&format!("{}{far}: {}", phase(reindex), says(reindex)))
 }
 
 /// A page: how far it is, its steps, the ranges that are copied, what it waits for and what came out. No line is longer than `width`:
@@ -183,13 +187,9 @@ fn step_line(step: &Step, now: Timestamp) -> String {
     format!("  {mark} {:<9} {took:>7}  {message}", step.name.to_string())
 }
 
-/// One line, cut where it is too long.
+/// One line, cut where it is too long. Specs and statuses hold words of others, which must not draw on a terminal.
 fn fitting(line: &str, width: usize) -> String {
-    let line = line.trim_end();
-    match line.chars().count() > width {
-        true => format!("{}…\n", line.chars().take(width.saturating_sub(1)).collect::<String>()),
-        false => format!("{line}\n"),
-    }
+    bounded(line.trim_end(), width) + "\n"
 }
 
 /// As many lines as it takes.
@@ -222,7 +222,7 @@ pub fn count(number: i64) -> String {
 }
 
 /// 1536 as 1.5 KiB.
-fn size(bytes: i64) -> String {
+pub fn size(bytes: i64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let bytes = bytes.max(0);
     let power = (0..UNITS.len() - 1).rev().find(|power| bytes >= 1 << (10 * (power + 1))).map_or(0, |power| power + 1);
@@ -314,6 +314,22 @@ mod tests {
         let page = status(&reindex(json!({"phase": "Validating", "conditions": stalled})), now(), 40);
         assert_eq!(page.matches("word").count(), 60);
         assert!(page.lines().all(|line| line.chars().count() <= 40), "{page}");
+    }
+
+    #[test]
+    fn nothing_of_a_spec_or_a_status_draws_on_the_terminal() {
+        let mut hostile = copying();
+        let clear = "\u{1b}[2J\r\u{9b}1m\u{202e}";
+        hostile.spec.source.index += clear;
+        hostile.spec.destination.cluster_ref.name += clear;
+        let status_of = hostile.status.as_mut().unwrap();
+        status_of.conditions[0].message += clear;
+        status_of.steps[0].message = Some(clear.to_owned());
+        status_of.partitions[1].message = Some(clear.to_owned());
+        for shown in [status(&hostile, now(), WIDTH), line(&hostile), plan(&hostile), list(&[hostile], true)] {
+            assert!(shown.contains("[2J"), "{shown:?}");
+            assert!(!shown.contains(|c: char| c == '\u{202e}' || c.is_control() && c != '\n'), "{shown:?}");
+        }
     }
 
     #[test]

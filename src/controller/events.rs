@@ -5,13 +5,14 @@ use kube::{
     runtime::events::{Event, EventType},
 };
 
-use crate::plan::report::Note;
+use crate::{plan::report::Note, text::one_line};
 
 use super::context::Context;
 
 /// Tells it. An event that can't be written is logged and forgotten: nothing may hang on it.
 pub async fn tell<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note: Note) {
-    let Note { warning, reason, mut message } = note;
+    let Note { warning, reason, message } = note;
+    let mut message = one_line(&message);
     let (kind, namespace, name, uid) = (K::kind(&()), object.namespace(), object.name_any(), object.uid());
     tracing::info!(%kind, namespace, name, uid, reason, "{message}");
     ctx.metrics.told(&kind, warning, reason);

@@ -7,7 +7,7 @@ use k8s_openapi::{
 
 use crate::api::reindex_status::{CopiedRange, History, Partition, Sample};
 
-/// So many samples are kept at most; then every other one goes.
+/// So many samples are kept at most.
 const SAMPLES: usize = 40;
 /// So many ranges are kept at most, the longest ones: they are what a copy waited for.
 const RANGES: usize = 32;
@@ -21,14 +21,13 @@ pub fn note_progress(history: &mut History, documents: i64, now: Timestamp) {
         *last = sample;
         return;
     }
-    if history.samples.len() >= SAMPLES {
-        let mut place = 0;
-        history.samples.retain(|_| {
-            place += 1;
-            place % 2 == 1
-        });
-    }
     history.samples.push(sample);
+    if history.samples.len() > SAMPLES {
+        // The one goes whose neighbours are closest, so that a long copy is shown evenly, not mostly its end. First and last stay.
+        let apart = |at: &usize| history.samples[at + 1].at.0.duration_since(history.samples[at - 1].at.0);
+        let dense = (1..history.samples.len() - 1).min_by_key(apart);
+        history.samples.remove(dense.unwrap_or_default());
+    }
 }
 
 /// Notes that a range is copied.
@@ -65,6 +64,10 @@ mod tests {
         let samples = &history.samples;
         assert!(samples.len() <= SAMPLES && samples.len() >= SAMPLES / 2, "{}", samples.len());
         assert_eq!((samples[0].at.0, samples[samples.len() - 1].documents), (at(0), 49_995));
+        let apart: Vec<_> =
+            samples.windows(2).map(|pair| pair[1].at.0.duration_since(pair[0].at.0).as_secs()).collect();
+        // An even share of the 99,990 seconds is 2,563; only the last gap is still growing.
+        assert!(apart[..apart.len() - 1].iter().all(|seconds| (1_000..=6_000).contains(seconds)), "{apart:?}");
         assert!(samples.windows(2).all(|pair| pair[0].at.0 < pair[1].at.0 && pair[0].documents < pair[1].documents));
     }
 

@@ -7,9 +7,12 @@
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::Value;
 
-use crate::api::{
-    Reindex,
-    reindex_status::{Preflight, PreflightFinding, Severity},
+use crate::{
+    api::{
+        Reindex,
+        reindex_status::{Preflight, PreflightFinding, Severity},
+    },
+    text::one_line,
 };
 
 mod definition;
@@ -50,17 +53,17 @@ pub enum Gravity {
 impl Finding {
     /// A finding that only a new object can mend.
     pub fn terminal(reason: &'static str, message: String) -> Finding {
-        Finding { reason, message, gravity: Gravity::Terminal }
+        Finding { reason, message: one_line(&message), gravity: Gravity::Terminal }
     }
 
     /// A finding that mends itself when its surroundings do.
     pub fn surrounding(reason: &'static str, message: String) -> Finding {
-        Finding { reason, message, gravity: Gravity::Surrounding }
+        Finding { reason, message: one_line(&message), gravity: Gravity::Surrounding }
     }
 
     /// A finding that a person may accept.
     pub fn warning(reason: &'static str, message: String) -> Finding {
-        Finding { reason, message, gravity: Gravity::Warning }
+        Finding { reason, message: one_line(&message), gravity: Gravity::Warning }
     }
 
     /// Whether the copy may start all the same.

@@ -7,7 +7,7 @@ use k8s_openapi::{
     jiff::{SignedDuration, Timestamp},
 };
 
-use crate::api::reindex_status::Progress;
+use crate::{api::reindex_status::Progress, text::bounded};
 
 /// Milliseconds between two looks at a task, at least and at most.
 const SOONEST: u64 = 250;
@@ -86,9 +86,9 @@ pub fn until(left: SignedDuration) -> Duration {
 /// The longest message that a range keeps, in bytes: there may be 32 of them in a status.
 const SHORT: usize = 80;
 
-/// The beginning of a message.
+/// The beginning of a message, on one line.
 pub fn short(message: &str) -> String {
-    message.chars().take(SHORT).collect()
+    bounded(message, SHORT)
 }
 
 #[cfg(test)]

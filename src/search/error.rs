@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 
 use super::credentials::Credentials;
+pub(super) use crate::text::bounded;
 
 /// A failed call to a cluster.
 ///
@@ -267,6 +268,7 @@ impl SearchError {
             Self::Unauthorized(_) => "AuthenticationFailed",
             Self::Forbidden(_) => "Forbidden",
             Self::Status(rejection) => match rejection.status {
+                300..400 => "Redirected",
                 404 => "NotFound",
                 429 => "Overloaded",
                 500.. => "ClusterUnavailable",
@@ -291,6 +293,9 @@ impl SearchError {
                 Some(cause) => format!("{self}: {cause}"),
                 None => self.to_string(),
             },
+            Self::Status(Rejection { status: 300..400, .. }) => format!(
+                "{self}: it redirects to another address, which is not followed since credentials would go there; name the address itself"
+            ),
             other => other.to_string(),
         };
         bounded(&text, PUBLIC_LIMIT)
@@ -387,20 +392,4 @@ fn connect_cause(error: &reqwest::Error) -> Option<&'static str> {
         ErrorKind::TimedOut => Some("it did not answer"),
         _ => None,
     })
-}
-
-/// The text on one line: control characters become spaces, what is longer is cut and ends in `…`.
-pub(super) fn bounded(text: &str, limit: usize) -> String {
-    let mut line: String =
-        text.chars().take(limit).map(|c| if c.is_control() || is_bidi_control(c) { ' ' } else { c }).collect();
-    if text.chars().nth(limit).is_some() {
-        line.pop();
-        line.push('…');
-    }
-    line
-}
-
-/// Characters that make a terminal show a line in another order than it is written.
-fn is_bidi_control(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }

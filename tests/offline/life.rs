@@ -5,6 +5,7 @@ mod deletion;
 mod existing;
 mod faults;
 mod gate;
+mod hostile;
 mod preflight;
 mod proof;
 mod ranges;

@@ -107,6 +107,40 @@ fn there_is_a_page_of_every_state() {
     assert!(text.contains("the 12 that took longest, of 512"));
 }
 
+#[test]
+fn a_running_copy_shows_the_ranges_that_run_until_now_and_why_others_are_tried_again() {
+    let mut running = copied();
+    running["status"]["completionTime"] = Value::Null;
+    running["status"]["partitions"] = json!([
+        {"id": 12, "attempt": 1, "state": "Running", "startedAt": time(940)},
+        {"id": 13, "attempt": 2, "state": "Waiting", "startedAt": time(1010), "message": "the task was lost"},
+    ]);
+    let text = page(running.clone());
+    assert_eq!((text.matches("class=\"track\"").count(), text.matches("class=\"runs\"").count()), (13, 1));
+    for part in
+        ["range 12: not copied yet", "range 13, attempt 2", "the task was lost", "<span>2026-11-25 12:16:40 UTC</span>"]
+    {
+        assert!(text.contains(part), "{part} is missing");
+    }
+    running["status"]["history"] = Value::Null;
+    assert_eq!(page(running).matches("class=\"track\"").count(), 1, "none is copied yet");
+}
+
+#[test]
+fn a_dry_run_shows_what_a_copy_would_do() {
+    let mut planned = copied();
+    planned["status"] = json!({
+        "phase": "Planned",
+        "dryRun": {"allowlist": "is so already", "index": "dest is created", "documents": 1_234_567, "bytes": 3_221_225_472_i64,
+                   "partitions": 24, "parallelism": 8, "batchSize": 1000, "estimatedSeconds": 754},
+        "preflight": {"unchecked": ["the pipeline can't be read"]},
+    });
+    let text = page(planned);
+    for part in ["1,234,567, 3.0 GiB on disk", "24, 8 at once", "12 m 34 s", "the pipeline can&#39;t be read"] {
+        assert!(text.contains(part), "{part} is missing");
+    }
+}
+
 /// How a browser shows a page of that width.
 struct Shown {
     /// How wide the page wants to be.

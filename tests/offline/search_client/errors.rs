@@ -24,7 +24,7 @@ async fn an_answer_is_sorted_by_its_status() {
         (401, "AuthenticationFailed", false),
         (403, "Forbidden", false),
         (404, "NotFound", false),
-        (302, "Rejected", false),
+        (302, "Redirected", false),
         (408, "Rejected", true),
         (409, "Rejected", true),
         (429, "Overloaded", true),

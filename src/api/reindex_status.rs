@@ -442,11 +442,11 @@ pub struct Progress {
 pub struct History {
     /// How much was copied when, oldest first; of a long copy evenly thinned.
     #[serde(default)]
-    #[schemars(length(max = 40))]
+    #[schemars(length(max = 24))]
     pub samples: Vec<Sample>,
     /// Ranges that were copied, in the order in which they ended; of many the longest.
     #[serde(default)]
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 16))]
     pub ranges: Vec<CopiedRange>,
     /// How many ranges were copied in all, repeated ones each time.
     #[serde(default)]

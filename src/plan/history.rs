@@ -8,9 +8,9 @@ use k8s_openapi::{
 use crate::api::reindex_status::{CopiedRange, History, Partition, Sample};
 
 /// So many samples are kept at most.
-const SAMPLES: usize = 40;
+const SAMPLES: usize = 24;
 /// So many ranges are kept at most, the longest ones: they are what a copy waited for.
-const RANGES: usize = 32;
+const RANGES: usize = 16;
 
 /// Notes how much was copied by then.
 pub fn note_progress(history: &mut History, documents: i64, now: Timestamp) {
@@ -66,9 +66,24 @@ mod tests {
         assert_eq!((samples[0].at.0, samples[samples.len() - 1].documents), (at(0), 49_995));
         let apart: Vec<_> =
             samples.windows(2).map(|pair| pair[1].at.0.duration_since(pair[0].at.0).as_secs()).collect();
-        // An even share of the 99,990 seconds is 2,563; only the last gap is still growing.
-        assert!(apart[..apart.len() - 1].iter().all(|seconds| (1_000..=6_000).contains(seconds)), "{apart:?}");
+        // An even share of the 99,990 seconds is 4,347; only the last gap is still growing.
+        assert!(apart[..apart.len() - 1].iter().all(|seconds| (1_500..=10_000).contains(seconds)), "{apart:?}");
         assert!(samples.windows(2).all(|pair| pair[0].at.0 < pair[1].at.0 && pair[0].documents < pair[1].documents));
+    }
+
+    #[test]
+    fn a_full_one_fits_into_a_status() {
+        let mut history = History::default();
+        let partition =
+            json!({"id": 511, "attempt": 7, "state": "Running", "startedAt": at(1_795_608_000).to_string()});
+        let partition = serde_json::from_value(partition).unwrap();
+        for second in 0..1_000 {
+            let now = at(1_795_608_000 + second * 10);
+            note_progress(&mut history, 9_000_000_000 + second, now);
+            note_range(&mut history, 12, &partition, 9_000_000_000, now);
+        }
+        let size = serde_json::to_vec(&history).unwrap().len();
+        assert!(size <= 3 * 1024, "{size} bytes");
     }
 
     #[test]
@@ -87,6 +102,6 @@ mod tests {
             note_range(&mut history, 0, &serde_json::from_value(partition).unwrap(), 7, at(i64::from(id % 50)));
         }
         assert_eq!((history.ranges.len(), history.ranges_copied), (RANGES, 100));
-        assert!(history.ranges.iter().all(|range| range.seconds >= 34 && range.documents == 7));
+        assert!(history.ranges.iter().all(|range| range.seconds >= 42 && range.documents == 7));
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use xtask::kubectl;
 
 /// Files with YAML between lines of their own.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 14] = [
     "README.md",
     "docs/alibaba-cloud.md",
     "docs/architecture.md",
@@ -18,6 +18,8 @@ const PAGES: [&str; 12] = [
     "docs/observability.md",
     "docs/security-model.md",
     "docs/status.md",
+    "docs/troubleshooting.md",
+    "docs/upgrade.md",
     "docs/user-guide.md",
 ];
 

@@ -94,6 +94,34 @@ async fn a_terminal_is_drawn_over_in_place() {
     kubectl::run(&["delete", "reindexes.reindex.dev", "-n", NAMESPACE, "in-a-terminal"]).expect("deleted");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_asks_the_operator_and_leaves_nothing() {
+    // So that there is something to plan, and the source is allowed.
+    copying_in("before-a-plan", 6).await;
+    complete("before-a-plan", DOCUMENTS as i64);
+    let file = xtask::paths::kubeconfig().with_file_name("planned.yaml");
+    let manifest = |index: &str| {
+        let mut reindex = reindex("planned", "many");
+        reindex["spec"]["destination"]["index"] = index.into();
+        std::fs::write(&file, reindex.to_string()).expect("written");
+    };
+    let path = file.to_str().expect("text");
+    manifest("planned");
+    let page = shown(&["plan", "-f", path]);
+    for part in
+        ["cluster-tests/planned: src/many to dst/planned", "no node restarts", "copy: 30,000 documents", "index body:"]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    manifest("before-a-plan");
+    let refused = plugin(&["plan", "-f", path]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("Blocking DestinationExists"));
+    let left = kubectl::run(&["get", "reindexes.reindex.dev", "-n", NAMESPACE, "-o", "name"]).expect("listed");
+    assert!(!left.contains("planned"), "{left}");
+    assert!(!exists(&destination().client().expect("a client"), "planned").await);
+}
+
 /// The manifests of both clusters as a machine beside the cluster reaches them, and a Reindex of `index`.
 fn for_this_machine(name: &str, index: &str) -> String {
     let cluster = |name: &str| {

@@ -2,10 +2,11 @@
 
 use std::{fs, process::Command, time::Duration};
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use xtask::{go, kubectl, operator, paths};
 
-use crate::world::*;
+use crate::{rights, world::*};
 
 const DEPLOYMENT: &str = "deployment/reindex-operator";
 
@@ -79,12 +80,11 @@ async fn an_upgrade_goes_on_with_the_copy_and_what_was_uninstalled_can_come_back
     each_range_once("upgraded");
 
     copying_in("uninstalled", 6).await;
+    let begin = Timestamp::now();
     helm(&["uninstall", "reindex-operator", "--wait"]);
-    let left =
-        kubectl::run(&["get", "all,lease,serviceaccount", "-n", operator::NAMESPACE, "-o", "name"]).expect("listed");
-    let ours: Vec<_> =
-        left.lines().filter(|name| name.contains("reindex-operator") && !name.contains("lease")).collect();
-    assert_eq!(ours, [""; 0], "nothing of the chart is left");
+    // A pod that ends is listed until it has ended, and its rights go before it.
+    wait_for("an end of all that the chart made", what_is_left, |left| left.as_array().is_some_and(Vec::is_empty));
+    rights::taken_away(begin, Timestamp::now());
     // The definitions stay, and the objects with them; a task ends its range by itself.
     assert_eq!(get("reindex", "uninstalled")["status"]["phase"], "Copying");
     let client = destination().client().expect("a client");
@@ -100,6 +100,13 @@ async fn an_upgrade_goes_on_with_the_copy_and_what_was_uninstalled_can_come_back
     kustomized(&installed.image);
     complete("uninstalled", DOCUMENTS as i64);
     each_range_once("uninstalled");
+}
+
+/// Names of the chart's objects in the operator's namespace; the lease is the operator's own.
+fn what_is_left() -> Value {
+    let listed = ["get", "all,serviceaccount,configmap,poddisruptionbudget", "-n", operator::NAMESPACE, "-o", "name"];
+    let names = kubectl::run(&listed).expect("listed");
+    names.lines().filter(|name| name.contains("reindex-operator")).collect()
 }
 
 /// Installs the plain manifests, with the image of this checkout.
@@ -126,6 +133,7 @@ async fn rights_that_are_taken_away_and_put_back_cost_no_document() {
     copying_in("without-rights", 6).await;
     let binding =
         kubectl::get("clusterrolebinding", "", "reindex-operator").expect("kubectl answers").expect("a binding");
+    let begin = Timestamp::now();
     kubectl::run(&["delete", "clusterrolebinding", "reindex-operator"]).expect("deleted");
     let log =
         || Value::String(kubectl::run(&["logs", DEPLOYMENT, "-n", operator::NAMESPACE, "--since=60s"]).expect("a log"));
@@ -136,9 +144,10 @@ async fn rights_that_are_taken_away_and_put_back_cost_no_document() {
     let mut binding = binding;
     binding["metadata"] = json!({"name": "reindex-operator", "labels": binding["metadata"]["labels"], "annotations": binding["metadata"]["annotations"]});
     apply(&binding);
+    complete("without-rights", DOCUMENTS as i64);
+    rights::taken_away(begin, Timestamp::now());
     let told = text(&told.expect("it is told"));
     assert!(told.contains("cannot") && told.contains("reindexes"), "{told}");
-    complete("without-rights", DOCUMENTS as i64);
     each_range_once("without-rights");
 }
 

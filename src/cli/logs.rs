@@ -8,6 +8,8 @@ use kube::{
 };
 use serde_json::Value;
 
+use crate::text::one_line;
+
 use super::{End, Fault, Place};
 
 /// What the chart calls the operator's pods.
@@ -46,7 +48,8 @@ fn about(line: &str, namespace: &str, name: &str) -> Option<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let said = [text(&line["reason"]), text(&line["message"]), text(&line["error"])];
     let said: Vec<_> = said.into_iter().filter(|part| !part.is_empty()).collect();
-    Some(format!("{} {:<5} {}", text(&line["timestamp"]), text(&line["level"]), said.join(": ")))
+    // An older operator may have logged words of others as they were.
+    Some(one_line(&format!("{} {:<5} {}", text(&line["timestamp"]), text(&line["level"]), said.join(": "))))
 }
 
 #[cfg(test)]
@@ -61,5 +64,7 @@ mod tests {
         assert_eq!(about(line, "other", "a"), None);
         assert_eq!(about(&line.replace("Reindex", "SearchCluster"), "search", "a"), None);
         assert_eq!(about("not JSON", "search", "a"), None);
+        let drawing = line.replace("copied and counted", "\\u001b[2J");
+        assert!(about(&drawing, "search", "a").unwrap().ends_with("Complete:  [2J"));
     }
 }

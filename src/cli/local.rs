@@ -7,7 +7,7 @@ use std::{
 };
 
 use kube::{
-    Api, Client,
+    Api,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
@@ -64,8 +64,6 @@ pub struct Run<'a> {
 
 /// Runs them and shows how far they are, until all have ended, or a signal has stopped them. Returns the objects as they are then.
 pub async fn run(run: Run<'_>) -> Result<(End, Vec<Reindex>), Fault> {
-    // There is none yet, so this can't fail.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     for note in &run.manifests.notes {
         eprintln!("note: {note}");
     }
@@ -78,12 +76,11 @@ pub async fn run(run: Run<'_>) -> Result<(End, Vec<Reindex>), Fault> {
         };
         reindexes.iter().map(of).collect::<Vec<_>>()
     };
-    let stopping = AtomicBool::new(false);
+    let (stopping, ended) = (AtomicBool::new(false), watch::ended(run.exit_when_stalled));
     let end = |reindex: &Reindex| {
         let phase = reindex.status.as_ref().and_then(|status| status.phase);
         let stopped = stopping.load(Ordering::Relaxed) && phase == Some(Phase::Suspended);
-        let ended = if run.exit_when_stalled { watch::finished_or_stalled(reindex) } else { watch::finished(reindex) };
-        ended.or(stopped.then_some(End::Unfinished))
+        ended(reindex).or(stopped.then_some(End::Unfinished))
     };
     let end = tokio::select! {
         end = watch::watch(watched(), &end) => end?,
@@ -117,15 +114,4 @@ async fn stop_on_signals(stopping: &AtomicBool, watched: Vec<Watched>) -> Result
     }
     signalled().await;
     Ok(End::Unfinished)
-}
-
-/// A Reindex as the manifests have it, typed.
-pub fn typed(manifests: &Manifests) -> Result<Vec<Reindex>, Fault> {
-    let found = manifests.objects.iter().filter(|object| object["kind"] == "Reindex");
-    found.map(|object| serde_json::from_value(object.clone()).map_err(Fault::Manifest)).collect()
-}
-
-/// The namespaced API of a Reindex.
-pub fn api_of(client: &Client, reindex: &Reindex) -> Api<Reindex> {
-    Api::namespaced(client.clone(), reindex.metadata.namespace.as_deref().unwrap_or_default())
 }

@@ -250,8 +250,6 @@ struct Place {
 
 impl Place {
     async fn of(arguments: &Arguments) -> Result<Place, Fault> {
-        // There is none yet, so this can't fail.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let options = KubeConfigOptions { context: arguments.context.clone(), ..KubeConfigOptions::default() };
         let config = Config::from_kubeconfig(&options).await?;
         let namespace = arguments.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
@@ -287,6 +285,8 @@ impl Place {
 /// # Errors
 /// [`Fault`]: nothing was asked or said then, or not all of it.
 pub async fn run(arguments: Arguments) -> Result<End, Fault> {
+    // There is none yet, so this can't fail.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let place = || Place::of(&arguments);
     let named = arguments.namespace.as_deref().unwrap_or("default");
     match &arguments.command {
@@ -336,10 +336,7 @@ async fn watch_all(place: &Place, names: &[String], exit_when_stalled: bool) -> 
         place.reindex(name).await?;
         watched.push(Watched { api: place.reindexes(), name: name.clone() });
     }
-    match exit_when_stalled {
-        true => watch::watch(watched, &watch::finished_or_stalled).await,
-        false => watch::watch(watched, &watch::finished).await,
-    }
+    watch::watch(watched, &watch::ended(exit_when_stalled)).await
 }
 
 async fn list(place: &Place, all_namespaces: bool) -> Result<End, Fault> {

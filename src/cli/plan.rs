@@ -20,8 +20,8 @@ const LEFTOVER: i64 = 600;
 /// Asks the operator of a cluster: it is given a Reindex beside, which only checks, and which is deleted again.
 pub async fn in_cluster(place: &Place, manifests: &Manifests) -> Result<End, Fault> {
     let mut worst = End::Well;
-    for wanted in local::typed(manifests)? {
-        let api = local::api_of(&place.client, &wanted);
+    for wanted in typed(manifests)? {
+        let api = Api::namespaced(place.client.clone(), wanted.metadata.namespace.as_deref().unwrap_or_default());
         let name = wanted.name_any();
         let created =
             api.create(&PostParams::default(), &rehearsal(wanted)).await.map_err(Fault::kube("create the dry run"))?;
@@ -50,8 +50,9 @@ pub async fn on_this_machine(manifests: Manifests, namespace: &str) -> Result<En
 async fn seen(api: &Api<Reindex>, created: &Reindex) -> Result<(End, Reindex), Fault> {
     let name = created.name_any();
     let watched = vec![Watched { api: api.clone(), name: name.clone() }];
+    let ended = watch::ended(true);
     let end = tokio::select! {
-        end = watch::watch(watched, &watch::finished_or_stalled) => end?,
+        end = watch::watch(watched, &ended) => end?,
         interrupted = tokio::signal::ctrl_c() => { interrupted?; End::Unfinished }
     };
     Ok((end, api.get(&name).await.map_err(Fault::kube("read the dry run"))?))
@@ -64,4 +65,10 @@ fn rehearsal(mut reindex: Reindex) -> Reindex {
     reindex.spec.dry_run = true;
     reindex.spec.ttl_seconds_after_finished = Some(LEFTOVER);
     reindex
+}
+
+/// The Reindexes of the manifests.
+fn typed(manifests: &Manifests) -> Result<Vec<Reindex>, Fault> {
+    let found = manifests.objects.iter().filter(|object| object["kind"] == "Reindex");
+    found.map(|object| serde_json::from_value(object.clone()).map_err(Fault::Manifest)).collect()
 }

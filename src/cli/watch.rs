@@ -63,18 +63,16 @@ pub async fn watch(watched: Vec<Watched>, end: &impl Fn(&Reindex) -> Option<End>
     Err(Fault::Deleted(names.join(", ")))
 }
 
-/// How it ended, None while it has not.
-pub fn finished(reindex: &Reindex) -> Option<End> {
-    let status = reindex.status.as_ref().filter(|status| is_finished(status))?;
-    Some(if conditions::is_true(&status.conditions, FAILED) { End::Otherwise } else { End::Well })
-}
-
-/// The same, and it has ended too where it waits for a person.
-pub fn finished_or_stalled(reindex: &Reindex) -> Option<End> {
-    let is_stalled = |reindex: &Reindex| {
-        reindex.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, STALLED))
-    };
-    finished(reindex).or_else(|| is_stalled(reindex).then_some(End::Unfinished))
+/// What says how a Reindex ended, None while it has not; with `when_stalled` it has ended, too, where it waits for a person.
+pub fn ended(when_stalled: bool) -> impl Fn(&Reindex) -> Option<End> {
+    move |reindex| {
+        let status = reindex.status.as_ref()?;
+        let is_true = |type_| conditions::is_true(&status.conditions, type_);
+        match is_finished(status) {
+            true => Some(if is_true(FAILED) { End::Otherwise } else { End::Well }),
+            false => (when_stalled && is_true(STALLED)).then_some(End::Unfinished),
+        }
+    }
 }
 
 /// How wide a line may be here.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
+use super::store::key_of;
 use crate::api::{GROUP, VERSION};
 
 /// Why manifests can't be run.
@@ -136,11 +137,7 @@ impl Manifests {
         }
         let namespace = (kind != "Namespace").then_some(namespace);
         let object = declared(object, namespace);
-        let is_same = |other: &Value| {
-            object["kind"] == other["kind"]
-                && ["namespace", "name"].into_iter().all(|field| meta(&object, field) == meta(other, field))
-        };
-        if self.objects.iter().any(is_same) {
+        if self.objects.iter().any(|other| key_of(other) == key_of(&object)) {
             return Err(ManifestFault::Twice(title(&object)));
         }
         self.objects.push(object);

@@ -127,9 +127,11 @@ async fn operate(run: Run) -> Result<(), Fatal> {
         is_ready.send_replace(true);
         lead(client, &run, metrics, shutdown.clone()).await
     };
+    let probes = async { probes.await.map_err(|error| Fatal::Io(error.into()))?.map_err(Fatal::Io) };
     tokio::select! {
         result = lead => result,
-        served = probes => served.map_err(|error| Fatal::Io(error.into()))?.map_err(Fatal::Io),
+        // They end well when the operator is told to end: passes that are under way end then, and the lease is given back.
+        Err(fatal) = probes => Err(fatal),
     }
 }
 

@@ -68,3 +68,11 @@ async fn a_leader_that_is_stopped_or_killed_is_followed_by_another_and_the_copy_
         wait_for("the old leader's end", || Value::Bool(operator::processes().contains(&old)), |runs| runs == false);
     }
 }
+
+#[test]
+fn an_operator_that_is_told_to_end_gives_the_lease_back() {
+    let _one = One;
+    assert_ne!(leader(), "", "one leads");
+    scale(0);
+    assert_eq!(leader(), "", "the next one need not wait for the lease to run out");
+}

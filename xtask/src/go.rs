@@ -54,6 +54,10 @@ pub const PROMTOOL: Program = Program {
     is_static: false,
 };
 
+/// The least controller that most operators are written with, to measure beside.
+pub const CONTROLLER_RUNTIME: Program =
+    Program { name: "controller-runtime", package: ".", flags: &["-trimpath", "-ldflags", "-s -w"], is_static: true };
+
 /// The process that holds a pod's namespaces; alone in its image, hence static.
 pub const PAUSE: Program =
     Program { name: "pause", package: ".", flags: &["-trimpath", "-ldflags", "-s -w"], is_static: true };

@@ -64,6 +64,18 @@ pub fn layer(name: &str, key: &str, fill: impl FnOnce(&Path) -> Result<()>) -> R
     })
 }
 
+/// How many bytes these layers have as a registry keeps them.
+pub fn compressed(layers: &[PathBuf]) -> Result<u64> {
+    let sizes = layers.iter().map(|layer| {
+        let output = Command::new("gzip").arg("--stdout").arg(layer).output().context("failed to start gzip")?;
+        if !output.status.success() {
+            bail!("failed to compress {}: {}", layer.display(), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(output.stdout.len() as u64)
+    });
+    sizes.sum()
+}
+
 /// Imports those images that containerd does not have in exactly this form.
 pub fn import(images: &[Image]) -> Result<()> {
     let mut missing = Vec::new();

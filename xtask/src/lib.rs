@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod engines;
 pub mod go;
 pub mod images;
+pub mod in_memory;
 pub mod kubectl;
 pub mod network;
 pub mod operator;

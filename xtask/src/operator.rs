@@ -55,6 +55,30 @@ pub fn restart() -> Result<()> {
     kubectl::wait_for_rollout(NAMESPACE, &deployment, Duration::from_secs(120))
 }
 
+/// Has so many operators run: 0 or 1. Waits until one that should run is ready.
+pub fn scale(replicas: u32) -> Result<()> {
+    let deployment = format!("deployment/{RELEASE}");
+    kubectl::run(&["scale", &deployment, "--namespace", NAMESPACE, &format!("--replicas={replicas}")])?;
+    kubectl::wait_for_rollout(NAMESPACE, &deployment, Duration::from_secs(120))
+}
+
+/// The address of the running operator's pod; `None` until there is exactly one that has one.
+pub fn address() -> Result<Option<String>> {
+    let output = "--output=jsonpath={.items[*].status.podIP}";
+    let label = "--selector=app.kubernetes.io/name=reindex-operator";
+    let running = "--field-selector=status.phase=Running";
+    let addresses = kubectl::run(&["get", "pods", "--namespace", NAMESPACE, label, running, output])?;
+    let addresses: Vec<_> = addresses.split_whitespace().collect();
+    Ok(if let [address] = addresses[..] { Some(address.to_owned()) } else { None })
+}
+
+/// The layers of the image that was deployed last.
+pub fn layers() -> Result<Vec<PathBuf>> {
+    let binary = paths::state("bin/reindex-operator");
+    let tag = cache::key(std::slice::from_ref(&binary), &[])?;
+    Ok(image(&binary, &tag)?.layers)
+}
+
 /// Operators that run in pods; a process is in the groups of several hierarchies.
 pub fn processes() -> BTreeSet<i32> {
     let is_operator =

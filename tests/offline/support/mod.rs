@@ -2,7 +2,7 @@
 
 pub mod apiserver;
 pub mod cloud;
-pub mod engine;
-pub mod faults;
 pub mod logs;
 pub mod world;
+
+pub use xtask::in_memory::{engine, faults};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::method::SECONDS;
+use super::groups::Shown;
 use super::results::{Measured, Runs};
 
 const WIDTH: f64 = 860.0;
@@ -15,30 +15,30 @@ const STEP: f64 = 30.0;
 const BAR: f64 = 18.0;
 
 /// The picture as SVG, on a ground of its own: it reads the same on a light page and on a dark one.
-pub fn svg(group: &Measured) -> String {
+pub fn svg(group: &Measured, shown: &Shown) -> String {
     let height = TOP + STEP * group.contenders.len() as f64 + 12.0;
-    let longest = group.contenders.iter().filter_map(|runs| runs.summary(SECONDS)).map(|summary| summary.max);
+    let longest = group.contenders.iter().filter_map(|runs| runs.summary(shown.metric)).map(|summary| summary.max);
     let scale = LENGTH / longest.fold(f64::MIN_POSITIVE, f64::max);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
          font-family=\"Helvetica, Arial, sans-serif\" font-size=\"13\" fill=\"#1f2328\" role=\"img\">\n\
          <rect x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{}\" rx=\"6\" fill=\"#ffffff\" stroke=\"#d0d7de\"/>\n\
          <text x=\"16\" y=\"26\" font-size=\"15\" font-weight=\"bold\">{}</text>\n\
-         <text x=\"16\" y=\"44\" fill=\"#57606a\">Seconds for {} documents: median of {} and spread. Shorter is better.</text>\n",
+         <text x=\"16\" y=\"44\" fill=\"#57606a\">{}: median of {} and spread. Less is better.</text>\n",
         WIDTH - 1.0,
         height - 1.0,
         escaped(&group.title),
-        group.documents,
+        escaped(&shown.caption),
         group.repeats,
     );
     for (number, runs) in group.contenders.iter().enumerate() {
-        bar(&mut svg, runs, TOP + STEP * number as f64, scale);
+        bar(&mut svg, runs, shown, TOP + STEP * number as f64, scale);
     }
     svg.push_str("</svg>\n");
     svg
 }
 
-fn bar(svg: &mut String, runs: &Runs, top: f64, scale: f64) {
+fn bar(svg: &mut String, runs: &Runs, shown: &Shown, top: f64, scale: f64) {
     let middle = top + BAR / 2.0;
     let _ = writeln!(
         svg,
@@ -47,7 +47,7 @@ fn bar(svg: &mut String, runs: &Runs, top: f64, scale: f64) {
         middle + 4.5,
         escaped(&runs.name)
     );
-    let Some(summary) = runs.summary(SECONDS) else {
+    let Some(summary) = runs.summary(shown.metric) else {
         let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"{}\" fill=\"#cf222e\">failed</text>", middle + 4.5);
         return;
     };
@@ -57,7 +57,7 @@ fn bar(svg: &mut String, runs: &Runs, top: f64, scale: f64) {
         svg,
         "<rect x=\"{LEFT}\" y=\"{top}\" width=\"{:.1}\" height=\"{BAR}\" fill=\"{color}\"/>\n\
          <path d=\"M{:.1} {middle}H{:.1}M{:.1} {}v8M{:.1} {}v8\" stroke=\"#1f2328\" fill=\"none\"/>\n\
-         <text x=\"{:.1}\" y=\"{}\">{} s</text>",
+         <text x=\"{:.1}\" y=\"{}\">{} {}</text>",
         summary.median * scale,
         at(summary.min),
         at(summary.max),
@@ -67,12 +67,13 @@ fn bar(svg: &mut String, runs: &Runs, top: f64, scale: f64) {
         middle - 4.0,
         at(summary.max) + 8.0,
         middle + 4.5,
-        seconds(summary.median),
+        digits(summary.median),
+        shown.unit,
     );
 }
 
-/// Seconds with as many digits as a person reads.
-fn seconds(value: f64) -> String {
+/// As many digits as a person reads.
+fn digits(value: f64) -> String {
     if value < 10.0 { format!("{value:.2}") } else { format!("{value:.1}") }
 }
 
@@ -82,7 +83,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::method::Sample;
+    use super::super::method::{SECONDS, Sample};
     use super::*;
 
     #[test]
@@ -98,14 +99,15 @@ mod tests {
             measured_at: String::new(),
             commit: String::new(),
             load_average: 0.0,
-            documents: 10,
             repeats: 3,
             grid: Default::default(),
             contenders: vec![runs("Reindex", &[1.0, 2.0, 4.0]), runs("other", &[])],
             results: Vec::new(),
         };
-        let svg = svg(&group);
+        let shown = Shown { metric: SECONDS, unit: "s", caption: "Seconds for 10 documents".to_owned() };
+        let svg = svg(&group, &shown);
         assert!(svg.contains("A &amp; B") && svg.contains("width=\"205.0\"") && svg.contains("H720.0"), "{svg}");
+        assert!(svg.contains("Seconds for 10 documents: median of 3") && svg.contains(">2.00 s<"), "{svg}");
         assert_eq!(svg.matches(">failed<").count(), 1);
     }
 }

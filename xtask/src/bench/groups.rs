@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::corpus::{Corpus, LARGE, MEDIUM, SIX, SMALL};
+use super::many::{self, Scene};
 use super::method::{Besides, GROWTH, IDLE_WRITES, Method, OVERHEAD, PROOF, RATE, SECONDS, WRITES};
 use super::world::Route;
 
@@ -23,12 +24,48 @@ const DUMP_10000: &str = "elasticdump --limit=10000";
 /// How the names of a grid's points begin.
 pub const GRID: &str = "by hand: ";
 
-/// Measurements that are repeated in turn, because they are compared with each other.
+/// Measurements that are compared with each other.
 pub struct Group {
     /// Its name: that of its picture too.
     pub name: &'static str,
     /// What people read above the picture.
     pub title: &'static str,
+    /// What its picture shows: the number of a sample, its unit, and what people read below the title.
+    pub shown: Shown,
+    /// What is measured.
+    pub subject: Subject,
+    /// What is asked.
+    pub rows: Vec<Row>,
+}
+
+/// What a picture shows.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Which of the numbers of a sample.
+    pub metric: &'static str,
+    /// Its unit.
+    pub unit: &'static str,
+    /// What people read below the title.
+    pub caption: String,
+}
+
+/// What is measured.
+pub enum Subject {
+    /// One copy at a time, by the operator and by others in turn.
+    Copies(Copies),
+    /// The operator with many objects, and no real engines.
+    Many(Vec<Scene>),
+    /// Copies of six documents at once.
+    Tiny {
+        /// How many.
+        copies: usize,
+        /// What people read beside the operator's bar, and beside that of the client that sends the same calls.
+        names: [&'static str; 2],
+    },
+}
+
+/// One copy at a time.
+pub struct Copies {
     /// What is copied.
     pub corpus: Corpus,
     /// On which way.
@@ -37,8 +74,33 @@ pub struct Group {
     pub contenders: Vec<Contender>,
     /// Points of which the best take part too.
     pub grid: Option<Grid>,
-    /// What is asked.
-    pub rows: Vec<Row>,
+}
+
+impl Group {
+    /// A group of copies.
+    fn of_copies(name: &'static str, title: &'static str, copies: Copies, rows: Vec<Row>) -> Self {
+        let caption = format!("Seconds for {} documents", copies.corpus.documents);
+        let shown = Shown { metric: SECONDS, unit: "s", caption };
+        Self { name, title, shown, subject: Subject::Copies(copies), rows }
+    }
+
+    /// Whether its copies are between the two real clusters.
+    pub fn needs_engines(&self) -> bool {
+        match &self.subject {
+            Subject::Copies(_) | Subject::Tiny { .. } => true,
+            Subject::Many(_) => false,
+        }
+    }
+
+    /// The names of those who take part from the start.
+    #[cfg(test)]
+    fn names(&self) -> Vec<&str> {
+        match &self.subject {
+            Subject::Copies(copies) => copies.contenders.iter().map(|contender| contender.name.as_str()).collect(),
+            Subject::Many(scenes) => scenes.iter().map(|scene| scene.name).collect(),
+            Subject::Tiny { names, .. } => names.to_vec(),
+        }
+    }
 }
 
 /// One who takes part.
@@ -105,8 +167,10 @@ pub enum Target {
     AtMost(f64),
     /// The other needs at least so many times as long.
     Faster(f64),
-    /// At most so many times as long as the other.
+    /// At most so many times as long, or as large, as the other.
     Times(f64),
+    /// At most so much more than the other.
+    More(f64),
     /// At least this share of the other's rate.
     Share(f64),
 }
@@ -121,6 +185,7 @@ pub fn all() -> Vec<Group> {
     groups.extend([elasticdump("elasticdump-small", few), elasticdump("elasticdump-medium", MEDIUM)]);
     groups.extend([killed(), count(), proof()]);
     groups.extend([memory("memory-few", 100_000), memory("memory-many", 2_000_000)]);
+    groups.extend(many::groups());
     groups
 }
 
@@ -133,20 +198,17 @@ fn small_copy() -> Group {
         target: Target::AtMost(limit),
         aim,
     };
-    Group {
-        name: "small-copy",
-        title: "Six documents, the allowlist in place",
-        corpus: SIX,
-        route: Route::Direct,
-        contenders: vec![ours(), one(Besides::CountWrites)],
-        grid: None,
-        rows: vec![
+    Group::of_copies(
+        "small-copy",
+        "Six documents, the allowlist in place",
+        Copies { corpus: SIX, route: Route::Direct, contenders: vec![ours(), one(Besides::CountWrites)], grid: None },
+        vec![
             row("six documents: apply to Complete, s", OURS, SECONDS, 3.0, None),
             row("six documents, one partition: beyond the task's took, s", ONE, OVERHEAD, 2.0, Some(1.0)),
             row("one partition: writes to the Reindex until Complete", ONE, WRITES, 12.0, None),
             row("one partition: writes to the Reindex in 20 s after Complete", ONE, IDLE_WRITES, 0.0, None),
         ],
-    }
+    )
 }
 
 fn copy(name: &'static str, corpus: Corpus) -> Group {
@@ -158,14 +220,16 @@ fn copy(name: &'static str, corpus: Corpus) -> Group {
         target,
         aim,
     };
-    Group {
+    Group::of_copies(
         name,
-        title: if corpus == SMALL { "Small documents, no added delay" } else { "Medium documents, no added delay" },
-        corpus,
-        route: Route::Direct,
-        contenders: vec![ours(), raw(), contender(CEILING, Method::Ceiling), one(Besides::Nothing)],
-        grid: Some(Grid { tasks: &[1, 2, 4, 8], sizes: &[1000, 2500, 5000, 10_000] }),
-        rows: vec![
+        if corpus == SMALL { "Small documents, no added delay" } else { "Medium documents, no added delay" },
+        Copies {
+            corpus: corpus,
+            route: Route::Direct,
+            contenders: vec![ours(), raw(), contender(CEILING, Method::Ceiling), one(Besides::Nothing)],
+            grid: Some(Grid { tasks: &[1, 2, 4, 8], sizes: &[1000, 2500, 5000, 10_000] }),
+        },
+        vec![
             row("against one raw _reindex, s", OURS, Other::One(RAW), SECONDS, Target::Faster(1.4), Some(1.7)),
             row("against the best by hand, documents/s", OURS, Other::BestOfGrid, RATE, Target::Share(0.9), None),
             row("against the ceiling, documents/s", OURS, Other::One(CEILING), RATE, Target::Share(0.5), Some(0.6)),
@@ -178,18 +242,15 @@ fn copy(name: &'static str, corpus: Corpus) -> Group {
                 Some(1.0),
             ),
         ],
-    }
+    )
 }
 
 fn far(name: &'static str, corpus: Corpus) -> Group {
-    Group {
+    Group::of_copies(
         name,
-        title: if corpus == SMALL { "Small documents, 50 ms each way" } else { "Medium documents, 50 ms each way" },
-        corpus,
-        route: Route::Far,
-        contenders: vec![ours(), raw()],
-        grid: None,
-        rows: vec![Row {
+        if corpus == SMALL { "Small documents, 50 ms each way" } else { "Medium documents, 50 ms each way" },
+        Copies { corpus: corpus, route: Route::Far, contenders: vec![ours(), raw()], grid: None },
+        vec![Row {
             name: format!("{}, 50 ms each way: against one raw _reindex, s", documents(&corpus)),
             ours: OURS,
             other: Other::One(RAW),
@@ -197,7 +258,7 @@ fn far(name: &'static str, corpus: Corpus) -> Group {
             target: Target::Faster(6.0),
             aim: None,
         }],
-    }
+    )
 }
 
 fn large() -> Group {
@@ -209,18 +270,20 @@ fn large() -> Group {
         target,
         aim: None,
     };
-    Group {
-        name: "copy-large",
-        title: "Large documents, no added delay",
-        corpus: LARGE,
-        route: Route::Direct,
-        contenders: vec![ours(), raw()],
-        grid: Some(Grid { tasks: &[1, 2, 4], sizes: &[25, 100, 400] }),
-        rows: vec![
+    Group::of_copies(
+        "copy-large",
+        "Large documents, no added delay",
+        Copies {
+            corpus: LARGE,
+            route: Route::Direct,
+            contenders: vec![ours(), raw()],
+            grid: Some(Grid { tasks: &[1, 2, 4], sizes: &[25, 100, 400] }),
+        },
+        vec![
             row("completes with nothing tuned, s", Other::One(RAW), Target::Completes),
             row("against the best fixed batch, s", Other::BestOfGrid, Target::Times(1.3)),
         ],
-    }
+    )
 }
 
 fn elasticdump(name: &'static str, corpus: Corpus) -> Group {
@@ -233,34 +296,34 @@ fn elasticdump(name: &'static str, corpus: Corpus) -> Group {
         target: Target::Faster(factor),
         aim: None,
     };
-    Group {
+    Group::of_copies(
         name,
-        title: if corpus.name == SMALL.name {
-            "Small documents and elasticdump"
-        } else {
-            "Medium documents and elasticdump"
+        if corpus.name == SMALL.name { "Small documents and elasticdump" } else { "Medium documents and elasticdump" },
+        Copies {
+            corpus: corpus,
+            route: Route::Direct,
+            contenders: vec![ours(), dump(DUMP, None), dump(DUMP_10000, Some(10_000))],
+            grid: None,
         },
-        corpus,
-        route: Route::Direct,
-        contenders: vec![ours(), dump(DUMP, None), dump(DUMP_10000, Some(10_000))],
-        grid: None,
-        rows: vec![row("elasticdump with its defaults", DUMP, 12.0), row("elasticdump --limit=10000", DUMP_10000, 2.3)],
-    }
+        vec![row("elasticdump with its defaults", DUMP, 12.0), row("elasticdump --limit=10000", DUMP_10000, 2.3)],
+    )
 }
 
 fn killed() -> Group {
     let eight = || json!({"partitions": 8, "parallelism": 8});
-    Group {
-        name: "killed-task",
-        title: "One of eight running tasks killed at half-way",
-        corpus: SMALL,
-        route: Route::Near,
-        contenders: vec![
-            contender(KILLED, Method::Ours { execution: eight(), level: COUNT, besides: Besides::Kill }),
-            contender(UNDISTURBED, Method::Ours { execution: eight(), level: COUNT, besides: Besides::Nothing }),
-        ],
-        grid: None,
-        rows: vec![Row {
+    Group::of_copies(
+        "killed-task",
+        "One of eight running tasks killed at half-way",
+        Copies {
+            corpus: SMALL,
+            route: Route::Near,
+            contenders: vec![
+                contender(KILLED, Method::Ours { execution: eight(), level: COUNT, besides: Besides::Kill }),
+                contender(UNDISTURBED, Method::Ours { execution: eight(), level: COUNT, besides: Besides::Nothing }),
+            ],
+            grid: None,
+        },
+        vec![Row {
             name: "one of eight tasks killed at half-way: against none killed, s".to_owned(),
             ours: KILLED,
             other: Other::One(UNDISTURBED),
@@ -268,19 +331,16 @@ fn killed() -> Group {
             target: Target::Times(1.15),
             aim: None,
         }],
-    }
+    )
 }
 
 /// What it costs to count.
 fn count() -> Group {
-    Group {
-        name: "count",
-        title: "Small documents, counted",
-        corpus: SMALL,
-        route: Route::Direct,
-        contenders: vec![ours()],
-        grid: None,
-        rows: vec![Row {
+    Group::of_copies(
+        "count",
+        "Small documents, counted",
+        Copies { corpus: SMALL, route: Route::Direct, contenders: vec![ours()], grid: None },
+        vec![Row {
             name: format!("{}: from the copy's end to Complete, counted, s", documents(&SMALL)),
             ours: OURS,
             other: Other::Nothing,
@@ -288,7 +348,7 @@ fn count() -> Group {
             target: Target::AtMost(1.0),
             aim: None,
         }],
-    }
+    )
 }
 
 /// What it costs to prove more than numbers: the time of a whole copy with its proof, against that of a copy that is counted.
@@ -302,34 +362,38 @@ fn proof() -> Group {
         target: Target::Times(most),
         aim: Some(aim),
     };
-    Group {
-        name: "proof",
-        title: "Small documents, and what is proved of them",
-        corpus: SMALL,
-        route: Route::Direct,
-        contenders: vec![ours(), at(IDENTITY, "Identity"), at(CONTENT, "Content")],
-        grid: None,
-        rows: vec![
+    Group::of_copies(
+        "proof",
+        "Small documents, and what is proved of them",
+        Copies {
+            corpus: SMALL,
+            route: Route::Direct,
+            contenders: vec![ours(), at(IDENTITY, "Identity"), at(CONTENT, "Content")],
+            grid: None,
+        },
+        vec![
             row("with its proof of every id and version", IDENTITY, 1.4, 1.3),
             row("with its proof of every document's content", CONTENT, 1.6, 1.5),
         ],
-    }
+    )
 }
 
 /// What the operator holds in memory while it compares whole documents, however many.
 fn memory(name: &'static str, count: usize) -> Group {
     let corpus = Corpus { documents: count, ..SMALL };
-    Group {
+    Group::of_copies(
         name,
-        title: if count < SMALL.documents { "Memory, few documents" } else { "Memory, many documents" },
-        corpus,
-        route: Route::Direct,
-        contenders: vec![contender(
-            CONTENT,
-            Method::Ours { execution: Value::Null, level: "Content", besides: Besides::Restart },
-        )],
-        grid: None,
-        rows: vec![Row {
+        if count < SMALL.documents { "Memory, few documents" } else { "Memory, many documents" },
+        Copies {
+            corpus: corpus,
+            route: Route::Direct,
+            contenders: vec![contender(
+                CONTENT,
+                Method::Ours { execution: Value::Null, level: "Content", besides: Besides::Restart },
+            )],
+            grid: None,
+        },
+        vec![Row {
             name: format!("{}: the operator's growth until their content is proved, MiB", documents(&corpus)),
             ours: CONTENT,
             other: Other::Nothing,
@@ -337,7 +401,7 @@ fn memory(name: &'static str, count: usize) -> Group {
             target: Target::AtMost(16.0),
             aim: None,
         }],
-    }
+    )
 }
 
 fn contender(name: &str, method: Method) -> Contender {
@@ -376,13 +440,19 @@ mod tests {
     #[test]
     fn every_row_asks_for_somebody_who_takes_part() {
         for group in all() {
-            let takes_part = |name: &str| group.contenders.iter().any(|contender| contender.name == name);
+            let takes_part = |name: &str| group.names().contains(&name);
             for row in &group.rows {
                 assert!(takes_part(row.ours), "{}", row.name);
                 match row.other {
                     Other::Nothing => {}
                     Other::One(other) => assert!(takes_part(other), "{}", row.name),
-                    Other::BestOfGrid => assert!(group.grid.is_some(), "{}", row.name),
+                    Other::BestOfGrid => {
+                        assert!(
+                            matches!(&group.subject, Subject::Copies(copies) if copies.grid.is_some()),
+                            "{}",
+                            row.name
+                        );
+                    }
                 }
             }
         }

@@ -9,7 +9,9 @@ use anyhow::{Context, Result, bail};
 use crate::operator;
 
 /// How long a new operator is left alone before it is looked at: it leads by then, and has read its objects.
-const SETTLED: Duration = Duration::from_secs(15);
+pub const SETTLED: Duration = Duration::from_secs(15);
+/// The line of what is held now.
+pub const RESIDENT: &str = "VmRSS:";
 /// How long an ended operator's process may stay.
 const ENDED: Duration = Duration::from_secs(60);
 
@@ -33,7 +35,7 @@ impl Memory {
             }
         };
         thread::sleep(SETTLED);
-        Ok(Self { pid, before: mebibytes(pid, "VmRSS:")? })
+        Ok(Self { pid, before: mebibytes(pid, RESIDENT)? })
     }
 
     /// MiB by which its peak is larger than what it held.
@@ -42,8 +44,8 @@ impl Memory {
     }
 }
 
-/// A line of `/proc/<pid>/status`.
-fn mebibytes(pid: i32, line: &str) -> Result<f64> {
+/// A line of `/proc/<pid>/status`, in MiB.
+pub fn mebibytes(pid: i32, line: &str) -> Result<f64> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).with_context(|| format!("failed to read {path}: the operator ended"))?;
     let found = text.lines().find_map(|text| text.strip_prefix(line)?.split_whitespace().next()?.parse::<f64>().ok());

@@ -1,13 +1,15 @@
 //! The benchmarks: what a Reindex costs beside what else a person could do, on real clusters.
 //!
 //! [`groups`] says what is measured and what is to be reached, [`runner`] measures a group, [`results`] judges it,
-//! [`report`] and [`chart`] write it down. [`method`] is one repeat: [`ours`] (with [`memory`]), [`raw`], [`ceiling`] or [`elasticdump`].
+//! [`report`] and [`chart`] write it down. [`method`] is one repeat of a copy: [`ours`] (with [`memory`]), [`raw`], [`ceiling`] or
+//! [`elasticdump`]; [`many`] is the operator with many objects.
 
 mod ceiling;
 mod chart;
 mod corpus;
 mod elasticdump;
 mod groups;
+mod many;
 mod memory;
 mod method;
 mod ours;
@@ -20,7 +22,7 @@ mod stats;
 mod world;
 
 use anyhow::{Result, bail};
-use groups::Group;
+use groups::{Group, Subject};
 use method::Method;
 use world::World;
 
@@ -62,17 +64,26 @@ pub async fn run(options: &Options) -> Result<()> {
     if !options.running_operator {
         operator::deploy(Profile::Release)?;
     }
-    let world = World::begin()?;
+    // What needs no engines is measured without any, and first: nothing else is there then.
+    let (with, without): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|group| group.needs_engines());
     // The results name this checkout's commit.
     let is_published = options.scale == 1.0 && options.repeats >= LEAST_REPEATS && !options.running_operator;
-    for group in chosen {
-        let measured = runner::measure(&world, group, options.repeats, options.scale).await?;
-        print!("{}", report::lines(&measured));
-        if is_published {
-            report::write(measured, &all)?;
+    let measure = async |world: Option<&World>, groups: Vec<&Group>| {
+        for group in groups {
+            let measured = runner::measure(world, group, options.repeats, options.scale).await?;
+            print!("{}", report::lines(&measured));
+            if is_published {
+                report::write(measured, &all)?;
+            }
         }
+        anyhow::Ok(())
+    };
+    measure(None, without).await?;
+    if !with.is_empty() {
+        let world = World::begin()?;
+        measure(Some(&world), with).await?;
+        world.clean().await?;
     }
-    world.clean().await?;
     if !is_published {
         println!(
             "\nOnly a try (--scale, --running-operator, or fewer than {LEAST_REPEATS} repeats): nothing is written into docs."
@@ -86,5 +97,6 @@ fn is_chosen(group: &Group, only: Option<&str>) -> bool {
 }
 
 fn needs_elasticdump(group: &Group) -> bool {
-    group.contenders.iter().any(|contender| matches!(contender.method, Method::Elasticdump { .. }))
+    let Subject::Copies(copies) = &group.subject else { return false };
+    copies.contenders.iter().any(|contender| matches!(contender.method, Method::Elasticdump { .. }))
 }

@@ -44,7 +44,9 @@ pub fn write(new: Measured, order: &[Group]) -> Result<()> {
     cache::write(&checkout.join(TABLE), pretty(&table))?;
     cache::write(&checkout.join(PAGE), page(&store))?;
     for group in &store.groups {
-        cache::write(&checkout.join(PICTURES).join(format!("{}.svg", group.name)), chart::svg(group))?;
+        // Groups that are no longer known are not kept.
+        let Some(known) = order.iter().find(|known| known.name == group.name) else { continue };
+        cache::write(&checkout.join(PICTURES).join(format!("{}.svg", group.name)), chart::svg(group, &known.shown))?;
     }
     Ok(())
 }
@@ -155,7 +157,7 @@ mod tests {
         };
         let group = json!({
             "name": "group", "title": "A group", "measuredAt": "today", "commit": "abc", "loadAverage": 0.1,
-            "documents": 6, "repeats": 5,
+            "repeats": 5,
             "contenders": [{"name": "one", "samples": [], "failure": "failed: too large"}],
             "results": [outcome("first", true), outcome("second", false)]
         });

@@ -23,8 +23,6 @@ pub struct Measured {
     pub commit: String,
     /// What ran on the machine besides, before: the load average of a minute.
     pub load_average: f64,
-    /// Documents copied each time.
-    pub documents: usize,
     /// How often each was repeated.
     pub repeats: usize,
     /// Seconds of each point of the grid, run once to find the best; null where it failed.
@@ -49,6 +47,19 @@ pub struct Runs {
 }
 
 impl Runs {
+    /// Those of somebody who has not run yet.
+    pub fn none_yet(name: &str) -> Self {
+        Self { name: name.to_owned(), samples: Vec::new(), failure: None }
+    }
+
+    /// Adds what another repeat came to.
+    pub fn add(&mut self, result: Result<Sample, String>) {
+        match result {
+            Ok(sample) => self.samples.push(sample),
+            Err(failure) => self.failure = Some(failure),
+        }
+    }
+
     /// What a metric's samples come to; `None` when the contender failed.
     pub fn summary(&self, metric: &str) -> Option<Summary> {
         if self.failure.is_some() {
@@ -95,7 +106,7 @@ pub fn judge(row: &Row, contenders: &[Runs]) -> Outcome {
     let median = |summary: Option<Summary>| summary.map(|summary| summary.median);
     let (mine, its) = (median(our_summary), median(other_summary));
     let ratio = match row.target {
-        Target::AtMost(_) | Target::Completes => None,
+        Target::AtMost(_) | Target::Completes | Target::More(_) => None,
         Target::Faster(_) => mine.zip(its).map(|(mine, its)| its / mine),
         Target::Times(_) | Target::Share(_) => mine.zip(its).map(|(mine, its)| mine / its),
     };
@@ -104,6 +115,7 @@ pub fn judge(row: &Row, contenders: &[Runs]) -> Outcome {
         Target::AtMost(limit) => mine.is_some_and(|mine| mine <= limit),
         Target::Faster(least) | Target::Share(least) => ratio.is_some_and(|ratio| ratio >= least),
         Target::Times(most) => ratio.is_some_and(|ratio| ratio <= most),
+        Target::More(most) => mine.zip(its).is_some_and(|(mine, its)| mine - its <= most),
     };
     let spread = |summary: Option<Summary>| summary.map(|summary| [rounded(summary.min), rounded(summary.max)]);
     let notes = [
@@ -138,7 +150,8 @@ fn target(row: &Row) -> String {
         Target::Completes => "completes".to_owned(),
         Target::AtMost(limit) => format!("<= {limit}{}", aim(hoped.to_string())),
         Target::Faster(least) => format!(">= {least} x faster{}", aim(hoped.to_string())),
-        Target::Times(most) => format!("<= {most} x the time"),
+        Target::Times(most) => format!("<= {most} x"),
+        Target::More(most) => format!("<= {most} more"),
         Target::Share(least) => format!(">= {:.0} %{}", least * 100.0, aim(format!("{:.0} %", hoped * 100.0))),
     }
 }

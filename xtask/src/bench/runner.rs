@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 
 use super::corpus::Corpus;
-use super::groups::{Contender, Grid, Group};
+use super::groups::{Contender, Copies, Grid, Group, Subject};
+use super::many;
 use super::method::{Method, SECONDS, Sample};
 use super::results::{Measured, Runs, judge};
 use super::world::{Route, World};
@@ -17,38 +18,18 @@ const BEST: usize = 3;
 const WARM_UPS: usize = 6;
 
 /// Measures a group. What fails is told in the result, and does not keep the rest from being measured.
-pub async fn measure(world: &World, group: &Group, repeats: usize, scale: f64) -> Result<Measured> {
+pub async fn measure(world: Option<&World>, group: &Group, repeats: usize, scale: f64) -> Result<Measured> {
     println!("\n{}", group.title);
     let load_average = load_average()?;
-    let corpus = group.corpus.scaled(scale);
-    corpus.load(&world.source).await?;
-    warm(world, group, &corpus).await;
-    let mut contenders = group.contenders.clone();
-    let mut grid = BTreeMap::new();
-    if let Some(points) = &group.grid {
-        let (seconds, best) = screen(world, group, &corpus, points).await;
-        grid = seconds;
-        contenders.extend(best);
-    }
-
-    let mut all: Vec<_> = contenders
-        .iter()
-        .map(|contender| Runs { name: contender.name.clone(), samples: Vec::new(), failure: None })
-        .collect();
-    for repeat in 0..repeats {
-        println!("  repeat {} of {repeats}", repeat + 1);
-        // Another one begins each time, so that nobody always follows the same.
-        for turn in 0..contenders.len() {
-            let at = (repeat + turn) % contenders.len();
-            if all[at].failure.is_some() {
-                continue;
-            }
-            match run(world, group.route, &corpus, &contenders[at]).await {
-                Ok(sample) => all[at].samples.push(sample),
-                Err(failure) => all[at].failure = Some(failure),
-            }
+    let engines = || world.context("failed: the clusters of the benchmarks don't run");
+    let (grid, all) = match &group.subject {
+        Subject::Copies(copies) => measure_copies(engines()?, copies, repeats, scale).await?,
+        Subject::Many(scenes) => (Seconds::new(), many::measure(scenes, repeats, scale).await?),
+        Subject::Tiny { copies, names } => {
+            let copies = many::scaled(*copies, scale);
+            (Seconds::new(), many::measure_tiny(engines()?, copies, *names, repeats).await?)
         }
-    }
+    };
     let results = group.rows.iter().map(|row| judge(row, &all)).collect();
     Ok(Measured {
         name: group.name.to_owned(),
@@ -56,7 +37,6 @@ pub async fn measure(world: &World, group: &Group, repeats: usize, scale: f64) -
         measured_at: line("date", &["-u", "+%Y-%m-%d %H:%M UTC"])?,
         commit: line("git", &["rev-parse", "--short=10", "HEAD"])?,
         load_average,
-        documents: corpus.documents,
         repeats,
         grid,
         contenders: all,
@@ -64,9 +44,63 @@ pub async fn measure(world: &World, group: &Group, repeats: usize, scale: f64) -
     })
 }
 
+/// Seconds of each point of a grid; `None` where it failed.
+type Seconds = BTreeMap<String, Option<f64>>;
+
+async fn measure_copies(world: &World, copies: &Copies, repeats: usize, scale: f64) -> Result<(Seconds, Vec<Runs>)> {
+    let corpus = copies.corpus.scaled(scale);
+    corpus.load(&world.source).await?;
+    warm(world, copies, &corpus).await;
+    let mut contenders = copies.contenders.clone();
+    let mut grid = Seconds::new();
+    if let Some(points) = &copies.grid {
+        let (seconds, best) = screen(world, copies, &corpus, points).await;
+        grid = seconds;
+        contenders.extend(best);
+    }
+    let names: Vec<_> = contenders.iter().map(|contender| contender.name.as_str()).collect();
+    let all = in_turn(&names, repeats, async |at| run(world, copies.route, &corpus, &contenders[at]).await).await;
+    Ok((grid, all))
+}
+
+/// Repeats all of them in turn, another one first each time, so that nobody always follows the same.
+pub async fn in_turn(
+    names: &[&str],
+    repeats: usize,
+    mut run: impl AsyncFnMut(usize) -> Result<Sample, String>,
+) -> Vec<Runs> {
+    let mut all: Vec<_> = names.iter().map(|name| Runs::none_yet(name)).collect();
+    for repeat in 0..repeats {
+        println!("  repeat {} of {repeats}", repeat + 1);
+        for turn in 0..all.len() {
+            let at = (repeat + turn) % all.len();
+            if all[at].failure.is_none() {
+                all[at].add(run(at).await);
+            }
+        }
+    }
+    all
+}
+
+/// Tells what one repeat came to; a failure in one line.
+pub fn told(name: &str, result: Result<Sample>) -> Result<Sample, String> {
+    match result {
+        Ok(sample) => {
+            let words: Vec<_> = sample.iter().map(|(metric, value)| format!("{metric} {value:.2}")).collect();
+            println!("    {name}: {}", words.join(", "));
+            Ok(sample)
+        }
+        Err(error) => {
+            println!("    {name}: {error:#}");
+            let text = format!("{error:#}");
+            Err(text.lines().next().unwrap_or_default().to_owned())
+        }
+    }
+}
+
 /// Copies until a copy is hardly faster than the one before: until then Java compiles, not Elasticsearch copies.
-async fn warm(world: &World, group: &Group, corpus: &Corpus) {
-    let size = group.grid.as_ref().map_or(5000, |grid| grid.sizes[grid.sizes.len() / 2]);
+async fn warm(world: &World, copies: &Copies, corpus: &Corpus) {
+    let size = copies.grid.as_ref().map_or(5000, |grid| grid.sizes[grid.sizes.len() / 2]);
     let method = Method::Raw { tasks: 2, size: Some(size) };
     let contender = Contender { name: "warming up".to_owned(), method };
     let mut last = f64::INFINITY;
@@ -84,17 +118,12 @@ async fn warm(world: &World, group: &Group, corpus: &Corpus) {
 }
 
 /// Runs every point once: the seconds of each, and the best few.
-async fn screen(
-    world: &World,
-    group: &Group,
-    corpus: &Corpus,
-    grid: &Grid,
-) -> (BTreeMap<String, Option<f64>>, Vec<Contender>) {
+async fn screen(world: &World, copies: &Copies, corpus: &Corpus, grid: &Grid) -> (Seconds, Vec<Contender>) {
     println!("  every point of the grid once");
     let mut timed = Vec::new();
-    let mut seconds = BTreeMap::new();
+    let mut seconds = Seconds::new();
     for point in grid.points() {
-        let sample = run(world, group.route, corpus, &point).await.ok();
+        let sample = run(world, copies.route, corpus, &point).await.ok();
         let took = sample.and_then(|sample| sample.get(SECONDS).copied());
         seconds.insert(point.name.clone(), took);
         timed.extend(took.map(|took| (took, point)));
@@ -103,21 +132,9 @@ async fn screen(
     (seconds, timed.into_iter().take(BEST).map(|(_, point)| point).collect())
 }
 
-/// One repeat, told while it happens; a failure in one line.
+/// One repeat, told while it happens.
 async fn run(world: &World, route: Route, corpus: &Corpus, contender: &Contender) -> Result<Sample, String> {
-    let result = contender.method.run(world, corpus, route).await;
-    match result {
-        Ok(sample) => {
-            let words: Vec<_> = sample.iter().map(|(metric, value)| format!("{metric} {value:.2}")).collect();
-            println!("    {}: {}", contender.name, words.join(", "));
-            Ok(sample)
-        }
-        Err(error) => {
-            println!("    {}: {error:#}", contender.name);
-            let text = format!("{error:#}");
-            Err(text.lines().next().unwrap_or_default().to_owned())
-        }
-    }
+    told(&contender.name, contender.method.run(world, corpus, route).await)
 }
 
 fn load_average() -> Result<f64> {

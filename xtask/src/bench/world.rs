@@ -106,6 +106,26 @@ impl World {
         json!({"host": host, "username": USER, "password": source().password})
     }
 
+    /// Where this machine reaches both clusters.
+    pub fn addresses(&self) -> Result<[SocketAddr; 2]> {
+        let address = |cluster: &str| search::address(NAMESPACE, &format!("{cluster}-http"));
+        Ok([address(SOURCE)?, address(DESTINATION)?])
+    }
+
+    /// The SearchClusters.
+    pub fn search_clusters(&self) -> Vec<Value> {
+        search_clusters()
+    }
+
+    /// The SearchClusters `src` and `dst`, with the operator's calls going to these endpoints.
+    pub fn search_clusters_by(&self, [source, destination]: [String; 2]) -> Vec<Value> {
+        let direct = Route::Direct;
+        vec![
+            search_cluster(direct.search_cluster(), SOURCE, &source, Some(direct)),
+            search_cluster("dst", DESTINATION, &destination, None),
+        ]
+    }
+
     /// URLs of both clusters with user and password, for a program on this machine.
     pub fn urls(&self) -> Result<(String, String)> {
         let url = |cluster: ElasticsearchCluster| -> Result<String> {
@@ -175,21 +195,28 @@ fn destination() -> ElasticsearchCluster {
 
 /// The operator always talks to the source directly; only the destination goes the long way.
 fn search_clusters() -> Vec<Value> {
-    let object = |name: &str, cluster: &str, remote: Option<String>| {
-        let mut spec = json!({
-            "endpoint": format!("http://{cluster}-http.{NAMESPACE}.svc:9200"),
-            "auth": {"basic": {"secretRef": {"name": format!("{cluster}-elastic")}}}
-        });
-        if let Some(host) = remote {
-            spec["remoteEndpoint"] = format!("http://{host}").into();
-        }
-        json!({
-            "apiVersion": "reindex.dev/v1alpha1",
-            "kind": "SearchCluster",
-            "metadata": {"name": name, "namespace": NAMESPACE},
-            "spec": spec
-        })
-    };
-    let source = |route: Route| object(route.search_cluster(), SOURCE, Some(route.host()));
-    vec![source(Route::Direct), source(Route::Near), source(Route::Far), object("dst", DESTINATION, None)]
+    let source = |route: Route| search_cluster(route.search_cluster(), SOURCE, &url(SOURCE), Some(route));
+    let destination = search_cluster("dst", DESTINATION, &url(DESTINATION), None);
+    vec![source(Route::Direct), source(Route::Near), source(Route::Far), destination]
+}
+
+/// Where a cluster is reached within Kubernetes.
+fn url(cluster: &str) -> String {
+    format!("http://{cluster}-http.{NAMESPACE}.svc:9200")
+}
+
+fn search_cluster(name: &str, cluster: &str, endpoint: &str, remote: Option<Route>) -> Value {
+    let mut spec = json!({
+        "endpoint": endpoint,
+        "auth": {"basic": {"secretRef": {"name": format!("{cluster}-elastic")}}}
+    });
+    if let Some(route) = remote {
+        spec["remoteEndpoint"] = format!("http://{}", route.host()).into();
+    }
+    json!({
+        "apiVersion": "reindex.dev/v1alpha1",
+        "kind": "SearchCluster",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": spec
+    })
 }

@@ -100,9 +100,14 @@ pub struct State {
 }
 
 impl Engine {
-    /// Starts one on a free port.
+    /// Starts one on a free port of 127.0.0.1.
     pub async fn start(name: &str, faults: Arc<Faults>, network: Network) -> Engine {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Engine::serve(listener, name, faults, network)
+    }
+
+    /// Starts one that answers whom this listener hears.
+    pub fn serve(listener: tokio::net::TcpListener, name: &str, faults: Arc<Faults>, network: Network) -> Engine {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::new(name)));
         network.lock().unwrap().insert(address.to_string(), state.clone());

@@ -1,0 +1,138 @@
+//! Many Reindexes at once.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::super::method::{SECONDS, Sample};
+use super::PASS;
+use super::apiserver::Apiserver;
+use super::running::{self, Operator, number, percentile};
+use super::stub::{SIX, Stub};
+use crate::kubectl;
+
+/// How long anything here may take.
+const LIMIT: Duration = Duration::from_secs(600);
+/// How long after a look the next follows.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How the names of copied indices begin.
+pub const COPIES: &str = "many-";
+/// How many documents each copy has.
+pub const DOCUMENTS: usize = 6;
+
+/// A namespace and its Reindexes.
+pub struct Place<'a> {
+    /// The apiserver.
+    pub api: &'a Apiserver,
+    /// The namespace.
+    pub namespace: &'static str,
+}
+
+impl Place<'_> {
+    /// Where its Reindexes are.
+    pub fn reindexes(&self) -> String {
+        format!("/apis/reindex.dev/v1alpha1/namespaces/{}/reindexes", self.namespace)
+    }
+
+    /// Applies so many Reindexes, and tells after how many seconds all were complete. The operator says so in its metrics: to watch that
+    /// many objects would keep the machine from the work.
+    pub async fn all_complete(&self, operator: &Operator, copies: usize, index: &str) -> Result<f64> {
+        let objects = (0..copies).map(|number| self.reindex(&copy(number), ["src", "dst"], index));
+        let begin = Instant::now();
+        self.api.post_all(&self.reindexes(), objects).await?;
+        loop {
+            let text = operator.metrics().text().await.unwrap_or_default();
+            let seconds = begin.elapsed().as_secs_f64();
+            let of_phase = |phase| number(&text, &format!("reindex_operator_reindexes{{phase=\"{phase}\"}}"));
+            if of_phase("Completed") >= copies as f64 {
+                return Ok(seconds);
+            }
+            if of_phase("Failed") > 0.0 || begin.elapsed() > LIMIT {
+                bail!("failed: after {seconds:.0} s only {} Reindexes are complete", of_phase("Completed"));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// One copy from its begin to its end: the object as it is then.
+    pub async fn one(&self, object: Value) -> Result<Value> {
+        let name = object["metadata"]["name"].as_str().context("failed: it has no name")?.to_owned();
+        kubectl::apply(&[object])?;
+        let what = format!("reindex/{name}");
+        let wait = ["wait", "--for=condition=Complete", &what, "--namespace", self.namespace, "--timeout=300s"];
+        let done = kubectl::run(&wait);
+        let object = self.api.get(&format!("{}/{name}", self.reindexes())).await?;
+        self.remove().await?;
+        done.map(|_| object)
+    }
+
+    /// Puts these SearchClusters in the place of the namespace's others, and waits until the operator knows them.
+    pub fn set_clusters(&self, objects: &[Value]) -> Result<()> {
+        let namespace = ["--namespace", self.namespace];
+        let delete = ["delete", "searchclusters", "--all", "--timeout=60s"];
+        kubectl::run(&[&delete[..], &namespace].concat())?;
+        if objects.is_empty() {
+            return Ok(());
+        }
+        kubectl::apply(objects)?;
+        let ready = ["wait", "--for=condition=Ready", "searchclusters", "--all", "--timeout=120s"];
+        kubectl::run(&[&ready[..], &namespace].concat()).map(drop)
+    }
+
+    /// Deletes all Reindexes, and waits until they are gone.
+    pub async fn remove(&self) -> Result<()> {
+        self.api.delete(&self.reindexes()).await?;
+        let begin = Instant::now();
+        loop {
+            let found = self.api.get(&format!("{}?limit=1", self.reindexes())).await?;
+            if found["items"].as_array().is_some_and(Vec::is_empty) {
+                return Ok(());
+            }
+            if begin.elapsed() > LIMIT {
+                bail!("failed: Reindexes are left after {} s", LIMIT.as_secs());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// A Reindex that says only what must be said; the copy has its name.
+    pub fn reindex(&self, name: &str, [source, destination]: [&str; 2], index: &str) -> Value {
+        json!({
+            "apiVersion": "reindex.dev/v1alpha1",
+            "kind": "Reindex",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {
+                "source": {"clusterRef": {"name": source}, "index": index},
+                "destination": {"clusterRef": {"name": destination}, "index": name, "settings": {"numberOfReplicas": 0}}
+            }
+        })
+    }
+}
+
+/// Copies between engines in memory, all at once: how long until all are complete, and how long a pass takes. The engines answer in no
+/// time, so that a pass is the operator and the apiserver.
+pub async fn against(place: &Place<'_>, stub: &Stub, copies: usize) -> Result<Sample> {
+    running::start()?;
+    place.remove().await?;
+    stub.clean();
+    place.set_clusters(&stub.search_clusters())?;
+    let operator = Operator::running().await?;
+    let before = operator.metrics().text().await.context("failed to read the metrics")?;
+    let seconds = place.all_complete(&operator, copies, SIX).await?;
+    let after = operator.metrics().text().await.context("failed to read the metrics")?;
+    for name in (0..copies).map(copy) {
+        let found = stub.copied(&name);
+        if found != DOCUMENTS {
+            bail!("failed: {name} has {found} of {DOCUMENTS} documents");
+        }
+    }
+    place.remove().await?;
+    let pass = percentile(&before, &after).context("failed: no pass was counted")?;
+    Ok(Sample::from([(SECONDS.to_owned(), seconds), (PASS.to_owned(), pass)]))
+}
+
+/// The name of a Reindex and of its copy.
+pub fn copy(number: usize) -> String {
+    format!("{COPIES}{number:04}")
+}

@@ -19,7 +19,7 @@
 //! | [`controller`] | observe → decide → write → act, one folder a kind | all |
 //! | `http` | what both HTTP clients have in common | nobody |
 //! | [`cli`] | the plugin of kubectl | `api`, `plan`, `local` |
-//! | [`local`] | the controllers without Kubernetes: an apiserver in memory | `api`, `controller` |
+//! | [`local`] | the controllers without Kubernetes: an apiserver in memory | `api`, `plan`, `controller` |
 //! | [`telemetry`] | logs, metrics, probes | nobody |
 //! | `text` | words of others, made fit to be shown; all may call it | nobody |
 

@@ -10,6 +10,7 @@ use reindex_operator::{
     allowlist::alibaba_cloud::OperatorIdentity,
     api::crd,
     controller::{self, lease::Candidate},
+    plan::scope::Scope,
     telemetry::{self, metrics::Metrics, probes},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -54,6 +55,10 @@ struct Run {
     /// environment), separated by commas. Whoever may write SearchClusters there acts with it. Default: --pod-namespace.
     #[arg(long, env = "ALIBABA_CLOUD_IDENTITY_NAMESPACES", value_delimiter = ',')]
     alibaba_cloud_identity_namespaces: Vec<String>,
+    /// Namespaces whose SearchClusters and Reindexes are worked on, separated by commas; the operator asks for nothing of any other.
+    /// Default: all.
+    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',')]
+    watch_namespaces: Vec<String>,
 }
 
 impl Run {
@@ -149,8 +154,9 @@ async fn lead(
         () = shutdown.clone() => return Ok(()),
     }
     tracing::info!("leading");
+    let scope = Scope::of(run.watch_namespaces.iter().cloned());
     tokio::select! {
-        () = controller::run(client, metrics, run.pod_name.clone(), run.operator_identity(), shutdown) => {}
+        () = controller::run(client, metrics, run.pod_name.clone(), run.operator_identity(), scope, shutdown) => {}
         // At once: another one may be at it already.
         () = candidate.deposed() => return Err(Fatal::LeaseLost),
     }

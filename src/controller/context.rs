@@ -9,6 +9,7 @@ use crate::{
     allowlist::alibaba_cloud::OperatorIdentity,
     api::{Reindex, SearchCluster},
     controller::{proofs::Proofs, public_authorities::PublicAuthorities},
+    plan::scope::Scope,
     telemetry::metrics::Metrics,
 };
 
@@ -18,10 +19,12 @@ pub struct Context {
     pub client: Client,
     /// Publishes events; shared, so that repeated ones are counted instead of listed.
     pub recorder: Recorder,
-    /// Every Reindex, as the watch last told; for waking and for wishes, never for the gate.
+    /// Every Reindex that is worked on, as the watch last told; for waking and for wishes, never for the gate.
     pub reindexes: Store<Reindex>,
-    /// Every SearchCluster, as the watch last told.
+    /// Every SearchCluster that is worked on, as the watch last told.
     pub clusters: Store<SearchCluster>,
+    /// The namespaces that the operator works in.
+    pub scope: Scope,
     /// The operator's own identity at Alibaba Cloud.
     pub operator_identity: OperatorIdentity,
     /// The certificate authorities of the operator's image.

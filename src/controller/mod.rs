@@ -5,9 +5,11 @@ pub mod context;
 pub mod error;
 pub mod events;
 pub mod lease;
+mod merge;
 pub mod proofs;
 pub mod public_authorities;
 pub mod reindex;
+pub mod scope;
 pub mod search_cluster;
 pub mod status;
 mod watch;
@@ -16,7 +18,7 @@ use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt};
 use kube::{
-    Api, Client, ResourceExt,
+    Client, ResourceExt,
     runtime::{
         applier,
         controller::{Action, Config},
@@ -31,7 +33,10 @@ use tracing::Instrument;
 use crate::{
     allowlist::alibaba_cloud::OperatorIdentity,
     api::{FIELD_MANAGER, Reindex, SearchCluster},
-    plan::reindex::{Stage, stage},
+    plan::{
+        reindex::{Stage, stage},
+        scope::Scope,
+    },
     telemetry::metrics::Metrics,
 };
 
@@ -46,12 +51,13 @@ const CONCURRENCY: u16 = 16;
 /// How long a comparison may go on after its Reindex was deleted by force.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Runs both controllers until `shutdown` ends; passes that are under way end first.
+/// Runs both controllers on what is in `scope`, until `shutdown` ends; passes that are under way end first.
 pub async fn run(
     client: Client,
     metrics: Metrics,
     instance: String,
     operator_identity: OperatorIdentity,
+    scope: Scope,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let shutdown = shutdown.shared();
@@ -66,6 +72,7 @@ pub async fn run(
         reindexes: reindex_store.clone(),
         clusters: cluster_store.clone(),
         client: client.clone(),
+        scope: scope.clone(),
         operator_identity,
         public_authorities: PublicAuthorities::default(),
         proofs: Proofs::default(),
@@ -92,11 +99,11 @@ pub async fn run(
     };
     let needing = |reindex: &Reindex| needed_by(&cluster_store, reindex);
     let waiting = |cluster: &SearchCluster| waiting_for(&reindex_store, cluster);
-    let reindexes = Api::all(client.clone());
+    let (reindexes, clusters) = (scope::apis(&client, &scope), scope::apis(&client, &scope));
     tokio::select! {
         () = both => {}
         () = watch(reindexes, reindex_writer, reindex_queue.clone(), cluster_queue.clone(), needing) => {}
-        () = watch(Api::all(client), cluster_writer, cluster_queue, reindex_queue, waiting) => {}
+        () = watch(clusters, cluster_writer, cluster_queue, reindex_queue, waiting) => {}
         () = sweep(&ctx) => {}
     }
 }

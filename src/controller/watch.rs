@@ -5,6 +5,7 @@ use std::{fmt::Debug, pin::pin};
 use futures::{
     StreamExt,
     channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded},
+    stream::{self, select_all},
 };
 use kube::{
     Api, Resource, ResourceExt,
@@ -16,6 +17,8 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+
+use super::merge::Merge;
 
 /// Objects in one answer while all are read. Each is several times as large until it is trimmed, and what a process has taken up once it
 /// seldom gives back.
@@ -38,17 +41,31 @@ pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned
 
 impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static> Watched for K {}
 
-/// Watches a kind for ever. An object that was made or changed is reconciled, and so are those of the other kind that may go on because of
+/// Watches a kind for ever, in one namespace or several. An object that was made or changed is reconciled, and so are those of the other kind that may go on because of
 /// it, or because it is gone.
 pub async fn watch<K: Watched, O: Watched>(
-    api: Api<K>,
+    apis: Vec<(Option<String>, Api<K>)>,
     writer: Writer<K>,
     own: Queue<K>,
     others: Queue<O>,
     related: impl Fn(&K) -> Vec<ObjectRef<O>>,
 ) {
     let settings = watcher::Config::default().page_size(PAGE);
-    let mut events = pin!(watcher(api, settings).default_backoff().modify(trim).reflect(writer));
+    let store = writer.as_reader();
+    let mut merge = Merge::of(apis.iter().filter_map(|(namespace, _)| namespace.clone()));
+    let several = apis.len() > 1;
+    let watches = apis.into_iter().enumerate().map(|(number, (_, api))| {
+        let told = watcher(api, settings.clone()).default_backoff().modify(trim);
+        told.map(move |event| (number, event)).boxed()
+    });
+    let merged = select_all(watches).flat_map(|(number, event)| {
+        stream::iter(match event {
+            // The lists of a single watch are everything that there is.
+            Ok(event) if several => merge.take(number, event, &store).into_iter().map(Ok).collect(),
+            event => vec![event],
+        })
+    });
+    let mut events = pin!(merged.reflect(writer));
     while let Some(event) = events.next().await {
         let (object, is_there) = match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => (object, true),

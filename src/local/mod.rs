@@ -19,7 +19,8 @@ use kube::Client;
 use serde_json::Value;
 
 use crate::{
-    alibaba_cloud::Identity, allowlist::alibaba_cloud::OperatorIdentity, controller, telemetry::metrics::Metrics,
+    alibaba_cloud::Identity, allowlist::alibaba_cloud::OperatorIdentity, controller, plan::scope::Scope,
+    telemetry::metrics::Metrics,
 };
 
 use admission::{Admission, AdmissionFault};
@@ -85,5 +86,6 @@ fn title(object: &Value) -> String {
 /// The operator: both controllers, until this future is dropped. They have no identity at any cloud.
 pub async fn operate(client: Client) {
     let identity = OperatorIdentity { identity: Identity::from_environment(|_| None), namespaces: BTreeSet::new() };
-    controller::run(client, Metrics::new(), "local".to_owned(), identity, std::future::pending()).await;
+    let everywhere = Scope::default();
+    controller::run(client, Metrics::new(), "local".to_owned(), identity, everywhere, std::future::pending()).await;
 }

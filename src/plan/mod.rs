@@ -25,6 +25,7 @@ pub mod report;
 pub mod restart;
 pub mod retention;
 pub mod rollout;
+pub mod scope;
 pub mod script;
 pub mod search_cluster;
 pub mod spec_hash;

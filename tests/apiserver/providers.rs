@@ -248,7 +248,7 @@ async fn granted(installed: &Installed) {
         .args(["template", &name])
         .arg(chart)
         .args(["--namespace", &installed.namespace, "--set", "providers.eck=true,providers.openSearchOperator=true"])
-        .args(["--show-only", "templates/clusterrole-providers.yaml"])
+        .args(["--show-only", "templates/roles-providers.yaml"])
         .output()
         .expect("helm runs");
     assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));

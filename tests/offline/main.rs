@@ -11,6 +11,7 @@ mod local;
 mod providers;
 mod release;
 mod report;
+mod scope;
 mod search_client;
 mod support;
 mod telemetry;

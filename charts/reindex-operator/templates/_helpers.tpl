@@ -26,3 +26,49 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
+
+{{/*
+A role of the operator and its binding: one for the cluster, or one in each of watchNamespaces.
+Takes `root`, the text of `rules`, and what they are `for`, which is left out for those that every installation needs.
+*/}}
+{{- define "reindex-operator.roles" -}}
+{{- $root := .root }}
+{{- $rules := .rules }}
+{{- $fullname := include "reindex-operator.fullname" $root }}
+{{- $kind := ternary "Role" "ClusterRole" (not (empty $root.Values.watchNamespaces)) }}
+{{- /* The Role of the release's own namespace that has the bare name is for the leader's lease. */}}
+{{- $for := .for | default (ternary "objects" "" (eq $kind "Role")) }}
+{{- $name := ternary $fullname (printf "%s-%s" $fullname $for) (empty $for) }}
+{{- range $root.Values.watchNamespaces | default (list "") | uniq }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $kind }}
+metadata:
+  name: {{ $name }}
+  {{- with . }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "reindex-operator.labels" $root | nindent 4 }}
+rules:
+{{ $rules }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $kind }}Binding
+metadata:
+  name: {{ $name }}
+  {{- with . }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "reindex-operator.labels" $root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ $kind }}
+  name: {{ $name }}
+subjects:
+- kind: ServiceAccount
+  name: {{ include "reindex-operator.serviceAccountName" $root }}
+  namespace: {{ $root.Release.Namespace }}
+{{- end }}
+{{- end }}

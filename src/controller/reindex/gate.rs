@@ -1,11 +1,11 @@
 //! What keeps a copy from starting: the gate, which is closed while a cluster is about to restart or restarts, and another Reindex that
 //! fills the same index.
 
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::ResourceExt;
 
 use crate::{
     api::{Reindex, ReindexStatus, SearchCluster},
-    controller::{context::Context, error::Error},
+    controller::{context::Context, error::Error, scope},
     plan::{
         reindex::{DESTINATION_BUSY, comes_first},
         trust::full_name,
@@ -15,9 +15,8 @@ use crate::{
 
 /// The SearchCluster that keeps this copy from starting, as the apiserver has it now.
 pub async fn closed(ctx: &Context, status: &ReindexStatus) -> Result<Option<String>, Error> {
-    let api: Api<SearchCluster> = Api::all(ctx.client.clone());
-    let live = api.list(&ListParams::default()).await.map_err(Error::kube("read the gates of the SearchClusters"))?;
-    Ok(live.items.iter().find(|cluster| keeps_from_starting(cluster, status)).map(full_name))
+    let live = scope::list(&ctx.client, &ctx.scope, "read the gates of the SearchClusters").await?;
+    Ok(live.iter().find(|cluster| keeps_from_starting(cluster, status)).map(full_name))
 }
 
 /// The same as the watch last told: where it is closed the intent to start needs not be written, only to be withdrawn.

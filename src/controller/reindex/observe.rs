@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::ResourceExt;
 
 use crate::{
     api::{
@@ -13,6 +13,7 @@ use crate::{
         connect::{Connected, connect},
         context::Context,
         error::Error,
+        scope,
     },
     plan::{
         self,
@@ -110,14 +111,17 @@ async fn release(ctx: &Context, reindex: &Reindex) -> Result<Result<Release, Tro
 pub async fn destination_of(ctx: &Context, reindex: &Reindex) -> Result<Result<Connected, Trouble>, Error> {
     Ok(match sides::destination(ctx, reindex).await? {
         Some(cluster) => open(ctx, "the destination", &cluster).await,
-        None => Err(Trouble {
-            reason: "ClusterNotFound",
-            message: format!(
-                "SearchCluster {} (destination.clusterRef) is gone",
-                reindex.spec.destination.cluster_ref.name
-            ),
-        }),
+        None => Err(no_destination(ctx, reindex)),
     })
+}
+
+fn no_destination(ctx: &Context, reindex: &Reindex) -> Trouble {
+    let (named, own) = (&reindex.spec.destination.cluster_ref, reindex.namespace().unwrap_or_default());
+    let gone = || Trouble {
+        reason: "ClusterNotFound",
+        message: format!("SearchCluster {} (destination.clusterRef) is gone", named.name),
+    };
+    ctx.scope.trouble("destination", named.namespace_or(&own), &named.name).unwrap_or_else(gone)
 }
 
 async fn tasks_on(reindex: &Reindex, destination: &Connected) -> Result<Vec<String>, Trouble> {
@@ -304,8 +308,7 @@ impl Eyes<'_> {
 
 /// Every Reindex, as the apiserver has it now.
 pub async fn live_reindexes(ctx: &Context) -> Result<Vec<Reindex>, Error> {
-    let api: Api<Reindex> = Api::all(ctx.client.clone());
-    api.list(&ListParams::default()).await.map(|list| list.items).map_err(Error::kube("list the Reindexes"))
+    scope::list(&ctx.client, &ctx.scope, "list the Reindexes").await
 }
 
 /// The limits of both clusters. A source's open scrolls are so many tasks as each reads all its shards.

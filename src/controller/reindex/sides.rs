@@ -32,9 +32,11 @@ pub struct Sides {
 pub async fn destination(ctx: &Context, reindex: &Reindex) -> Result<Option<Arc<SearchCluster>>, Error> {
     let namespace = reindex.namespace().unwrap_or_default();
     let named = &reindex.spec.destination.cluster_ref;
-    match cached(ctx, &named.name, named.namespace_or(&namespace)) {
+    let there = named.namespace_or(&namespace);
+    match cached(ctx, &named.name, there) {
         Some(cluster) => Ok(Some(cluster)),
-        None => live(ctx, &named.name, named.namespace_or(&namespace)).await,
+        None if ctx.scope.watches(there) => live(ctx, &named.name, there).await,
+        None => Ok(None),
     }
 }
 
@@ -86,6 +88,10 @@ async fn find(
         Role::Destination => (&reindex.spec.destination.cluster_ref, &reindex.spec.destination.index, "destination"),
     };
     let there = named.namespace_or(namespace);
+    // There are no rights to ask with.
+    if let Some(trouble) = ctx.scope.trouble(field, there, &named.name) {
+        return Ok(Err(trouble));
+    }
     if let Some(cluster) = cached(ctx, &named.name, there)
         && admits_namespace(ctx, &cluster, namespace, role, index).await?
     {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::ResourceExt;
 
 use crate::{
     allowlist::provider::{Provider, ProviderError},
@@ -11,7 +11,7 @@ use crate::{
         reindex_status::{PartitionState, ReindexStatus},
         search_cluster::Management,
     },
-    controller::{connect::connect, context::Context, error::Error},
+    controller::{connect::connect, context::Context, error::Error, scope},
     plan::{
         self,
         allowlist::{Change, managed_by_another, wanted},
@@ -106,9 +106,8 @@ fn is_worth_a_look(cluster: &SearchCluster) -> bool {
 
 /// Read from the apiserver: with a cache that is not filled yet, the younger of two would take itself for the only one.
 async fn managed_by(ctx: &Context, cluster: &SearchCluster, uuid: &str) -> Result<Option<String>, Error> {
-    let api: Api<SearchCluster> = Api::all(ctx.client.clone());
-    let live = api.list(&ListParams::default()).await.map_err(Error::kube("list the SearchClusters"))?;
-    Ok(managed_by_another(cluster, uuid, &live.items))
+    let live = scope::list(&ctx.client, &ctx.scope, "list the SearchClusters").await?;
+    Ok(managed_by_another(cluster, uuid, &live))
 }
 
 async fn look_closely(
@@ -126,8 +125,7 @@ async fn look_closely(
         Ok(configuration) => configuration,
         Err(error) => return Ok(Err(provider_trouble(&error))),
     };
-    let api: Api<Reindex> = Api::all(ctx.client.clone());
-    let live = api.list(&ListParams::default()).await.map_err(Error::kube("list the Reindexes"))?.items;
+    let live: Vec<Reindex> = scope::list(&ctx.client, &ctx.scope, "list the Reindexes").await?;
     // Not reached while its only node restarts: that is seen, not an error.
     let view = match (client, reached) {
         (Some(client), Ok(reached)) => {

@@ -25,6 +25,7 @@ use reindex_operator::{
         context::Context, error::Error, proofs::Proofs, public_authorities::PublicAuthorities, reindex::reconcile,
         search_cluster,
     },
+    plan::scope::Scope,
     search::authorities,
     telemetry::metrics::Metrics,
 };
@@ -364,6 +365,7 @@ impl Operator {
             recorder: Recorder::new(client, reporter),
             reindexes: reindex_store,
             clusters: cluster_store,
+            scope: Scope::default(),
             operator_identity: OperatorIdentity {
                 identity: Identity::from_environment(|_| None),
                 namespaces: BTreeSet::from([NAMESPACE.to_owned()]),

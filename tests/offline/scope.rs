@@ -1,0 +1,191 @@
+//! The operator in some namespaces only: its own watches on an apiserver in memory, between two engines in this process.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use kube::{
+    Api, Client,
+    api::PostParams,
+    client::Body,
+    runtime::wait::{Condition, await_condition},
+};
+use reindex_operator::{
+    alibaba_cloud::Identity,
+    allowlist::alibaba_cloud::OperatorIdentity,
+    api::{
+        Reindex,
+        conditions::{COMPLETE, STALLED},
+    },
+    controller,
+    local::{
+        server::Server,
+        store::{Store, key_of},
+    },
+    plan::scope::Scope,
+    telemetry::metrics::Metrics,
+};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::support::world::{
+    DESTINATION_PASSWORD, NAME, SOURCE_PASSWORD, World, condition, search_cluster, secret, valid_reindex,
+};
+
+/// One apiserver, and an operator that works in the namespaces `a` and `b`.
+struct Scoped {
+    world: World,
+    server: Server,
+    asked: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Scoped {
+    /// Both SearchClusters and their Secrets in `a`, `b` and `other`, and these Reindexes.
+    async fn new(reindexes: &[Value]) -> Scoped {
+        let world = World::new().await;
+        let mut store = Store::default();
+        for namespace in ["a", "b", "other"] {
+            for mut object in [
+                secret("es-1-elastic", DESTINATION_PASSWORD),
+                secret("es-2-elastic", SOURCE_PASSWORD),
+                search_cluster("es-1", &world.destination, json!({"effective": [world.source.host_port()]})),
+                search_cluster("es-2", &world.source, json!({"effective": []})),
+            ] {
+                object["metadata"]["namespace"] = json!(namespace);
+                // Even who is admitted: what counts is that the operator is not there.
+                if object["kind"] == "SearchCluster" {
+                    object["spec"]["access"] = json!([{"namespaces": {"names": ["a", "b", "other"]}}]);
+                }
+                store.create(key_of(&object), object).expect("created");
+            }
+        }
+        for reindex in reindexes {
+            store.create(key_of(reindex), reindex.clone()).expect("created");
+        }
+        Scoped { world, server: Server::new(store), asked: Arc::default() }
+    }
+
+    /// A client whose requests are noted.
+    fn operators_client(&self) -> Client {
+        let (inner, asked) = (self.server.client("default"), self.asked.clone());
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            asked.lock().unwrap().insert(request.uri().path().to_owned());
+            inner.clone().oneshot(request)
+        });
+        Client::new(service, "default")
+    }
+
+    /// Runs the operator until this has happened.
+    async fn run<T>(&self, happened: impl Future<Output = T>) -> T {
+        let identity = OperatorIdentity { identity: Identity::from_environment(|_| None), namespaces: BTreeSet::new() };
+        let scope = Scope::of(["a".to_owned(), "b".to_owned()]);
+        let operator = controller::run(
+            self.operators_client(),
+            Metrics::new(),
+            "scoped".to_owned(),
+            identity,
+            scope,
+            std::future::pending(),
+        );
+        tokio::select! {
+            happened = tokio::time::timeout(Duration::from_secs(60), happened) => happened.expect("in time"),
+            () = operator => panic!("the operator ended"),
+        }
+    }
+
+    fn reindexes(&self, namespace: &str) -> Api<Reindex> {
+        Api::namespaced(self.server.client(namespace), namespace)
+    }
+
+    async fn until(&self, namespace: &str, name: &str, wanted: impl Condition<Reindex>) -> Reindex {
+        await_condition(self.reindexes(namespace), name, wanted).await.expect("watched").expect("still there")
+    }
+
+    async fn create(&self, reindex: &Value) {
+        let reindex: Reindex = serde_json::from_value(reindex.clone()).unwrap();
+        let api = self.reindexes(reindex.metadata.namespace.as_deref().unwrap());
+        api.create(&PostParams::default(), &reindex).await.expect("created");
+    }
+
+    /// Everything that was asked of the apiserver was asked of the two namespaces.
+    fn assert_kept_to_them(&self) {
+        let asked = self.asked.lock().unwrap();
+        for namespace in ["a", "b"] {
+            let list = format!("/apis/reindex.dev/v1alpha1/namespaces/{namespace}/reindexes");
+            assert!(asked.contains(&list), "it listens: {asked:#?}");
+        }
+        let elsewhere = |path: &&String| !path.contains("/namespaces/a/") && !path.contains("/namespaces/b/");
+        let elsewhere: Vec<_> = asked.iter().filter(elsewhere).collect();
+        assert!(elsewhere.is_empty(), "{elsewhere:#?}");
+    }
+}
+
+/// A Reindex into an index of its own.
+fn reindex(namespace: &str, name: &str) -> Value {
+    let mut reindex = valid_reindex();
+    reindex["metadata"] = json!({"namespace": namespace, "name": name});
+    reindex["spec"]["destination"]["index"] = json!(format!("{namespace}-{name}"));
+    reindex
+}
+
+fn is_complete(reindex: Option<&Reindex>) -> bool {
+    reindex.is_some_and(|reindex| condition(reindex, COMPLETE).is_some())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_its_namespaces_is_worked_on_and_nothing_else_is_asked_for() {
+    let scoped = Scoped::new(&[reindex("a", NAME), reindex("b", NAME), reindex("other", NAME)]).await;
+    scoped
+        .run(async {
+            futures::join!(scoped.until("a", NAME, is_complete), scoped.until("b", NAME, is_complete));
+            // Those that come later are seen in both, by the same watches.
+            for namespace in ["b", "a"] {
+                scoped.create(&reindex("other", &format!("beside-{namespace}"))).await;
+                scoped.create(&reindex(namespace, "later")).await;
+                scoped.until(namespace, "later", is_complete).await;
+            }
+        })
+        .await;
+    let mut created = scoped.world.destination.state().created.clone();
+    created.sort();
+    assert_eq!(created, [&format!("a-{NAME}"), "a-later", &format!("b-{NAME}"), "b-later"]);
+    for name in [NAME, "beside-b", "beside-a"] {
+        let untouched = scoped.reindexes("other").get(name).await.unwrap();
+        assert_eq!(untouched.status.unwrap().conditions, [], "{name}");
+    }
+    scoped.assert_kept_to_them();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_in_a_namespace_that_is_not_watched_is_named_and_not_looked_for() {
+    let mut of_source = reindex("a", "of-source");
+    of_source["spec"]["source"]["clusterRef"]["namespace"] = json!("other");
+    let mut of_destination = reindex("b", "of-destination");
+    of_destination["spec"]["destination"]["clusterRef"]["namespace"] = json!("other");
+    // None of that name is there, and it reads alike.
+    let mut of_none = reindex("b", "of-none");
+    of_none["spec"]["source"]["clusterRef"] = json!({"namespace": "other", "name": "none"});
+    let scoped = Scoped::new(&[of_source, of_destination, of_none]).await;
+    let is_stalled = |reindex: Option<&Reindex>| reindex.is_some_and(|reindex| condition(reindex, STALLED).is_some());
+    let stalled = scoped
+        .run(async {
+            futures::join!(
+                scoped.until("a", "of-source", is_stalled),
+                scoped.until("b", "of-destination", is_stalled),
+                scoped.until("b", "of-none", is_stalled)
+            )
+        })
+        .await;
+    for (reindex, told) in [
+        (&stalled.0, "SearchCluster other/es-2 (source.clusterRef)"),
+        (&stalled.1, "SearchCluster other/es-1 (destination.clusterRef)"),
+        (&stalled.2, "SearchCluster other/none (source.clusterRef)"),
+    ] {
+        let (reason, message) = condition(reindex, STALLED).unwrap();
+        assert_eq!(reason, "NamespaceNotWatched", "{message}");
+        assert!(message.contains(told) && message.contains("watchNamespaces"), "{message}");
+    }
+    scoped.assert_kept_to_them();
+}

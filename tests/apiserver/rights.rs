@@ -1,6 +1,9 @@
 //! What the operator may do, as the apiserver says: whoever widens it changes this list.
 
-use xtask::kubectl;
+use std::{collections::BTreeSet, process::Command};
+
+use serde_json::{Value, json};
+use xtask::{go, kubectl};
 
 const OPERATOR: &str = "system:serviceaccount:reindex-system:reindex-operator";
 
@@ -19,9 +22,12 @@ const EVERYWHERE: [&str; 11] = [
     "statefulsets.apps: get",
 ];
 
+/// Where it runs.
+const LEASES: &str = "leases.coordination.k8s.io: create get update";
+
 /// Resources and verbs; what every account may do (discovery, questions about itself) is left out.
-fn rights(namespace: &str) -> Vec<String> {
-    let text = kubectl::run(&["auth", "can-i", "--list", "--as", OPERATOR, "-n", namespace, "--no-headers"]);
+fn rights(operator: &str, namespace: &str) -> Vec<String> {
+    let text = kubectl::run(&["auth", "can-i", "--list", "--as", operator, "-n", namespace, "--no-headers"]);
     let text = text.expect("the apiserver answers");
     let lines = text.lines().filter(|line| !line.starts_with([' ', '\t']) && !line.starts_with("selfsubject"));
     let mut rights: Vec<_> = lines
@@ -39,9 +45,73 @@ fn rights(namespace: &str) -> Vec<String> {
 
 #[test]
 fn the_operator_may_do_this_and_nothing_else() {
-    assert_eq!(rights("default"), EVERYWHERE);
+    assert_eq!(rights(OPERATOR, "default"), EVERYWHERE);
     let mut at_home = EVERYWHERE.map(str::to_owned).to_vec();
-    at_home.push("leases.coordination.k8s.io: create get update".to_owned());
+    at_home.push(LEASES.to_owned());
     at_home.sort();
-    assert_eq!(rights("reindex-system"), at_home);
+    assert_eq!(rights(OPERATOR, "reindex-system"), at_home);
+}
+
+/// Its home, and where it is to work.
+const HOME: &str = "rights-home";
+const WATCHED: [&str; 2] = ["rights-a", "rights-b"];
+
+/// What the chart grants an operator that works in these namespaces only.
+fn granted_in(namespaces: &[&str]) -> Vec<Value> {
+    let rendered = Command::new(go::HELM.binary().expect("helm"))
+        .args(["template", "scoped", concat!(env!("CARGO_MANIFEST_DIR"), "/charts/reindex-operator"), "--namespace", HOME])
+        .args(["--set", "crds.install=false,verification.configMaps=true"])
+        .args(["--set", &format!("watchNamespaces={{{}}}", namespaces.join(","))])
+        .output()
+        .expect("helm runs");
+    assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
+    let objects: Vec<Value> =
+        serde_saphyr::from_multiple(&String::from_utf8(rendered.stdout).expect("text")).expect("YAML");
+    let grants = |object: &Value| object["apiVersion"] == "rbac.authorization.k8s.io/v1";
+    objects.into_iter().filter(grants).collect()
+}
+
+fn title(object: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let meta = &object["metadata"];
+    format!("{} {}/{}", text(&object["kind"]), text(&meta["namespace"]), text(&meta["name"]))
+}
+
+#[test]
+fn kept_to_some_namespaces_it_may_do_the_same_there_and_nothing_anywhere_else() {
+    let all = [HOME, WATCHED[0], WATCHED[1]];
+    let namespace = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    kubectl::apply(&all.map(namespace)).expect("namespaces");
+    let (everywhere, within): (Vec<_>, Vec<_>) =
+        granted_in(&WATCHED).into_iter().partition(|object| object["metadata"]["namespace"].is_null());
+    // For people, and bound to nobody.
+    let everywhere: Vec<_> = everywhere.iter().map(title).collect();
+    assert_eq!(
+        everywhere,
+        ["ClusterRole /scoped-reindex-operator-edit", "ClusterRole /scoped-reindex-operator-view"]
+    );
+    kubectl::apply(&within).expect("applied");
+    let operator = format!("system:serviceaccount:{HOME}:scoped-reindex-operator");
+    for watched in WATCHED {
+        assert_eq!(rights(&operator, watched), EVERYWHERE, "{watched}");
+    }
+    assert_eq!(rights(&operator, HOME), [LEASES]);
+    assert_eq!(rights(&operator, "default"), [""; 0]);
+    // A namespace's labels: a Role there grants what is asked of the cluster.
+    let get = |namespace: &str| kubectl::run(&["get", "namespace", namespace, "--as", &operator, "-o", "name"]);
+    assert_eq!(get(WATCHED[1]).expect("granted").trim(), "namespace/rights-b");
+    let denied = get("default").expect_err("not granted").to_string();
+    assert!(denied.contains("forbidden"), "{denied}");
+    for namespace in all {
+        kubectl::delete_namespace(namespace).expect("deleted");
+    }
+}
+
+#[test]
+fn an_operator_may_work_in_its_own_namespace() {
+    let granted = granted_in(&[HOME, WATCHED[0]]);
+    let titles: BTreeSet<_> = granted.iter().map(title).collect();
+    assert_eq!(titles.len(), granted.len(), "two of one name: {titles:#?}");
+    assert!(titles.contains(&format!("Role {HOME}/scoped-reindex-operator-objects")), "{titles:#?}");
+    assert!(titles.contains(&format!("Role {HOME}/scoped-reindex-operator")), "{titles:#?}");
 }

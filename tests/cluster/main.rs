@@ -12,5 +12,6 @@ mod ranges;
 mod refusals;
 
 mod rights;
+mod scope;
 mod trouble;
 mod world;

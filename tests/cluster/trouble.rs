@@ -29,12 +29,13 @@ fn rolled_out() {
 }
 
 /// Puts the chart back as the other tests want it, whatever happens.
-struct Installed {
+pub struct Installed {
     image: String,
 }
 
 impl Installed {
-    fn now() -> Installed {
+    /// As it is installed now.
+    pub fn now() -> Installed {
         let path = "jsonpath={.spec.template.spec.containers[0].image}";
         Installed {
             image: kubectl::run(&["get", DEPLOYMENT, "-n", operator::NAMESPACE, "-o", path]).expect("the image"),
@@ -42,7 +43,7 @@ impl Installed {
     }
 
     /// Installs or upgrades the chart, also where other tools installed its objects.
-    fn install(&self, more: &[&str]) {
+    pub fn install(&self, more: &[&str]) {
         let (repository, tag) = self.image.rsplit_once(':').expect("an image with a tag");
         let (repository, tag) = (format!("image.repository={repository}"), format!("image.tag={tag}"));
         let mut arguments = vec!["upgrade", "--install", "reindex-operator"];

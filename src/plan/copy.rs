@@ -59,6 +59,8 @@ pub enum DeathClass {
     Overloaded,
     /// The source is not on the allowlist.
     NotAllowed,
+    /// The source refused the password or API key: it was changed after the task was started.
+    LockedOut,
     /// A batch was over 100 MB.
     BatchTooLarge,
     /// Trying again would end the same way.
@@ -90,6 +92,11 @@ pub enum Verdict {
         /// What to do less of.
         relief: Relief,
     },
+    /// Begin again with the credentials that are valid then.
+    LockedOut {
+        /// What happened.
+        message: String,
+    },
     /// It is over.
     Failed {
         /// Reason of the condition.
@@ -111,6 +118,7 @@ pub fn judge(task: Task) -> Verdict {
         Task::Cancelled(_) => again("somebody cancelled the task on the destination"),
         Task::Died(Death { class, message }) => match class {
             DeathClass::Passing | DeathClass::NotAllowed => Verdict::Again { message, relief: Relief::None },
+            DeathClass::LockedOut => Verdict::LockedOut { message },
             DeathClass::Overloaded => Verdict::Again { message, relief: Relief::FewerTasks },
             DeathClass::BatchTooLarge => Verdict::Again { message, relief: Relief::SmallerBatch },
             DeathClass::Permanent => Verdict::Failed { reason: "CopyFailed", message, result: None },
@@ -227,6 +235,7 @@ mod tests {
             Verdict::Again { relief: Relief::None, .. } => "Again",
             Verdict::Again { relief: Relief::FewerTasks, .. } => "FewerTasks",
             Verdict::Again { relief: Relief::SmallerBatch, .. } => "SmallerBatch",
+            Verdict::LockedOut { .. } => "LockedOut",
             Verdict::Failed { reason, .. } => reason,
         }
     }
@@ -271,6 +280,7 @@ mod tests {
     fn errors_are_repeated_only_where_that_can_help() {
         let died = |class| Task::Died(Death { class, message: "m".into() });
         assert_eq!(reason(died(DeathClass::Passing)), "Again");
+        assert_eq!(reason(died(DeathClass::LockedOut)), "LockedOut");
         assert_eq!(reason(died(DeathClass::Overloaded)), "FewerTasks");
         assert_eq!(reason(died(DeathClass::BatchTooLarge)), "SmallerBatch");
         assert_eq!(reason(died(DeathClass::Permanent)), "CopyFailed");

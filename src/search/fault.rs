@@ -12,8 +12,10 @@ use super::request::collect_kinds;
 pub(super) enum Fault {
     /// The destination's allowlist does not have the source.
     NotAllowed,
-    /// The source refused the credentials (401, 403).
+    /// The source refused the credentials (401).
     Unauthorized,
+    /// The source knows the user, who may not do this there (403).
+    Forbidden,
     /// The destination does not trust the source's certificate.
     Untrusted,
     /// The destination could not reach the source, or lost it.
@@ -125,8 +127,11 @@ impl Evidence {
         {
             return Fault::Untrusted;
         }
-        if self.remote_statuses.iter().any(|status| matches!(status, 401 | 403)) {
+        if self.remote_statuses.contains(&401) {
             return Fault::Unauthorized;
+        }
+        if self.remote_statuses.contains(&403) {
+            return Fault::Forbidden;
         }
         if self.remote_statuses.contains(&429)
             || self.any_kind(OVERLOADED)

@@ -253,7 +253,7 @@ fn verdict(status: u16, body: &[u8]) -> Result<ProbeVerdict, SearchError> {
     match evidence.fault() {
         Fault::NotAllowed => Ok(ProbeVerdict::NotAllowed),
         Fault::Untrusted => Ok(ProbeVerdict::Untrusted),
-        Fault::Unauthorized => Ok(ProbeVerdict::Unauthorized),
+        Fault::Unauthorized | Fault::Forbidden => Ok(ProbeVerdict::Unauthorized),
         Fault::Unreachable(words) => Ok(ProbeVerdict::Unreachable(words.to_owned())),
         Fault::Overloaded | Fault::Transient if evidence.is_remote() => {
             Ok(ProbeVerdict::Unreachable(format!("it is overloaded or not ready (HTTP status {status})")))

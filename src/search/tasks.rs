@@ -209,8 +209,10 @@ pub struct TaskError {
 pub enum TaskErrorClass {
     /// The destination's allowlist does not have the source.
     NotAllowed,
-    /// The source refused the credentials.
+    /// The source refused the credentials: they were changed since the task was started.
     Unauthorized,
+    /// The source knows the user, who may not read there.
+    Forbidden,
     /// A lost scroll, a node that went away: run the range again.
     Transient,
     /// A cluster refused more at once: run the range again with less at a time.
@@ -230,6 +232,7 @@ impl TaskError {
         let class = match Evidence::read(error).fault() {
             Fault::NotAllowed => TaskErrorClass::NotAllowed,
             Fault::Unauthorized => TaskErrorClass::Unauthorized,
+            Fault::Forbidden => TaskErrorClass::Forbidden,
             Fault::Overloaded => TaskErrorClass::Overloaded,
             Fault::Transient => TaskErrorClass::Transient,
             Fault::Unreachable(_) | Fault::Untrusted => TaskErrorClass::Unreachable,

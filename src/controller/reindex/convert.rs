@@ -100,7 +100,10 @@ pub fn task(id: &search::TaskId, state: Option<TaskState>) -> Task {
 fn death(error: &search::TaskError) -> Death {
     let (class, message) = match error.class() {
         TaskErrorClass::NotAllowed => (DeathClass::NotAllowed, "the node that ran the task does not allow the source"),
-        TaskErrorClass::Unauthorized => (DeathClass::Passing, "the source refused the credentials"),
+        TaskErrorClass::Unauthorized => {
+            (DeathClass::LockedOut, "the source refused the credentials that the task was started with")
+        }
+        TaskErrorClass::Forbidden => (DeathClass::Passing, "the source did not let the user read"),
         TaskErrorClass::Transient => (DeathClass::Passing, "the task ended with an error that passes by itself"),
         TaskErrorClass::Overloaded => (DeathClass::Overloaded, "a cluster refused so much at once"),
         TaskErrorClass::Unreachable => (DeathClass::Passing, "the destination lost the source"),

@@ -161,6 +161,7 @@ impl Plan<'_> {
                 return Err(End::TooLarge(self.report.status.partitions[at].id));
             }
             Verdict::Again { message, relief } => self.again(at, &message, relief),
+            Verdict::LockedOut { message } => self.locked_out(at, &message),
             Verdict::Failed { reason, message, result } => {
                 let partition = self.report.status.partitions.remove(at);
                 let result = self.folded(result.unwrap_or_default(), partition.attempt);
@@ -268,6 +269,18 @@ impl Plan<'_> {
         partition.state = PartitionState::Waiting;
         partition.task = None;
         partition.started_at = Time(now);
+    }
+
+    /// Somebody changed the source's password or API key. That is no failure of the copy, however often it is done: the range is begun anew
+    /// with what the Secret holds then, and where that is not valid yet nothing is started.
+    fn locked_out(&mut self, at: usize, message: &str) {
+        self.put_off(at);
+        let now = self.report.now();
+        let partition = &mut self.report.status.partitions[at];
+        partition.started_at = Time(now.checked_add(GATE).unwrap_or(now));
+        partition.message = Some(progress::short(message));
+        let text = format!("range {}: {message}; attempt {} in {} s", partition.id, partition.attempt, GATE.as_secs());
+        self.report.note(true, "CopyRetried", &text);
     }
 
     /// A range that failed too often; why.

@@ -239,6 +239,23 @@ fn a_lost_task_is_begun_again_and_given_up_in_the_end() {
 }
 
 #[test]
+fn a_task_that_is_locked_out_is_begun_anew_and_never_given_up() {
+    let mut reindex = copying(1);
+    let mut second = 10;
+    for attempt in 2..=12 {
+        let out = see(&mut reindex, looked([(0, died(DeathClass::LockedOut))]), second);
+        assert!(starts(&out).is_empty() && matches!(out.requeue, Requeue::After(_)), "a pause comes first");
+        assert_eq!(out.status.partitions[0].failures, 0);
+        let begun = see(&mut reindex, looked([]), second + 10);
+        assert_eq!(starts(&begun).iter().map(|start| start.attempt).collect::<Vec<_>>(), [attempt]);
+        settled(&mut reindex, Outcome::Started(vec![(0, Started::Task(format!("n:{attempt}")))]), second + 10);
+        second += 100;
+    }
+    see(&mut reindex, looked([(0, ended(6))]), second);
+    assert_eq!(stage(&reindex), Stage::Verify);
+}
+
+#[test]
 fn a_refusal_for_load_is_answered_with_fewer_tasks_then_with_smaller_batches() {
     let mut reindex = copying(3);
     see(&mut reindex, looked([(0, died(DeathClass::Overloaded)), (1, running(1))]), 4);
@@ -475,6 +492,7 @@ fn any_task() -> impl Strategy<Value = Task> {
         1 => Just(Task::Lost),
         1 => Just(Task::Cancelled(Box::default())),
         1 => Just(died(DeathClass::Overloaded)),
+        1 => Just(died(DeathClass::LockedOut)),
         1 => Just(died(DeathClass::BatchTooLarge)),
     ]
 }

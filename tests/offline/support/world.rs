@@ -41,6 +41,8 @@ pub const NAME: &str = "product-info";
 pub const SOURCE_PASSWORD: &str = "s3cret-of-the-source";
 /// The destination's password.
 pub const DESTINATION_PASSWORD: &str = "s3cret-of-the-destination";
+/// The source's password after it was changed.
+pub const NEW_SOURCE_PASSWORD: &str = "n3w-s3cret-of-the-source";
 /// The source's API key, where it is used instead.
 pub const SOURCE_API_KEY: &str = "id-of-source:k3y-of-the-source";
 /// The destination's.
@@ -463,7 +465,7 @@ pub fn api_key_secret(name: &str, key: &str) -> Value {
 
 /// Everything that may stand in Secrets only: passwords, and API keys in both forms and without their id.
 pub fn secrets() -> Vec<String> {
-    let mut secrets = vec![SOURCE_PASSWORD.to_owned(), DESTINATION_PASSWORD.to_owned()];
+    let mut secrets = [SOURCE_PASSWORD, NEW_SOURCE_PASSWORD, DESTINATION_PASSWORD].map(str::to_owned).to_vec();
     for key in [SOURCE_API_KEY, DESTINATION_API_KEY] {
         secrets.push(BASE64_STANDARD.encode(key));
         secrets.extend(key.split_once(':').map(|(_, secret)| secret.to_owned()));

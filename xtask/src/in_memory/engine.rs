@@ -250,7 +250,7 @@ impl State {
         if let_in || (self.password.is_none() && self.api_key.is_none()) {
             return Ok(());
         }
-        Err(refusal(401, "security_exception", "unable to authenticate user [elastic] for REST request [/]"))
+        Err(unauthorized())
     }
 }
 
@@ -266,6 +266,10 @@ type Refusal = (u16, Value);
 fn refusal(status: u16, kind: &str, reason: &str) -> Refusal {
     let cause = json!({"type": kind, "reason": reason});
     (status, json!({"error": {"root_cause": [cause], "type": kind, "reason": reason}, "status": status}))
+}
+
+fn unauthorized() -> Refusal {
+    refusal(401, "security_exception", "unable to authenticate user [elastic] for REST request [/]")
 }
 
 fn no_such_index(name: &str) -> Refusal {

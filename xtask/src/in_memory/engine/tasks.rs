@@ -9,7 +9,7 @@ use super::{
     Network, Refusal, State,
     http::Request,
     index::{self, Document, Written},
-    refusal,
+    refusal, unauthorized,
     writing::{self, Writing},
 };
 
@@ -38,6 +38,7 @@ pub struct Task {
     batches: usize,
     throttle: f64,
     cancelled: bool,
+    locked_out: bool,
     failures: Vec<Value>,
     error: Option<Value>,
     /// How many documents are written before a batch that is too large is read.
@@ -62,6 +63,7 @@ impl Task {
             batches: 0,
             throttle: -1.0,
             cancelled: false,
+            locked_out: false,
             failures: vec![],
             error: None,
             stops_after: None,
@@ -82,6 +84,11 @@ impl Task {
     /// Documents a second; -1 is no limit.
     pub fn throttle(&self) -> f64 {
         self.throttle
+    }
+
+    /// The source lets it in no more: it ends at its next batch.
+    pub fn lock_out(&mut self) {
+        self.locked_out = true;
     }
 
     /// Somebody cancels it.
@@ -164,6 +171,7 @@ pub fn reindex(state: &Mutex<State>, network: &Network, request: &Request) -> Re
         batches: 0,
         throttle,
         cancelled: false,
+        locked_out: false,
         failures: vec![],
         completed: error.is_some(),
         error,
@@ -283,6 +291,11 @@ fn advance(state: &mut State, task: &mut Task, batch: usize) {
         task.completed = true;
         return;
     }
+    if task.locked_out {
+        task.error = Some(stored(&wrapped(&unauthorized()).1["error"]));
+        task.completed = true;
+        return;
+    }
     let written = task.total - task.left.len();
     let batch = match task.stops_after {
         Some(stop) if written >= stop => {
@@ -321,7 +334,7 @@ fn advance(state: &mut State, task: &mut Task, batch: usize) {
 fn tick(state: &mut State, number: u64) {
     let Pace::PerPoll(documents) = state.pace else { return };
     let Some(mut task) = state.tasks.remove(&number) else { return };
-    if task.is_running() && (documents > 0 || task.cancelled) {
+    if task.is_running() && (documents > 0 || task.cancelled || task.locked_out) {
         advance(state, &mut task, documents);
     }
     state.tasks.insert(number, task);

@@ -12,6 +12,7 @@ mod ranges;
 mod refusals;
 
 mod rights;
+mod rotation;
 mod scope;
 mod trouble;
 mod world;

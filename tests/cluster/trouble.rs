@@ -63,7 +63,7 @@ impl Drop for Installed {
 }
 
 /// Everything that was begun for the Reindex was begun once.
-fn each_range_once(name: &str) {
+pub fn each_range_once(name: &str) {
     let status = get("reindex", name)["status"].clone();
     let history = &status["history"];
     assert_eq!(history["rangesCopied"], status["progress"]["partitionsTotal"], "{history:#}");

@@ -24,7 +24,7 @@ async fn told_while_wrong(world: &mut World, side: &str) {
     let reindex = world.reindex().unwrap();
     let (reason, message) = condition(&reindex, RECONCILING).unwrap_or_else(|| panic!("{}", world.story("it is told")));
     assert_eq!(reason, "ProgressingWithRetry");
-    assert!(message.contains(side) && message.contains("credentials"), "{message}");
+    assert!(message.contains(side) && message.contains("failed to authenticate"), "{message}");
     assert_eq!((condition(&reindex, FAILED), condition(&reindex, READY)), (None, None));
     assert_eq!(world.destination.state().reindexes.len(), started, "{}", world.story("nothing is started meanwhile"));
 }

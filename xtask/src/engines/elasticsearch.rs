@@ -1,9 +1,10 @@
 //! Elasticsearch as a StatefulSet, with real security.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -11,7 +12,8 @@ use super::{JAVA_OPTIONS, deploy, headless_service, http_service, metadata, stat
 use crate::pki::{Authority, Pair};
 use crate::search::SearchClient;
 use crate::search_images::ELASTICSEARCH;
-use crate::{kubectl, paths};
+use crate::process::Process;
+use crate::{cgroup, kubectl, paths};
 
 /// The user whose password is in the Secret `<name>-elastic`; it may do everything.
 pub const USER: &str = "elastic";
@@ -92,7 +94,7 @@ impl ElasticsearchCluster {
             })
         };
         let mut node_files = json!({
-            "users": format!("{USER}:{}\n", self.password_hash()?),
+            "users": format!("{USER}:{}\n", password_hash(&self.password)?),
             "users_roles": format!("superuser:{USER}\n"),
         });
         if let Some(trusted) = &self.trusted_ca {
@@ -170,11 +172,42 @@ xpack.security.http.ssl.key: tls.key
         )
     }
 
-    /// The salt comes from the password, so that the same cluster renders the same every time.
-    fn password_hash(&self) -> Result<String> {
-        let salt: [u8; 16] = Sha256::digest(&self.password)[..16].try_into().expect("the digest is longer");
-        let hash = bcrypt::hash_with_salt(&self.password, 4, salt).context("failed to hash a password")?;
-        Ok(hash.format_for_version(bcrypt::Version::TwoA))
+    /// Gives the nodes that run a second user, who may do everything, or changes its password. They take it up within some seconds, and
+    /// forget it when they are restarted.
+    pub fn set_second_user(&self, user: &str, password: &str) -> Result<()> {
+        let users = format!("{USER}:{}\n{user}:{}\n", password_hash(&self.password)?, password_hash(password)?);
+        for root in self.running_nodes()? {
+            let folder = root.join("etc/elasticsearch-node");
+            for (file, text) in [("users_roles", format!("superuser:{USER},{user}\n")), ("users", users.clone())] {
+                // At once: half a file would be taken up, too.
+                let new = folder.join(format!("{file}.new"));
+                fs::write(&new, text).with_context(|| format!("failed to write {}", new.display()))?;
+                fs::rename(&new, folder.join(file)).with_context(|| format!("failed to rename {}", new.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The file systems of the nodes' containers.
+    fn running_nodes(&self) -> Result<Vec<PathBuf>> {
+        let is_ours = |environment: &[u8]| {
+            let has = |entry: String| environment.split(|byte| *byte == 0).any(|found| found == entry.as_bytes());
+            has(format!("NAMESPACE={}", self.namespace))
+                && (0..self.nodes).any(|number| has(format!("POD_NAME={}-{number}", self.name)))
+        };
+        let folder = |process: Process| PathBuf::from(format!("/proc/{}", process.pid));
+        let mut roots = Vec::new();
+        for folder in cgroup::processes().into_iter().map(folder) {
+            let is_java = fs::read_to_string(folder.join("comm")).is_ok_and(|name| name.trim() == "java");
+            if is_java && fs::read(folder.join("environ")).is_ok_and(|environment| is_ours(&environment)) {
+                roots.push(folder.join("root"));
+            }
+        }
+        // A process is in the groups of several hierarchies.
+        roots.sort();
+        roots.dedup();
+        ensure!(roots.len() == self.nodes as usize, "failed to find {} nodes of {}: {roots:?}", self.nodes, self.name);
+        Ok(roots)
     }
 
     /// The authority and the nodes' certificate, made once for a cluster's name and kept with the machine's state: what
@@ -202,6 +235,13 @@ xpack.security.http.ssl.key: tls.key
         crate::cache::write(&folder.join("ca.crt"), &authority.certificate)?;
         Ok((authority.certificate, pair))
     }
+}
+
+/// The salt comes from the password, so that the same cluster renders the same every time.
+fn password_hash(password: &str) -> Result<String> {
+    let salt: [u8; 16] = Sha256::digest(password)[..16].try_into().expect("the digest is longer");
+    let hash = bcrypt::hash_with_salt(password, 4, salt).context("failed to hash a password")?;
+    Ok(hash.format_for_version(bcrypt::Version::TwoA))
 }
 
 #[cfg(test)]

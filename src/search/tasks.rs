@@ -19,6 +19,9 @@ use super::request::Call;
 const FAILURE_REASON: usize = 500;
 /// Longest reason kept of a failed task, in characters.
 const TASK_REASON: usize = 4000;
+/// A description quotes the task's whole query, laid out over many lines: those of a few that are large, whoever they belong to, would be
+/// more than is read of an answer.
+const WITHOUT_DESCRIPTIONS: &str = "-nodes.*.tasks.*.description";
 
 /// Id of a task: `node:number`, where `node` is the id of the node that runs it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -257,8 +260,6 @@ pub struct RunningTask {
     pub id: TaskId,
     /// The `X-Opaque-Id` that it was started with.
     pub opaque_id: Option<String>,
-    /// The cluster's description; holds hosts, user names and the query, but no password.
-    pub description: String,
     /// How long it has been running.
     pub running_time: Duration,
     /// How far it is.
@@ -302,7 +303,12 @@ impl SearchClient {
             counts: TaskStatus,
             canceled: Option<String>,
         }
-        let answer: Answer = match self.call(Method::GET, "task", &["_tasks", id.as_str()]).json().await {
+        let answer: Answer = match self
+            .call(Method::GET, "task", &["_tasks", id.as_str()])
+            .query("filter_path", "-task.description")
+            .json()
+            .await
+        {
             Ok(answer) => answer,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
@@ -340,8 +346,6 @@ impl SearchClient {
         #[derive(Deserialize)]
         struct Task {
             #[serde(default)]
-            description: String,
-            #[serde(default)]
             running_time_in_nanos: u64,
             #[serde(default)]
             headers: BTreeMap<String, String>,
@@ -354,6 +358,7 @@ impl SearchClient {
             .call(Method::GET, "tasks", &["_tasks"])
             .query("actions", "*reindex")
             .query("detailed", "true")
+            .query("filter_path", WITHOUT_DESCRIPTIONS)
             .json()
             .await?;
         let failed = answer.node_failures.len() + answer.task_failures.len();
@@ -366,7 +371,6 @@ impl SearchClient {
             .map(|(id, mut task)| RunningTask {
                 id,
                 opaque_id: task.headers.remove("X-Opaque-Id"),
-                description: task.description,
                 running_time: Duration::from_nanos(task.running_time_in_nanos),
                 status: task.status,
             })
@@ -402,7 +406,7 @@ impl SearchClient {
             #[serde(default)]
             node_failures: Vec<Value>,
         }
-        let answer: Answer = match call.json().await {
+        let answer: Answer = match call.query("filter_path", WITHOUT_DESCRIPTIONS).json().await {
             Ok(answer) => answer,
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(error),

@@ -3,6 +3,7 @@
 mod docs;
 mod eviction;
 mod gitops;
+mod hostile;
 mod install;
 mod lease;
 mod monitoring;

@@ -11,7 +11,7 @@ use reindex_operator::{
 use serde_json::{Value, json};
 
 /// A client, with the CRDs of this checkout installed.
-async fn client() -> Client {
+pub async fn client() -> Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::try_default().await.expect("KUBECONFIG must name a cluster: run the tests by `make test`");
     let crds = Api::all(client.clone());
@@ -47,7 +47,8 @@ fn merged(mut value: Value, change: &Value) -> Value {
     }
 }
 
-fn reindex(change: Value) -> Value {
+/// A valid Reindex with a change of its spec.
+pub fn reindex(change: Value) -> Value {
     let valid = json!({
         "apiVersion": "reindex.dev/v1alpha1", "kind": "Reindex", "metadata": {"generateName": "rules-", "namespace": "default"},
         "spec": {
@@ -67,7 +68,7 @@ fn cluster(change: Value) -> Value {
 }
 
 /// What the apiserver says to creating this, without keeping it, and what the one in memory says; None if it is accepted.
-async fn refusals<K>(client: &Client, value: Value) -> [Option<String>; 2]
+pub async fn refusals<K>(client: &Client, value: Value) -> [Option<String>; 2]
 where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
         + Clone

@@ -2,6 +2,7 @@
 //! which `make test` brings up.
 
 mod allowlist;
+mod hostile;
 mod interruptions;
 mod leader;
 mod opensearch;

@@ -5,8 +5,8 @@ use xtask::kubectl;
 
 use crate::world::*;
 
-/// Applies a Reindex made of a valid one and a change, and returns it once it has failed for this reason.
-async fn fails(name: &str, reason: &str, told: &str, change: impl Fn(&mut Value)) {
+/// Applies a Reindex made of a valid one and a change, and waits until it has failed for this reason.
+pub async fn fails(name: &str, reason: &str, told: &str, change: impl Fn(&mut Value)) {
     let mut object = reindex(name, "first");
     change(&mut object);
     apply(&object);

@@ -60,6 +60,8 @@ pub struct State {
     pub distrusted: BTreeSet<String>,
     /// How fast its tasks are.
     pub pace: Pace,
+    /// How many bytes the description of each of its tasks has: a large query is quoted there.
+    pub description_bytes: usize,
     /// How many copies are refused with HTTP status 429 before one is started.
     pub refused_starts: usize,
     /// Whether the operator's user may not change the throttle of a task.
@@ -172,6 +174,7 @@ impl State {
             trusting_nodes: 0,
             distrusted: BTreeSet::new(),
             pace: Pace::PerPoll(2),
+            description_bytes: 0,
             refused_starts: 0,
             refuses_rethrottle: false,
             processors: 2,

@@ -122,8 +122,8 @@ fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<
             true => (200, json!({*name: {"processors": []}})),
             false => (404, json!({})),
         }),
-        ("GET", ["_tasks"]) => Ok((200, tasks::list(&mut state))),
-        ("GET", ["_tasks", id]) => tasks::get(&mut state, id),
+        ("GET", ["_tasks"]) => Ok((200, tasks::list(&mut state, request.parameters.get("filter_path")))),
+        ("GET", ["_tasks", id]) => tasks::get(&mut state, id, request.parameters.get("filter_path")),
         ("POST", ["_tasks", id, "_cancel"]) => Ok((200, tasks::cancel(&mut state, id))),
         ("DELETE", ["_search", "scroll"]) => {
             Ok((200, scroll::end(&mut state, request.body["scroll_id"].as_str().unwrap())))

@@ -108,14 +108,15 @@ impl Task {
         status
     }
 
-    fn description(&self, node: &str, number: u64) -> Value {
+    /// As the engine shows it; its description is so much longer.
+    fn shown(&self, node: &str, number: u64, long: usize) -> Value {
         let headers = match &self.opaque_id {
             Some(id) => json!({"X-Opaque-Id": id}),
             None => json!({}),
         };
         json!({
             "node": node, "id": number, "type": "transport", "action": "indices:data/write/reindex", "status": self.status(),
-            "description": self.description, "start_time_in_millis": 1_795_486_061_976_u64, "running_time_in_nanos": 1_000_000,
+            "description": self.description.clone() + &" ".repeat(long), "start_time_in_millis": 1_795_486_061_976_u64, "running_time_in_nanos": 1_000_000,
             "cancellable": true, "cancelled": false, "headers": headers,
         })
     }
@@ -341,7 +342,7 @@ fn tick(state: &mut State, number: u64) {
 }
 
 /// `GET _tasks/<id>`.
-pub fn get(state: &mut State, id: &str) -> Result<(u16, Value), Refusal> {
+pub fn get(state: &mut State, id: &str, filter: Option<&String>) -> Result<(u16, Value), Refusal> {
     let node = state.node_id();
     let number = id.strip_prefix(&format!("{node}:")).and_then(|number| number.parse().ok()).unwrap_or_default();
     let unknown = || {
@@ -352,7 +353,10 @@ pub fn get(state: &mut State, id: &str) -> Result<(u16, Value), Refusal> {
         )
     };
     let task = state.tasks.get(&number).ok_or_else(unknown)?;
-    let mut answer = json!({"completed": task.completed, "task": task.description(&node, number)});
+    let mut answer = json!({"completed": task.completed, "task": task.shown(&node, number, state.description_bytes)});
+    if filter.is_some_and(|filter| filter == "-task.description") {
+        answer["task"]["description"].take();
+    }
     if let Some(error) = &task.error {
         answer["error"] = error.clone();
     } else if task.completed {
@@ -363,13 +367,17 @@ pub fn get(state: &mut State, id: &str) -> Result<(u16, Value), Refusal> {
 }
 
 /// `GET _tasks`: those that run.
-pub fn list(state: &mut State) -> Value {
+pub fn list(state: &mut State, filter: Option<&String>) -> Value {
     let node = state.node_id();
     let running: Vec<_> = state.tasks.iter().filter(|(_, task)| task.is_running()).map(|(number, _)| *number).collect();
     let mut nodes = json!({});
     for number in &running {
         nodes[&node]["name"] = json!(state.name);
-        nodes[&node]["tasks"][format!("{node}:{number}")] = state.tasks[number].description(&node, *number);
+        let mut shown = state.tasks[number].shown(&node, *number, state.description_bytes);
+        if filter.is_some_and(|filter| filter == "-nodes.*.tasks.*.description") {
+            shown["description"].take();
+        }
+        nodes[&node]["tasks"][format!("{node}:{number}")] = shown;
     }
     running.into_iter().for_each(|number| tick(state, number));
     json!({"nodes": nodes})

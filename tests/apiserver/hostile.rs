@@ -1,0 +1,111 @@
+//! Specs that nobody writes by mistake alone: what the real apiserver makes of them, and the one in memory.
+
+use kube::Client;
+use reindex_operator::api::Reindex;
+use serde_json::{Value, json};
+
+use super::rules::{client, refusals, reindex};
+
+#[tokio::test]
+async fn what_is_of_another_type_is_refused_by_its_field() {
+    let client = client().await;
+    for (change, field) in [
+        (json!({"source": "es-2"}), "spec.source"),
+        (json!({"source": {"index": 5}}), "spec.source.index"),
+        (json!({"source": {"index": ["product_info"]}}), "spec.source.index"),
+        (json!({"source": {"clusterRef": "es-2"}}), "spec.source.clusterRef"),
+        (json!({"source": {"query": "match_all"}}), "spec.source.query"),
+        (json!({"source": {"query": [{"match_all": {}}]}}), "spec.source.query"),
+        (json!({"source": {"sourceFields": {"includes": "a"}}}), "spec.source.sourceFields.includes"),
+        (json!({"destination": {"settings": []}}), "spec.destination.settings"),
+        (json!({"destination": {"mappings": "{}"}}), "spec.destination.mappings"),
+        (json!({"destination": {"settings": {"numberOfShards": "5"}}}), "spec.destination.settings.numberOfShards"),
+        (json!({"script": {"source": "a", "params": [1]}}), "spec.script.params"),
+        (json!({"suspend": "yes"}), "spec.suspend"),
+        (json!({"dryRun": 1}), "spec.dryRun"),
+        (json!({"acceptWarnings": {"a": true}}), "spec.acceptWarnings"),
+        (json!({"acceptWarnings": ["A b"]}), "spec.acceptWarnings"),
+        (json!({"execution": {"batchSize": "10"}}), "spec.execution.batchSize"),
+        (json!({"execution": {"batchSize": 1.5}}), "spec.execution.batchSize"),
+        (json!({"execution": {"parallelism": 99_999_999_999_i64}}), "spec.execution.parallelism"),
+        (json!({"verification": {"level": 1}}), "spec.verification.level"),
+    ] {
+        let refused = refusals::<Reindex>(&client, reindex(change.clone())).await;
+        let says = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(field));
+        assert!(refused.iter().all(says), "{change}: {refused:?}");
+    }
+}
+
+/// A name that Elasticsearch would take for an option, an endpoint, another index or a path.
+#[tokio::test]
+async fn names_that_are_no_names_are_refused_on_both_sides() {
+    let client = client().await;
+    for name in ["-a", "_a", "+a", "_all", "_search", ".", "..", "a b", " a", "a\\b", "a\"b", "a<b", "a|b", "a:b", "a\u{2028}b"] {
+        for (side, told) in [("source", "one index, alias or data stream"), ("destination", "valid index name")] {
+            let refused = refusals::<Reindex>(&client, reindex(json!({side: {"index": name}}))).await;
+            let says = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(told));
+            assert!(refused.iter().all(says), "{side} {name:?}: {refused:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn more_than_a_list_or_a_text_may_hold_is_refused() {
+    let client = client().await;
+    let many = |count: usize| (0..count).map(|n| format!("field{n}")).collect::<Vec<_>>();
+    for (change, field) in [
+        (json!({"source": {"sourceFields": {"includes": many(257)}}}), "spec.source.sourceFields.includes"),
+        (json!({"source": {"sourceFields": {"excludes": ["x".repeat(513)]}}}), "spec.source.sourceFields.excludes"),
+        (json!({"acceptWarnings": vec!["DestinationPipeline"; 33]}), "spec.acceptWarnings"),
+        (json!({"destination": {"index": "x".repeat(5000)}}), "spec.destination.index"),
+        (json!({"destination": {"routing": format!("={}", "x".repeat(600))}}), "spec.destination.routing"),
+        (json!({"script": {"source": "x".repeat(100_000)}}), "spec.script.source"),
+        (json!({"source": {"clusterRef": {"name": "x".repeat(300)}}}), "spec.source.clusterRef.name"),
+    ] {
+        let refused = refusals::<Reindex>(&client, reindex(change)).await;
+        let says = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(field));
+        assert!(refused.iter().all(says), "{field}: {refused:?}");
+    }
+}
+
+/// Creates it; `Err` is the refusal.
+async fn create(client: &Client, parameters: &str, object: &Value) -> Result<Value, kube::Error> {
+    let path = format!("/apis/reindex.dev/v1alpha1/namespaces/default/reindexes?{parameters}");
+    let request = http::Request::post(path).header("content-type", "application/json").body(object.to_string().into_bytes());
+    client.request(request.expect("a request")).await
+}
+
+#[tokio::test]
+async fn a_field_that_is_not_known_is_refused_or_gone() {
+    let client = client().await;
+    let mut object = reindex(json!({
+        "sources": {"host": "elsewhere:9200"},
+        "source": {"host": "elsewhere:9200", "query": {"term": {"kept": {"value": 1}}}},
+        "destination": {"settings": {"additional": {"index.kept": 1}, "unknown": 1}},
+    }));
+    object["status"] = json!({"phase": "Complete", "conditions": []});
+    let refused = create(&client, "dryRun=All&fieldValidation=Strict", &object).await.expect_err("refused").to_string();
+    for field in ["spec.sources", "spec.source.host", "spec.destination.settings.unknown"] {
+        assert!(refused.contains(&format!("unknown field \"{field}\"")), "{refused}");
+    }
+    let taken = create(&client, "dryRun=All&fieldValidation=Ignore", &object).await.expect("taken");
+    let spec = &taken["spec"];
+    assert_eq!((&spec["sources"], &spec["source"]["host"]), (&Value::Null, &Value::Null), "{taken:#}");
+    assert_eq!(spec["destination"]["settings"], json!({"additional": {"index.kept": 1}}));
+    assert_eq!(spec["source"]["query"], json!({"term": {"kept": {"value": 1}}}), "what is free stays as it is");
+    assert_eq!(taken["status"], json!({"observedGeneration": -1}), "nobody is born complete");
+}
+
+/// More than etcd takes, and more than the apiserver reads.
+#[tokio::test]
+async fn what_is_too_large_is_refused_whole() {
+    let client = client().await;
+    for bytes in [2 << 20, 4 << 20] {
+        let mut object = reindex(json!({"source": {"query": {"term": {"text": "x".repeat(bytes)}}}}));
+        object["metadata"] = json!({"name": "hostile-too-large", "namespace": "default"});
+        let refused = create(&client, "", &object).await.expect_err("refused").to_string();
+        assert!(refused.contains("too large"), "{bytes}: {refused}");
+        let kept = xtask::kubectl::get("reindexes.reindex.dev", "default", "hostile-too-large").expect("kubectl answers");
+        assert_eq!(kept, None);
+    }
+}

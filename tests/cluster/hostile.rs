@@ -1,0 +1,117 @@
+//! Specs as large as the apiserver takes them, and sources that lead elsewhere.
+
+use serde_json::{Value, json};
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
+use xtask::network::NODE_ADDRESS;
+
+use crate::{refusals::fails, world::*};
+
+/// A server that pods reach.
+async fn server() -> MockServer {
+    let listener = std::net::TcpListener::bind((NODE_ADDRESS, 0)).expect("a port");
+    MockServer::builder().listener(listener).start().await
+}
+
+/// Bytes that the conditions, steps and all else of a status take.
+fn status_bytes(object: &Value) -> usize {
+    object["status"].to_string().len()
+}
+
+/// The engine quotes the query in every task, and the operator looks at all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_near_the_apiservers_limit_is_copied_in_ranges() {
+    allowed().await;
+    let client = source().client().unwrap();
+    if !exists(&client, "many").await {
+        fill(&client, "many", DOCUMENTS).await;
+    }
+    let terms: Vec<_> = (0..11_000).map(|n| format!("{n:0100}")).collect();
+    let mut object = reindex("large-query", "many");
+    object["spec"]["source"]["query"] =
+        json!({"bool": {"must": [{"match_all": {}}], "should": [{"terms": {"text": terms}}]}});
+    assert!(object.to_string().len() > 1_100_000);
+    object["spec"]["execution"] = json!({"batchSize": 500, "partitions": 8, "parallelism": 4});
+    apply(&object);
+    complete("large-query", DOCUMENTS as i64);
+    let seen = get("reindex", "large-query");
+    assert!(status_bytes(&seen) <= 16 * 1024, "{}", status_bytes(&seen));
+    assert_eq!(seen["spec"]["source"]["query"], object["spec"]["source"]["query"], "it was kept as it is");
+}
+
+#[tokio::test]
+async fn a_mapping_of_thousands_of_fields_is_refused_in_a_few_words() {
+    allowed().await;
+    let fields: serde_json::Map<_, _> =
+        (0..20_000).map(|n| (format!("field-number-{n}"), json!({"type": "keyword", "doc_values": false}))).collect();
+    fails("large-mapping", "IndexRefused", "Limit of total fields", |object| {
+        object["spec"]["destination"]["mappings"] = json!({"properties": fields.clone()});
+    })
+    .await;
+    let seen = get("reindex", "large-mapping");
+    assert!(status_bytes(&seen) <= 16 * 1024, "{}", status_bytes(&seen));
+}
+
+/// What an engine says that is no friend of ours: control characters and a page of it.
+#[tokio::test]
+async fn what_a_hostile_source_says_is_told_in_one_plain_line() {
+    allowed().await;
+    let hostile = server().await;
+    let reason = format!("C\u{1b}[2J\r\nINFO forged\u{202e}\u{9b}1m{}", "x".repeat(1 << 20));
+    let error = json!({"error": {"type": "x\u{1b}[1m", "reason": reason, "root_cause": [{"type": "y", "reason": reason}]}, "status": 400});
+    Mock::given(any()).respond_with(ResponseTemplate::new(400).set_body_json(&error)).mount(&hostile).await;
+    apply(&search_cluster("hostile", "src", json!({"endpoint": hostile.uri(), "tls": null})));
+    let mut object = reindex("hostile-source", "first");
+    object["spec"]["source"]["clusterRef"]["name"] = json!("hostile");
+    apply(&object);
+    let seen = wait_for(
+        "Stalled",
+        || get("reindex", "hostile-source"),
+        |seen| condition(seen, "Stalled").0 == "True",
+    );
+    let cluster = wait_for(
+        "a look at it",
+        || get("searchcluster", "hostile"),
+        |seen| condition(seen, "Ready").0 == "False",
+    );
+    for object in [&seen, &cluster] {
+        let conditions = object["status"]["conditions"].as_array().expect("conditions");
+        for message in conditions.iter().filter_map(|condition| condition["message"].as_str()) {
+            assert!(!message.contains(|c: char| c.is_control() || c == '\u{202e}'), "{message:?}");
+            assert!(message.len() <= 1024, "{} bytes", message.len());
+        }
+        assert!(status_bytes(object) <= 16 * 1024);
+    }
+    let log = xtask::kubectl::run(&["logs", "deployment/reindex-operator", "-n", "reindex-system", "--since=5m"]);
+    let log = log.expect("a log");
+    assert!(!log.contains('\u{1b}') && !log.lines().any(|line| line.starts_with("INFO forged")));
+}
+
+#[tokio::test]
+async fn a_source_that_redirects_leads_neither_the_operator_nor_a_node_elsewhere() {
+    allowed().await;
+    let (redirecting, elsewhere) = (server().await, server().await);
+    let to = ResponseTemplate::new(302).insert_header("location", format!("{}/", elsewhere.uri()).as_str());
+    Mock::given(any()).respond_with(to).mount(&redirecting).await;
+    Mock::given(any()).respond_with(ResponseTemplate::new(401)).mount(&elsewhere).await;
+    apply(&search_cluster("redirecting", "src", json!({"endpoint": redirecting.uri(), "tls": null})));
+    let mut object = reindex("redirected", "first");
+    object["spec"]["source"]["clusterRef"]["name"] = json!("redirecting");
+    apply(&object);
+    let stalled = wait_for(
+        "Stalled",
+        || get("reindex", "redirected"),
+        |seen| condition(seen, "Stalled").1 == "Redirected",
+    );
+    assert!(!condition(&stalled, "Stalled").2.contains(&elsewhere.address().to_string()), "{:#}", stalled["status"]);
+    // That it is asked again and again changes nothing.
+    let asked = redirecting.received_requests().await.expect("recorded").len();
+    wait_for(
+        "another look",
+        || json!(futures::executor::block_on(redirecting.received_requests()).expect("recorded").len()),
+        |seen| seen.as_u64() > Some(asked as u64),
+    );
+    assert!(elsewhere.received_requests().await.expect("recorded").is_empty(), "nobody was led there");
+    let allowed = get("searchcluster", "dst")["status"]["allowlist"].to_string();
+    assert!(!allowed.contains(&redirecting.address().to_string()), "no node was told to read there: {allowed}");
+    assert!(!exists(&destination().client().unwrap(), "redirected").await, "nothing was created");
+}

@@ -88,7 +88,7 @@ fn kept_to_some_namespaces_it_may_do_the_same_there_and_nothing_anywhere_else() 
     let everywhere: Vec<_> = everywhere.iter().map(title).collect();
     assert_eq!(
         everywhere,
-        ["ClusterRole /scoped-reindex-operator-edit", "ClusterRole /scoped-reindex-operator-view"]
+        ["ClusterRole /scoped-reindex-operator-view", "ClusterRole /scoped-reindex-operator-edit"]
     );
     kubectl::apply(&within).expect("applied");
     let operator = format!("system:serviceaccount:{HOME}:scoped-reindex-operator");

@@ -1,6 +1,6 @@
 //! From a SearchCluster to a client of it: Secrets and certificates are fetched by name, each time, and kept nowhere.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
     ByteString,
@@ -19,6 +19,8 @@ use crate::{
     search::{ApiKey, Connection, Credentials, SearchClient, SearchError, Tls},
 };
 
+/// How long an address is waited for that the operator need not reach.
+const SOON: Duration = Duration::from_secs(3);
 /// The user name that a Secret without one means.
 const DEFAULT_USERNAME: &str = "elastic";
 
@@ -136,6 +138,21 @@ pub async fn connect(ctx: &Context, cluster: &SearchCluster) -> Result<Connected
     let connection = Connection { endpoint, credentials: credentials.clone(), tls };
     let client = SearchClient::connect(&connection).map_err(ConnectFault::Client)?;
     Ok(Connected { client: client.watched_by(ctx.metrics.watcher()), credentials })
+}
+
+/// Whether the cluster answers with a redirect at the address that others are told. What can't be reached from here, or not soon, isn't known.
+pub async fn redirects_at(ctx: &Context, cluster: &SearchCluster, address: &str) -> bool {
+    let namespace = cluster.namespace().unwrap_or_default();
+    let objects = Objects { client: &ctx.client, namespace: &namespace };
+    let Some(reached) = connection::effective(cluster) else { return false };
+    let (Ok(endpoint), Ok(ca_pem)) = (Url::parse(address), objects.authority(&reached.ca).await) else { return false };
+    let server_name = reached.server_name.map(str::to_owned);
+    let tls = Tls { ca_pem, server_name, insecure_skip_verify: reached.insecure_skip_verify };
+    // Nobody there is shown anything.
+    let connection = Connection { endpoint, credentials: None, tls };
+    let Ok(client) = SearchClient::connect(&connection) else { return false };
+    let answer = tokio::time::timeout(SOON, client.info()).await;
+    matches!(answer, Ok(Err(error)) if error.is_redirect())
 }
 
 /// The authority (PEM) of a cluster's certificate, where its SearchCluster or its provider has one of its own.

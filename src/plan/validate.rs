@@ -100,6 +100,8 @@ pub struct Facts {
     pub busy_with: Option<String>,
     /// How the destination reaches the source.
     pub remote: Option<RemoteAddress>,
+    /// Whether the source redirects there. A node would follow, and show whoever asks the source's credentials.
+    pub remote_redirects: bool,
     /// What the vendor says, where both are instances of Alibaba Cloud.
     pub alibaba_cloud: Option<Pair>,
     /// What was looked at beyond that, where both clusters and the source's index are there.
@@ -176,6 +178,7 @@ fn check(reindex: &Reindex, facts: &Facts) -> Vec<Finding> {
             findings.extend(pair::check_versions(instances));
         }
     }
+    findings.extend(check_redirect(facts));
     findings.extend(trouble(&facts.source_index));
     findings.extend(trouble(&facts.destination_index));
     findings.extend(trouble(&facts.pipeline_exists));
@@ -342,6 +345,20 @@ fn reached<T>(seen: &Option<Seen<T>>) -> Option<&T> {
 
 fn trouble<T>(seen: &Option<Seen<T>>) -> Option<Finding> {
     seen.as_ref().and_then(|seen| seen.as_ref().err()).map(surrounding)
+}
+
+/// Elasticsearch and OpenSearch follow a redirect of the first request of a reindex, to hosts that no allowlist names, and show their
+/// credentials to whoever asks there (seen on 7.17 and 2.19).
+fn check_redirect(facts: &Facts) -> Option<Finding> {
+    let remote = facts.remote.as_ref().filter(|_| facts.remote_redirects)?;
+    Some(Finding::surrounding(
+        "Redirected",
+        format!(
+            "the source redirects to another address at {}, where the destination's nodes would read it: they would follow, with its credentials. \
+             Name that address itself, in remoteEndpoint of the source or in remotes of the destination",
+            remote.host_port
+        ),
+    ))
 }
 
 /// A finding that mends itself when its surroundings do.

@@ -207,6 +207,12 @@ impl SearchError {
         self.rejection().is_some_and(|r| r.status == 409 || r.has_kind("resource_already_exists_exception"))
     }
 
+    /// Whether the answer leads to another address. Nobody followed it.
+    #[must_use]
+    pub fn is_redirect(&self) -> bool {
+        self.status().is_some_and(|status| (300..400).contains(&status))
+    }
+
     /// 401 or 403.
     #[must_use]
     pub fn is_unauthorized(&self) -> bool {

@@ -93,16 +93,19 @@ async fn a_source_that_redirects_leads_neither_the_operator_nor_a_node_elsewhere
     let to = ResponseTemplate::new(302).insert_header("location", format!("{}/", elsewhere.uri()).as_str());
     Mock::given(any()).respond_with(to).mount(&redirecting).await;
     Mock::given(any()).respond_with(ResponseTemplate::new(401)).mount(&elsewhere).await;
+    // The operator's own address of it, and the one that nodes are told.
     apply(&search_cluster("redirecting", "src", json!({"endpoint": redirecting.uri(), "tls": null})));
-    let mut object = reindex("redirected", "first");
-    object["spec"]["source"]["clusterRef"]["name"] = json!("redirecting");
-    apply(&object);
-    let stalled = wait_for(
-        "Stalled",
-        || get("reindex", "redirected"),
-        |seen| condition(seen, "Stalled").1 == "Redirected",
-    );
-    assert!(!condition(&stalled, "Stalled").2.contains(&elsewhere.address().to_string()), "{:#}", stalled["status"]);
+    apply(&search_cluster("redirecting-nodes", "src", json!({"remoteEndpoint": redirecting.uri()})));
+    for cluster in ["redirecting", "redirecting-nodes"] {
+        let mut object = reindex(cluster, "first");
+        object["spec"]["source"]["clusterRef"]["name"] = json!(cluster);
+        apply(&object);
+        let stalled =
+            wait_for("Stalled", || get("reindex", cluster), |seen| condition(seen, "Stalled").1 == "Redirected");
+        let message = condition(&stalled, "Stalled").2;
+        assert!(!message.contains(&elsewhere.address().to_string()), "{message}");
+        assert!(!exists(&destination().client().unwrap(), cluster).await, "nothing was created");
+    }
     // That it is asked again and again changes nothing.
     let asked = redirecting.received_requests().await.expect("recorded").len();
     wait_for(
@@ -113,5 +116,4 @@ async fn a_source_that_redirects_leads_neither_the_operator_nor_a_node_elsewhere
     assert!(elsewhere.received_requests().await.expect("recorded").is_empty(), "nobody was led there");
     let allowed = get("searchcluster", "dst")["status"]["allowlist"].to_string();
     assert!(!allowed.contains(&redirecting.address().to_string()), "no node was told to read there: {allowed}");
-    assert!(!exists(&destination().client().unwrap(), "redirected").await, "nothing was created");
 }

@@ -11,10 +11,13 @@ use crate::{
         Reindex, SearchCluster,
         reindex_status::{PinnedIndex, StepName, StepState},
     },
-    controller::{connect::Connected, context::Context},
+    controller::{
+        connect::{Connected, redirects_at},
+        context::Context,
+    },
     plan::{
         alibaba_cloud::pair::Pair,
-        index_body,
+        connection, index_body,
         preflight::{self, dry_run},
         reindex::{Observation, owes_cleanup},
         report::{is_finished, step_state},
@@ -36,6 +39,7 @@ pub fn no_access(access: Vec<Trouble>) -> Facts {
         pipeline_exists: None,
         busy_with: None,
         remote: None,
+        remote_redirects: false,
         alibaba_cloud: None,
         preflight: None,
         dry_run: None,
@@ -68,10 +72,11 @@ async fn side(ctx: &Context, side: &str, cluster: &SearchCluster, name: &str) ->
 /// Looks at both clusters at once.
 pub async fn facts(ctx: &Context, reindex: &Reindex, sides: &Sides) -> Facts {
     let spec = &reindex.spec;
-    let (source, destination, alibaba_cloud) = futures::join!(
+    let (source, destination, alibaba_cloud, remote_redirects) = futures::join!(
         side(ctx, "the source", &sides.source, &spec.source.index),
         side(ctx, "the destination", &sides.destination, &spec.destination.index),
-        instances(ctx, sides)
+        instances(ctx, sides),
+        remote_redirects(ctx, sides)
     );
     let (source_index, pipeline_exists) = futures::join!(
         source_index(reindex, source.as_ref().ok()),
@@ -98,9 +103,19 @@ pub async fn facts(ctx: &Context, reindex: &Reindex, sides: &Sides) -> Facts {
         source: Some(source.map(|side| side.cluster)),
         destination: Some(destination.map(|side| side.cluster)),
         remote: sides.remote.clone(),
+        remote_redirects,
         alibaba_cloud,
         preflight,
         dry_run,
+    }
+}
+
+/// Whether the source redirects at the address that the destination is told, where that is another than the operator's own.
+async fn remote_redirects(ctx: &Context, sides: &Sides) -> bool {
+    let own = connection::endpoint(&sides.source).map(|own| own.trim_end_matches('/'));
+    match &sides.remote {
+        Some(remote) if own != Some(remote.url.as_str()) => redirects_at(ctx, &sides.source, &remote.url).await,
+        _ => false,
     }
 }
 

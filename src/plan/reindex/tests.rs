@@ -54,6 +54,7 @@ fn facts() -> Facts {
         destination_index: Some(Ok(None)),
         pipeline_exists: None,
         busy_with: None,
+        remote_redirects: false,
         remote: Some(RemoteAddress { url: "https://a:9200".into(), host_port: "a:9200".into() }),
         alibaba_cloud: None,
         preflight: Some(Ok(preflight::Facts::default())),

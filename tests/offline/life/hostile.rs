@@ -123,3 +123,34 @@ async fn a_query_as_large_as_may_be_keeps_nobody_from_looking_at_tasks() {
     let reindex = world.end().await;
     assert_copied(&world, &reindex);
 }
+
+/// A node would follow where the operator doesn't: Elasticsearch's client for `_reindex` does, and shows its credentials there.
+#[tokio::test]
+async fn a_source_that_redirects_at_its_address_for_nodes_is_not_told_to_any() {
+    let redirecting = MockServer::start().await;
+    let to = ResponseTemplate::new(302).insert_header("location", "http://127.0.0.1:1/");
+    Mock::given(any()).respond_with(to).mount(&redirecting).await;
+    for remotes in [false, true] {
+        let mut world = World::new().await;
+        world.destination.state().allowlist.push(redirecting.address().to_string());
+        match remotes {
+            false => world.change_cluster("es-2", json!({"spec": {"remoteEndpoint": redirecting.uri()}})),
+            true => {
+                let remote = json!({"cluster": {"name": "es-2"}, "endpoint": redirecting.uri()});
+                world.change_cluster("es-1", json!({"spec": {"remotes": [remote]}}));
+            }
+        }
+        let (reason, message) = world.until_stalled().await;
+        assert_eq!(reason, "Redirected", "{message}");
+        assert!(message.contains(&redirecting.address().to_string()) && !message.contains("127.0.0.1:1/"), "{message}");
+        assert!(world.destination.state().reindexes.is_empty(), "no node was told");
+        assert!(!world.destination.state().passwords_seen.contains(SOURCE_PASSWORD), "nor shown the password");
+        for request in redirecting.received_requests().await.unwrap() {
+            assert!(!request.headers.contains_key("authorization"), "the operator shows nothing either");
+        }
+        world.change_cluster("es-2", json!({"spec": {"remoteEndpoint": null}}));
+        world.change_cluster("es-1", json!({"spec": {"remotes": null}}));
+        let reindex = world.end().await;
+        assert_copied(&world, &reindex);
+    }
+}

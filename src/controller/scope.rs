@@ -13,9 +13,7 @@ where
 {
     match scope.namespaces() {
         None => vec![(None, Api::all(client.clone()))],
-        Some(names) => {
-            names.map(|name| (Some(name.to_owned()), Api::namespaced(client.clone(), name))).collect()
-        }
+        Some(names) => names.map(|name| (Some(name.to_owned()), Api::namespaced(client.clone(), name))).collect(),
     }
 }
 

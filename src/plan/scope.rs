@@ -60,6 +60,10 @@ mod tests {
         assert_eq!(scope.trouble("source", "shop", "es"), None);
         let trouble = scope.trouble("destination", "other", "es-1").unwrap();
         assert_eq!(trouble.reason, "NamespaceNotWatched");
-        assert!(trouble.message.starts_with("SearchCluster other/es-1 (destination.clusterRef)"), "{}", trouble.message);
+        assert!(
+            trouble.message.starts_with("SearchCluster other/es-1 (destination.clusterRef)"),
+            "{}",
+            trouble.message
+        );
     }
 }

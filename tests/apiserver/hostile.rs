@@ -40,7 +40,9 @@ async fn what_is_of_another_type_is_refused_by_its_field() {
 #[tokio::test]
 async fn names_that_are_no_names_are_refused_on_both_sides() {
     let client = client().await;
-    for name in ["-a", "_a", "+a", "_all", "_search", ".", "..", "a b", " a", "a\\b", "a\"b", "a<b", "a|b", "a:b", "a\u{2028}b"] {
+    for name in
+        ["-a", "_a", "+a", "_all", "_search", ".", "..", "a b", " a", "a\\b", "a\"b", "a<b", "a|b", "a:b", "a\u{2028}b"]
+    {
         for (side, told) in [("source", "one index, alias or data stream"), ("destination", "valid index name")] {
             let refused = refusals::<Reindex>(&client, reindex(json!({side: {"index": name}}))).await;
             let says = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(told));
@@ -71,7 +73,8 @@ async fn more_than_a_list_or_a_text_may_hold_is_refused() {
 /// Creates it; `Err` is the refusal.
 async fn create(client: &Client, parameters: &str, object: &Value) -> Result<Value, kube::Error> {
     let path = format!("/apis/reindex.dev/v1alpha1/namespaces/default/reindexes?{parameters}");
-    let request = http::Request::post(path).header("content-type", "application/json").body(object.to_string().into_bytes());
+    let request =
+        http::Request::post(path).header("content-type", "application/json").body(object.to_string().into_bytes());
     client.request(request.expect("a request")).await
 }
 
@@ -105,7 +108,8 @@ async fn what_is_too_large_is_refused_whole() {
         object["metadata"] = json!({"name": "hostile-too-large", "namespace": "default"});
         let refused = create(&client, "", &object).await.expect_err("refused").to_string();
         assert!(refused.contains("too large"), "{bytes}: {refused}");
-        let kept = xtask::kubectl::get("reindexes.reindex.dev", "default", "hostile-too-large").expect("kubectl answers");
+        let kept =
+            xtask::kubectl::get("reindexes.reindex.dev", "default", "hostile-too-large").expect("kubectl answers");
         assert_eq!(kept, None);
     }
 }

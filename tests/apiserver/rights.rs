@@ -59,7 +59,13 @@ const WATCHED: [&str; 2] = ["rights-a", "rights-b"];
 /// What the chart grants an operator that works in these namespaces only.
 fn granted_in(namespaces: &[&str]) -> Vec<Value> {
     let rendered = Command::new(go::HELM.binary().expect("helm"))
-        .args(["template", "scoped", concat!(env!("CARGO_MANIFEST_DIR"), "/charts/reindex-operator"), "--namespace", HOME])
+        .args([
+            "template",
+            "scoped",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/charts/reindex-operator"),
+            "--namespace",
+            HOME,
+        ])
         .args(["--set", "crds.install=false,verification.configMaps=true"])
         .args(["--set", &format!("watchNamespaces={{{}}}", namespaces.join(","))])
         .output()
@@ -86,10 +92,7 @@ fn kept_to_some_namespaces_it_may_do_the_same_there_and_nothing_anywhere_else() 
         granted_in(&WATCHED).into_iter().partition(|object| object["metadata"]["namespace"].is_null());
     // For people, and bound to nobody.
     let everywhere: Vec<_> = everywhere.iter().map(title).collect();
-    assert_eq!(
-        everywhere,
-        ["ClusterRole /scoped-reindex-operator-view", "ClusterRole /scoped-reindex-operator-edit"]
-    );
+    assert_eq!(everywhere, ["ClusterRole /scoped-reindex-operator-view", "ClusterRole /scoped-reindex-operator-edit"]);
     kubectl::apply(&within).expect("applied");
     let operator = format!("system:serviceaccount:{HOME}:scoped-reindex-operator");
     for watched in WATCHED {

@@ -63,16 +63,9 @@ async fn what_a_hostile_source_says_is_told_in_one_plain_line() {
     let mut object = reindex("hostile-source", "first");
     object["spec"]["source"]["clusterRef"]["name"] = json!("hostile");
     apply(&object);
-    let seen = wait_for(
-        "Stalled",
-        || get("reindex", "hostile-source"),
-        |seen| condition(seen, "Stalled").0 == "True",
-    );
-    let cluster = wait_for(
-        "a look at it",
-        || get("searchcluster", "hostile"),
-        |seen| condition(seen, "Ready").0 == "False",
-    );
+    let seen = wait_for("Stalled", || get("reindex", "hostile-source"), |seen| condition(seen, "Stalled").0 == "True");
+    let cluster =
+        wait_for("a look at it", || get("searchcluster", "hostile"), |seen| condition(seen, "Ready").0 == "False");
     for object in [&seen, &cluster] {
         let conditions = object["status"]["conditions"].as_array().expect("conditions");
         for message in conditions.iter().filter_map(|condition| condition["message"].as_str()) {

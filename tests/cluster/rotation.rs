@@ -58,18 +58,22 @@ async fn begin(name: &str) {
     wait_for(
         "running tasks",
         || get("reindex", name),
-        |seen| seen["status"]["progress"]["partitionsRunning"] == 2 && seen["status"]["progress"]["documentsCopied"] != 0,
+        |seen| {
+            seen["status"]["progress"]["partitionsRunning"] == 2 && seen["status"]["progress"]["documentsCopied"] != 0
+        },
     );
 }
 
 /// Lifts the throttle, and waits for the end: every document once, and no password anywhere.
 async fn ends(name: &str) {
     let path = r#"[{"op":"remove","path":"/spec/execution/requestsPerSecond"}]"#;
-    kubectl::run(&["patch", "reindexes.reindex.dev", "-n", NAMESPACE, name, "--type=json", "-p", path]).expect("lifted");
+    kubectl::run(&["patch", "reindexes.reindex.dev", "-n", NAMESPACE, name, "--type=json", "-p", path])
+        .expect("lifted");
     complete(name, DOCUMENTS as i64);
     let seen = get("reindex", name);
     assert_eq!(seen["status"]["result"]["created"], DOCUMENTS, "{:#}", seen["status"]);
-    let log = kubectl::run(&["logs", "deployment/reindex-operator", "-n", "reindex-system", "--since=10m"]).expect("a log");
+    let log =
+        kubectl::run(&["logs", "deployment/reindex-operator", "-n", "reindex-system", "--since=10m"]).expect("a log");
     for password in ["first-password", "second-password"] {
         assert!(!seen.to_string().contains(password) && !log.contains(password), "{password} is told");
     }
@@ -105,7 +109,9 @@ async fn a_sources_password_that_is_changed_costs_no_document() {
     let locked_out = wait_for(
         "an end of the tasks",
         || get("reindex", "rotated-source"),
-        |seen| seen["status"]["partitions"].as_array().is_some_and(|all| all.iter().all(|one| one["state"] == "Waiting")),
+        |seen| {
+            seen["status"]["partitions"].as_array().is_some_and(|all| all.iter().all(|one| one["state"] == "Waiting"))
+        },
     );
     let partitions = locked_out["status"]["partitions"].as_array().expect("ranges").clone();
     assert_eq!(partitions.len(), 2, "{partitions:#?}");

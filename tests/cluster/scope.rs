@@ -20,7 +20,8 @@ fn reindex_in(namespace: &str, name: &str) -> Value {
 }
 
 fn wait_in(namespace: &str, name: &str, type_: &str) -> Value {
-    let look = || kubectl::get("reindexes.reindex.dev", namespace, name).expect("kubectl answers").unwrap_or(Value::Null);
+    let look =
+        || kubectl::get("reindexes.reindex.dev", namespace, name).expect("kubectl answers").unwrap_or(Value::Null);
     wait_for(&format!("{type_} of {name}"), look, |seen| condition(seen, type_).0 == "True")
 }
 
@@ -30,7 +31,9 @@ async fn kept_to_some_namespaces_it_works_there_and_nowhere_else() {
     allowed().await;
     for namespace in [WATCHED, OTHER] {
         kubectl::delete_namespace(namespace).expect("the last run's is gone");
-        apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": {"reindex-tests": "scoped"}}}));
+        apply(
+            &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": {"reindex-tests": "scoped"}}}),
+        );
     }
     let selector = json!({"matchLabels": {"reindex-tests": "scoped"}});
     let access = json!({"access": [{"namespaces": {"names": [NAMESPACE], "selector": selector}}]});

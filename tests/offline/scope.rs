@@ -28,7 +28,6 @@ use reindex_operator::{
     telemetry::metrics::Metrics,
 };
 use serde_json::{Value, json};
-use tower::ServiceExt;
 
 use crate::support::world::{
     DESTINATION_PASSWORD, NAME, SOURCE_PASSWORD, World, condition, search_cluster, secret, valid_reindex,
@@ -72,7 +71,8 @@ impl Scoped {
         let (inner, asked) = (self.server.client("default"), self.asked.clone());
         let service = tower::service_fn(move |request: http::Request<Body>| {
             asked.lock().unwrap().insert(request.uri().path().to_owned());
-            inner.clone().oneshot(request)
+            let inner = inner.clone();
+            async move { inner.send(request).await }
         });
         Client::new(service, "default")
     }
@@ -150,7 +150,7 @@ async fn what_is_in_its_namespaces_is_worked_on_and_nothing_else_is_asked_for() 
         .await;
     let mut created = scoped.world.destination.state().created.clone();
     created.sort();
-    assert_eq!(created, [&format!("a-{NAME}"), "a-later", &format!("b-{NAME}"), "b-later"]);
+    assert_eq!(created, ["a-later", &format!("a-{NAME}"), "b-later", &format!("b-{NAME}")]);
     for name in [NAME, "beside-b", "beside-a"] {
         let untouched = scoped.reindexes("other").get(name).await.unwrap();
         assert_eq!(untouched.status.unwrap().conditions, [], "{name}");

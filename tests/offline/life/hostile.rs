@@ -117,7 +117,8 @@ async fn a_source_that_redirects_is_not_followed_and_the_password_stays() {
 
 #[tokio::test]
 async fn a_query_as_large_as_may_be_keeps_nobody_from_looking_at_tasks() {
-    let mut world = World::with(|reindex| reindex["spec"]["execution"] = json!({"partitions": 3, "parallelism": 3})).await;
+    let mut world =
+        World::with(|reindex| reindex["spec"]["execution"] = json!({"partitions": 3, "parallelism": 3})).await;
     // More than is read of an answer; the engine quotes the query of every task.
     world.destination.state().description_bytes = 40 << 20;
     let reindex = world.end().await;

@@ -107,7 +107,10 @@ async fn errors_that_are_documented_but_not_recorded_are_classified_too() {
         (json!({"type": "es_rejected_execution_exception", "reason": rejected}), TaskErrorClass::Overloaded),
         (json!({"type": "status_exception", "reason": format!("body={lost}")}), TaskErrorClass::Transient),
         (json!({"type": "node_closed_exception", "reason": "node closed"}), TaskErrorClass::Transient),
-        (json!({"type": "status_exception", "reason": r#"body={"error": {"type": "security_exception"}, "status": 403}"#}), TaskErrorClass::Forbidden),
+        (
+            json!({"type": "status_exception", "reason": r#"body={"error": {"type": "security_exception"}, "status": 403}"#}),
+            TaskErrorClass::Forbidden,
+        ),
         (
             json!({"type": "illegal_argument_exception",
                 "reason": "[a:1] either not whitelisted in reindex.remote.whitelist or blocked in reindex.remote.blocklist"}),

@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::{JAVA_OPTIONS, deploy, headless_service, http_service, metadata, stateful_set, wait_for_service};
 use crate::pki::{Authority, Pair};
+use crate::process::Process;
 use crate::search::SearchClient;
 use crate::search_images::ELASTICSEARCH;
-use crate::process::Process;
 use crate::{cgroup, kubectl, paths};
 
 /// The user whose password is in the Secret `<name>-elastic`; it may do everything.

@@ -1,7 +1,7 @@
 //! What others put into names, documents and answers: none of it draws on a terminal, forges a line of the log or leads credentials astray.
 
 use k8s_openapi::api::events::v1::Event;
-use reindex_operator::api::Reindex;
+use reindex_operator::api::{Reindex, conditions::RECONCILING};
 use serde_json::json;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 
@@ -117,10 +117,14 @@ async fn a_source_that_redirects_is_not_followed_and_the_password_stays() {
 
 #[tokio::test]
 async fn a_query_as_large_as_may_be_keeps_nobody_from_looking_at_tasks() {
-    let mut world =
-        World::with(|reindex| reindex["spec"]["execution"] = json!({"partitions": 3, "parallelism": 3})).await;
-    // More than is read of an answer; the engine quotes the query of every task.
+    let mut world = World::new().await;
+    world.until_copying().await;
+    // More than is read of an answer: the engine quotes the query of every task, whoever it belongs to.
     world.destination.state().description_bytes = 40 << 20;
+    world.round().await;
+    let reindex = world.reindex().unwrap();
+    let (reason, message) = condition(&reindex, RECONCILING).unwrap();
+    assert_eq!(reason, "Copying", "{message}");
     let reindex = world.end().await;
     assert_copied(&world, &reindex);
 }

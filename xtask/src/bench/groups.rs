@@ -224,7 +224,7 @@ fn copy(name: &'static str, corpus: Corpus) -> Group {
         name,
         if corpus == SMALL { "Small documents, no added delay" } else { "Medium documents, no added delay" },
         Copies {
-            corpus: corpus,
+            corpus,
             route: Route::Direct,
             contenders: vec![ours(), raw(), contender(CEILING, Method::Ceiling), one(Besides::Nothing)],
             grid: Some(Grid { tasks: &[1, 2, 4, 8], sizes: &[1000, 2500, 5000, 10_000] }),
@@ -249,7 +249,7 @@ fn far(name: &'static str, corpus: Corpus) -> Group {
     Group::of_copies(
         name,
         if corpus == SMALL { "Small documents, 50 ms each way" } else { "Medium documents, 50 ms each way" },
-        Copies { corpus: corpus, route: Route::Far, contenders: vec![ours(), raw()], grid: None },
+        Copies { corpus, route: Route::Far, contenders: vec![ours(), raw()], grid: None },
         vec![Row {
             name: format!("{}, 50 ms each way: against one raw _reindex, s", documents(&corpus)),
             ours: OURS,
@@ -300,7 +300,7 @@ fn elasticdump(name: &'static str, corpus: Corpus) -> Group {
         name,
         if corpus.name == SMALL.name { "Small documents and elasticdump" } else { "Medium documents and elasticdump" },
         Copies {
-            corpus: corpus,
+            corpus,
             route: Route::Direct,
             contenders: vec![ours(), dump(DUMP, None), dump(DUMP_10000, Some(10_000))],
             grid: None,
@@ -385,7 +385,7 @@ fn memory(name: &'static str, count: usize) -> Group {
         name,
         if count < SMALL.documents { "Memory, few documents" } else { "Memory, many documents" },
         Copies {
-            corpus: corpus,
+            corpus,
             route: Route::Direct,
             contenders: vec![contender(
                 CONTENT,

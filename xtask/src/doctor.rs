@@ -59,6 +59,15 @@ pub fn prepare_browser() {
     }
 }
 
+/// Checks that Rust can compile for a system other than this one.
+pub fn can_compile_for(target: &str) -> Result<()> {
+    let folder = progress::output(Command::new("rustc").args(["--print=target-libdir", "--target", target]))?;
+    if !Path::new(folder.trim()).exists() {
+        bail!("Rust can't compile for {target} yet: `rustup target add {target}`");
+    }
+    Ok(())
+}
+
 fn install(packages: &[(&str, &str)]) -> Result<()> {
     let missing: Vec<_> =
         packages.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();

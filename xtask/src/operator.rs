@@ -10,31 +10,23 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::images::{self, Image, layer};
-use crate::{cache, cgroup, go, kubectl, paths, progress};
+use crate::{cache, cgroup, doctor, go, kubectl, paths, progress};
 
 /// The operator's namespace, which enforces the strictest rules for pods.
 pub const NAMESPACE: &str = "reindex-system";
 const RELEASE: &str = "reindex-operator";
 const LAYER: &str = "operator-layer";
 const REPOSITORY: &str = "docker.io/local/reindex-operator";
+/// What `deploy/Containerfile` compiles for.
+const STATIC: &str = "x86_64-unknown-linux-musl";
 
 /// How the operator is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// As the tests are, whose dependencies are compiled anyway.
+    /// As the tests are, whose dependencies are compiled anyway: with shared objects.
     Dev,
-    /// As people run it, which takes minutes to build: what is measured.
+    /// As people run it, static, which takes minutes to build: what is measured.
     Release,
-}
-
-impl Profile {
-    /// Cargo's name for it, and the folder below its target folder.
-    fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Profile::Dev => ("dev", "debug"),
-            Profile::Release => ("release", "release"),
-        }
-    }
 }
 
 /// Builds and installs the operator of this checkout, and waits until it is ready.
@@ -95,9 +87,16 @@ pub fn log() -> String {
 
 /// Builds, and takes the symbols away.
 fn build(checkout: &Path, profile: Profile) -> Result<PathBuf> {
-    let (name, folder) = profile.names();
     let mut build = Command::new("cargo");
-    build.args(["build", "--profile", name, "--bin", "reindex-operator"]).current_dir(checkout);
+    build.args(["build", "--bin", "reindex-operator"]).current_dir(checkout);
+    let folder = match profile {
+        Profile::Dev => Path::new("debug").to_owned(),
+        Profile::Release => {
+            doctor::can_compile_for(STATIC)?;
+            build.args(["--release", "--target", STATIC]);
+            Path::new(STATIC).join("release")
+        }
+    };
     progress::run("build the operator", &mut build, &paths::log("operator-build"))?;
     let mut metadata = Command::new("cargo");
     metadata.args(["metadata", "--no-deps", "--format-version=1"]).current_dir(checkout);
@@ -111,7 +110,7 @@ fn build(checkout: &Path, profile: Profile) -> Result<PathBuf> {
     Ok(stripped)
 }
 
-/// The binary, the few shared objects it needs, and the machine's certificate authorities.
+/// The binary, the few shared objects it needs where it is not static, and the machine's certificate authorities: what `deploy/Containerfile` makes.
 fn image(binary: &Path, tag: &str) -> Result<Image> {
     let layer = layer(LAYER, tag, |root| {
         copy(binary, root, "usr/local/bin/reindex-operator")?;

@@ -34,7 +34,7 @@ lint: cargo ## Check the format, and what clippy has to say
 	@cargo fmt --all --check
 	@cargo clippy --quiet --workspace --all-targets -- --deny warnings
 
-generate: cargo ## Write the definitions of the custom resources and the plain manifests anew, after a change of src/api or charts
+generate: cargo ## Write definitions, plain manifests, API reference and the chart's README anew, after a change of src/api or charts
 	@cargo run --quiet --bin reindex-operator -- crd crds charts/reindex-operator/files/crds
 	@$(xtask) render
 

@@ -1,5 +1,6 @@
 //! What the real apiserver accepts and refuses. Needs `KUBECONFIG`, which `make test` sets.
 
+mod chart;
 mod docs;
 mod eviction;
 mod gitops;

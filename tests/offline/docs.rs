@@ -35,3 +35,9 @@ fn every_value_of_the_chart_is_checked_and_explained() {
 fn the_reference_is_that_of_these_definitions() {
     assert!(file("docs/api.md") == xtask::reference::page().unwrap(), "docs/api.md is stale: run `make generate`");
 }
+
+#[test]
+fn the_charts_readme_is_that_of_its_values() {
+    let page = xtask::chart_readme::page().unwrap();
+    assert!(file("charts/reindex-operator/README.md") == page, "the chart's README.md is stale: run `make generate`");
+}

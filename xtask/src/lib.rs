@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod cache;
 pub mod cgroup;
+pub mod chart_readme;
 pub mod clean;
 pub mod cluster;
 pub mod components;
@@ -18,6 +19,7 @@ pub mod in_memory;
 pub mod kubectl;
 pub mod network;
 pub mod operator;
+pub mod pages;
 pub mod paths;
 pub mod pki;
 pub mod process;

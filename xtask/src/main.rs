@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::suite::{self, Selection};
 use xtask::{
-    bench, cluster, demo,
+    bench, chart_readme, cluster, demo,
     operator::{self, Profile},
     paths, reference, render, sample,
 };
@@ -49,7 +49,7 @@ enum Action {
         #[arg(long)]
         running_operator: bool,
     },
-    /// Write the manifests below `deploy` anew, from the chart.
+    /// Write anew what is made from the chart and the definitions: manifests, the reference, the chart's README.
     Render,
     /// Run the tests.
     Test {
@@ -84,7 +84,7 @@ fn run(action: Action) -> Result<()> {
     };
     match action {
         Action::Down => cluster::down(),
-        Action::Render => render::write().and_then(|()| reference::write()),
+        Action::Render => render::write().and_then(|()| reference::write()).and_then(|()| chart_readme::write()),
         Action::Test { offline: true, .. } => suite::run(Selection::Offline),
         Action::Test { all: true, .. } => suite::run(Selection::All),
         Action::Test { .. } => suite::run(Selection::Usual),

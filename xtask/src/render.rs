@@ -21,11 +21,16 @@ pub fn write() -> Result<()> {
 
 /// The text that it should have. The definitions of the custom resources are not in it: `deploy/kustomization.yaml` takes them from `crds/`.
 pub fn manifests() -> Result<String> {
+    Ok(HEADER.to_owned() + &chart(&["--set", "crds.install=false"])?)
+}
+
+/// What the chart makes of values, which are given as Helm's arguments.
+pub fn chart(values: &[&str]) -> Result<String> {
     let mut helm = Command::new(go::HELM.binary()?);
     helm.args(["template", "reindex-operator", "charts/reindex-operator", "--namespace", NAMESPACE]);
-    helm.args(["--set", "crds.install=false"]).current_dir(paths::checkout()?);
+    helm.args(values).current_dir(paths::checkout()?);
     let rendered = progress::output(&mut helm).context("failed to render the chart")?;
-    Ok(HEADER.to_owned() + &plain(&rendered))
+    Ok(plain(&rendered))
 }
 
 /// Without what only Helm needs.

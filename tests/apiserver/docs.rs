@@ -3,25 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use xtask::kubectl;
-
-/// Files with YAML between lines of their own.
-const PAGES: [&str; 14] = [
-    "README.md",
-    "docs/alibaba-cloud.md",
-    "docs/architecture.md",
-    "docs/development.md",
-    "docs/first-migration.md",
-    "docs/gitops.md",
-    "docs/install.md",
-    "docs/kubectl-plugin.md",
-    "docs/observability.md",
-    "docs/security-model.md",
-    "docs/status.md",
-    "docs/troubleshooting.md",
-    "docs/upgrade.md",
-    "docs/user-guide.md",
-];
+use xtask::{kubectl, pages};
 
 fn file(path: &str) -> String {
     fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR")))
@@ -57,9 +39,11 @@ fn whole(mut part: Value) -> Value {
 #[test]
 fn the_apiserver_takes_all_that_is_shown() {
     let mut taken = 0;
-    let pages = PAGES.into_iter().flat_map(|path| blocks(&file(path)).into_iter().map(move |block| (path, block)));
-    let examples = [("deploy/examples/product-info.yaml", file("deploy/examples/product-info.yaml"))];
-    for (path, block) in pages.chain(examples) {
+    let pages = pages::all().unwrap();
+    let shown = pages.iter().flat_map(|path| blocks(&file(path)).into_iter().map(|block| (path.clone(), block)));
+    let examples = fs::read_dir(format!("{}/deploy/examples", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let examples = examples.map(|entry| format!("deploy/examples/{}", entry.unwrap().file_name().display()));
+    for (path, block) in shown.chain(examples.map(|path| (path.clone(), file(&path)))) {
         let objects: Vec<Value> =
             serde_saphyr::from_multiple(&block).unwrap_or_else(|error| panic!("{path}: {error}\n{block}"));
         for object in objects {

@@ -45,11 +45,11 @@ impl Place<'_> {
             let text = operator.metrics().text().await.unwrap_or_default();
             let seconds = begin.elapsed().as_secs_f64();
             let of_phase = |phase| number(&text, &format!("reindex_operator_reindexes{{phase=\"{phase}\"}}"));
-            if of_phase("Completed") >= copies as f64 {
+            if of_phase("Complete") >= copies as f64 {
                 return Ok(seconds);
             }
             if of_phase("Failed") > 0.0 || begin.elapsed() > LIMIT {
-                bail!("failed: after {seconds:.0} s only {} Reindexes are complete", of_phase("Completed"));
+                bail!("failed: after {seconds:.0} s only {} Reindexes are complete", of_phase("Complete"));
             }
             tokio::time::sleep(PAUSE).await;
         }

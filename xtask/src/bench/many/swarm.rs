@@ -39,17 +39,21 @@ impl Place<'_> {
     /// many objects would keep the machine from the work.
     pub async fn all_complete(&self, operator: &Operator, copies: usize, index: &str) -> Result<f64> {
         let objects = (0..copies).map(|number| self.reindex(&copy(number), ["src", "dst"], index));
+        let of_phase = |text: &str, phase| number(text, &format!("reindex_operator_reindexes{{phase=\"{phase}\"}}"));
+        // Those of other namespaces are counted, too.
+        let before = operator.metrics().text().await.context("failed to read the metrics")?;
         let begin = Instant::now();
         self.api.post_all(&self.reindexes(), objects).await?;
         loop {
-            let text = operator.metrics().text().await.unwrap_or_default();
+            let text = operator.metrics().text().await.context("failed to read the metrics: the operator ended")?;
             let seconds = begin.elapsed().as_secs_f64();
-            let of_phase = |phase| number(&text, &format!("reindex_operator_reindexes{{phase=\"{phase}\"}}"));
-            if of_phase("Complete") >= copies as f64 {
+            let since = |phase| of_phase(&text, phase) - of_phase(&before, phase);
+            if since("Complete") >= copies as f64 {
                 return Ok(seconds);
             }
-            if of_phase("Failed") > 0.0 || begin.elapsed() > LIMIT {
-                bail!("failed: after {seconds:.0} s only {} Reindexes are complete", of_phase("Complete"));
+            if since("Failed") > 0.0 || begin.elapsed() > LIMIT {
+                let (complete, failed) = (since("Complete"), since("Failed"));
+                bail!("failed: after {seconds:.0} s {complete} Reindexes are complete and {failed} have failed");
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -40,9 +40,7 @@ async fn what_is_of_another_type_is_refused_by_its_field() {
 #[tokio::test]
 async fn names_that_are_no_names_are_refused_on_both_sides() {
     let client = client().await;
-    for name in
-        ["-a", "_a", "+a", "_all", "_search", ".", "..", "a b", " a", "a\\b", "a\"b", "a<b", "a|b", "a:b", "a\u{2028}b"]
-    {
+    for name in ["-a", "_a", "+a", "_all", "_search", ".", "..", "a b", " a", "a\\b", "a\"b", "a<b", "a|b", "a:b"] {
         for (side, told) in [("source", "one index, alias or data stream"), ("destination", "valid index name")] {
             let refused = refusals::<Reindex>(&client, reindex(json!({side: {"index": name}}))).await;
             let says = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(told));
@@ -96,18 +94,19 @@ async fn a_field_that_is_not_known_is_refused_or_gone() {
     assert_eq!((&spec["sources"], &spec["source"]["host"]), (&Value::Null, &Value::Null), "{taken:#}");
     assert_eq!(spec["destination"]["settings"], json!({"additional": {"index.kept": 1}}));
     assert_eq!(spec["source"]["query"], json!({"term": {"kept": {"value": 1}}}), "what is free stays as it is");
-    assert_eq!(taken["status"], json!({"observedGeneration": -1}), "nobody is born complete");
+    let status = &taken["status"];
+    assert_eq!((&status["phase"], &status["conditions"]), (&Value::Null, &json!([])), "nobody is born complete");
 }
 
 /// More than etcd takes, and more than the apiserver reads.
 #[tokio::test]
 async fn what_is_too_large_is_refused_whole() {
     let client = client().await;
-    for bytes in [2 << 20, 4 << 20] {
+    for (bytes, told) in [(1_700_000, "etcdserver: request is too large"), (4 << 20, "Request entity too large")] {
         let mut object = reindex(json!({"source": {"query": {"term": {"text": "x".repeat(bytes)}}}}));
         object["metadata"] = json!({"name": "hostile-too-large", "namespace": "default"});
         let refused = create(&client, "", &object).await.expect_err("refused").to_string();
-        assert!(refused.contains("too large"), "{bytes}: {refused}");
+        assert!(refused.contains(told), "{bytes}: {refused}");
         let kept =
             xtask::kubectl::get("reindexes.reindex.dev", "default", "hostile-too-large").expect("kubectl answers");
         assert_eq!(kept, None);

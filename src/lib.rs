@@ -35,3 +35,9 @@ pub mod search;
 pub mod telemetry;
 mod text;
 pub mod verify;
+
+/// Of both programs where they are static. musl's own takes more than twice the processor's time to read ten thousand objects; this one takes what
+/// glibc's does, in less memory, and no C needs to be compiled for it.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;

@@ -128,7 +128,10 @@ async fn operate(run: Run) -> Result<(), Fatal> {
     let lead = async {
         let config = Config::infer().await.map_err(|error| Fatal::Kube(error.into()))?;
         let client = Client::try_from(config).map_err(|error| Fatal::Kube(error.into()))?;
-        client.apiserver_version().await.map_err(|error| Fatal::Kube(error.into()))?;
+        tokio::select! {
+            version = client.apiserver_version() => version.map_err(|error| Fatal::Kube(error.into()))?,
+            () = shutdown.clone() => return Ok(()),
+        };
         is_ready.send_replace(true);
         lead(client, &run, metrics, shutdown.clone()).await
     };

@@ -299,7 +299,7 @@ pub struct Execution {
     #[serde(default = "yes")]
     pub bulk_load_tuning: bool,
     /// How often a range is tried again after its task was lost or failed: 0 to 100. Default: 6. Time in which a cluster can't be
-    /// reached does not count, nor does a task that ends because the source's password or API key was changed.
+    /// reached does not count, nor does a task whose password or API key the source refuses.
     #[serde(default = "backoff_limit")]
     #[schemars(range(min = 0, max = 100))]
     pub backoff_limit: i32,

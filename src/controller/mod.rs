@@ -91,7 +91,7 @@ pub async fn run(
         |cluster: Arc<SearchCluster>, error, ctx| on_error("SearchCluster", cluster.as_ref(), error, &ctx),
         ctx.clone(),
         cluster_store.clone(),
-        queued_clusters.map(Ok::<_, Infallible>).take_until(shutdown),
+        queued_clusters.map(Ok::<_, Infallible>).take_until(shutdown.clone()),
         Config::default().concurrency(CONCURRENCY),
     );
     let both = async {
@@ -102,9 +102,19 @@ pub async fn run(
     let (reindexes, clusters) = (scope::apis(&client, &scope), scope::apis(&client, &scope));
     tokio::select! {
         () = both => {}
+        () = before_it_began(shutdown, &reindex_store, &cluster_store) => {}
         () = watch(reindexes, reindex_writer, reindex_queue.clone(), cluster_queue.clone(), needing) => {}
         () = watch(clusters, cluster_writer, cluster_queue, reindex_queue, waiting) => {}
         () = sweep(&ctx) => {}
+    }
+}
+
+/// Resolves when the end comes while a list has not been read yet: the appliers wait for the lists, and would not notice.
+async fn before_it_began(end: impl Future<Output = ()>, reindexes: &Store<Reindex>, clusters: &Store<SearchCluster>) {
+    end.await;
+    let both_are_read = async { (reindexes.wait_until_ready().await, clusters.wait_until_ready().await) };
+    if both_are_read.now_or_never().is_some() {
+        std::future::pending().await
     }
 }
 

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use super::validate::Trouble;
 
+/// The reason of what can't be used because of its namespace.
+pub const NOT_WATCHED: &str = "NamespaceNotWatched";
+
 /// The namespaces whose SearchClusters and Reindexes are worked on, and nothing else of which is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope(BTreeSet<String>);
@@ -27,7 +30,7 @@ impl Scope {
     /// What is told of a SearchCluster that can't be used because of its namespace. It says nothing of whether there is one.
     pub fn trouble(&self, field: &str, namespace: &str, name: &str) -> Option<Trouble> {
         (!self.watches(namespace)).then(|| Trouble {
-            reason: "NamespaceNotWatched",
+            reason: NOT_WATCHED,
             message: format!(
                 "SearchCluster {namespace}/{name} ({field}.clusterRef) is in a namespace that the operator does not watch: name one of a \
                  namespace that it watches, or have {namespace} added to the chart's watchNamespaces"

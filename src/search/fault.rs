@@ -62,7 +62,8 @@ impl Evidence {
     }
 
     fn collect(&mut self, error: &Value, depth: u8) {
-        if depth > 8 {
+        // What a script throws is its author's words, and may read like anything.
+        if depth > 8 || error["type"] == "script_exception" {
             return;
         }
         if let Some(reason) = error["reason"].as_str() {
@@ -214,3 +215,20 @@ const NETWORK: &[(&str, &str)] = &[
     ("unsupported_http_version_exception", "it does not speak HTTP"),
     ("i_o_exception", "the connection broke"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_script_throws_is_no_evidence() {
+        for text in ["status line [HTTP/1.1 401 x]", "whitelisted in reindex.remote", "body={\"status\":429}"] {
+            let thrown = json!({"type": "illegal_argument_exception", "reason": text});
+            let script = json!({"type": "script_exception", "reason": "runtime error", "caused_by": thrown});
+            assert!(matches!(Evidence::read(&script).fault(), Fault::Other), "{text}");
+            assert!(!matches!(Evidence::read(&thrown).fault(), Fault::Other), "{text}");
+        }
+    }
+}

@@ -212,7 +212,7 @@ pub struct TaskError {
 pub enum TaskErrorClass {
     /// The destination's allowlist does not have the source.
     NotAllowed,
-    /// The source refused the credentials: they were changed since the task was started.
+    /// The source refused the credentials: as a rule they were changed since the task was started.
     Unauthorized,
     /// The source knows the user, who may not read there.
     Forbidden,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    convert::Infallible,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -18,17 +19,19 @@ use reindex_operator::{
     api::{
         Reindex,
         conditions::{COMPLETE, STALLED},
+        reindex_status::Phase,
     },
     controller,
     local::{
         server::Server,
-        store::{Store, key_of},
+        store::{Store, key_of, status},
     },
     plan::scope::Scope,
     telemetry::metrics::Metrics,
 };
 use serde_json::{Value, json};
 
+use crate::support::engine::Pace;
 use crate::support::world::{
     DESTINATION_PASSWORD, NAME, SOURCE_PASSWORD, World, condition, search_cluster, secret, valid_reindex,
 };
@@ -77,18 +80,14 @@ impl Scoped {
         Client::new(service, "default")
     }
 
-    /// Runs the operator until this has happened.
+    /// Runs the operator in both until this has happened.
     async fn run<T>(&self, happened: impl Future<Output = T>) -> T {
-        let identity = OperatorIdentity { identity: Identity::from_environment(|_| None), namespaces: BTreeSet::new() };
-        let scope = Scope::of(["a".to_owned(), "b".to_owned()]);
-        let operator = controller::run(
-            self.operators_client(),
-            Metrics::new(),
-            "scoped".to_owned(),
-            identity,
-            scope,
-            std::future::pending(),
-        );
+        self.run_in(&["a", "b"], happened).await
+    }
+
+    /// Runs the operator in these namespaces until this has happened.
+    async fn run_in<T>(&self, namespaces: &[&str], happened: impl Future<Output = T>) -> T {
+        let operator = operator(self.operators_client(), namespaces, std::future::pending());
         tokio::select! {
             happened = tokio::time::timeout(Duration::from_secs(60), happened) => happened.expect("in time"),
             () = operator => panic!("the operator ended"),
@@ -120,6 +119,12 @@ impl Scoped {
         let elsewhere: Vec<_> = asked.iter().filter(elsewhere).collect();
         assert!(elsewhere.is_empty(), "{elsewhere:#?}");
     }
+}
+
+async fn operator(client: Client, namespaces: &[&str], end: impl Future<Output = ()> + Send + 'static) {
+    let identity = OperatorIdentity { identity: Identity::from_environment(|_| None), namespaces: BTreeSet::new() };
+    let scope = Scope::of(namespaces.iter().map(|name| (*name).to_owned()));
+    controller::run(client, Metrics::new(), "scoped".to_owned(), identity, scope, end).await;
 }
 
 /// A Reindex into an index of its own.
@@ -188,4 +193,37 @@ async fn a_cluster_in_a_namespace_that_is_not_watched_is_named_and_not_looked_fo
         assert!(message.contains(told) && message.contains("watchNamespaces"), "{message}");
     }
     scoped.assert_kept_to_them();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_whose_cluster_is_no_longer_watched_waits_and_goes_on() {
+    let mut across = reindex("a", "across");
+    across["spec"]["destination"]["clusterRef"]["namespace"] = json!("b");
+    let scoped = Scoped::new(&[across]).await;
+    scoped.world.destination.state().pace = Pace::PerPoll(0);
+    let is = |wanted: Phase| {
+        move |reindex: Option<&Reindex>| reindex.and_then(|reindex| reindex.status.as_ref()?.phase) == Some(wanted)
+    };
+    let says_why = |reindex: Option<&Reindex>| {
+        let conditions = reindex.and_then(|reindex| Some(&reindex.status.as_ref()?.conditions));
+        conditions.is_some_and(|all| all.iter().any(|condition| condition.message.contains("watchNamespaces")))
+    };
+    scoped.run(scoped.until("a", "across", is(Phase::Copying))).await;
+    scoped.run_in(&["a"], scoped.until("a", "across", says_why)).await;
+    scoped.world.destination.state().pace = Pace::PerPoll(2);
+    let complete = scoped.run(scoped.until("a", "across", is_complete)).await;
+    assert_eq!(complete.status.unwrap().phase, Some(Phase::Complete));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_may_not_list_ends_when_it_is_told_to() {
+    let denied = tower::service_fn(|_: http::Request<Body>| async {
+        let (code, text) = status(403, "Forbidden", "denied by the test");
+        Ok::<_, Infallible>(
+            http::Response::builder().status(code).body(Body::from(text.to_string().into_bytes())).unwrap(),
+        )
+    });
+    let end = tokio::time::sleep(Duration::from_millis(100));
+    let operator = operator(Client::new(denied, "default"), &["a"], end);
+    tokio::time::timeout(Duration::from_secs(30), operator).await.expect("it ends");
 }

@@ -28,18 +28,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{/*
-A role of the operator and its binding: one for the cluster, or one in each of watchNamespaces.
-Takes `root`, the text of `rules`, and what they are `for`, which is left out for those that every installation needs.
+A role of the operator and its binding: one for the cluster, or one in each of `namespaces`.
+Takes `root`, the text of `rules`, the `namespaces`, and what they are `for`, which is left out for what every installation needs in the cluster.
 */}}
 {{- define "reindex-operator.roles" -}}
 {{- $root := .root }}
 {{- $rules := .rules }}
 {{- $fullname := include "reindex-operator.fullname" $root }}
-{{- $kind := ternary "Role" "ClusterRole" (not (empty $root.Values.watchNamespaces)) }}
-{{- /* The Role of the release's own namespace that has the bare name is for the leader's lease. */}}
-{{- $for := .for | default (ternary "objects" "" (eq $kind "Role")) }}
-{{- $name := ternary $fullname (printf "%s-%s" $fullname $for) (empty $for) }}
-{{- range $root.Values.watchNamespaces | default (list "") | uniq }}
+{{- $kind := ternary "Role" "ClusterRole" (not (empty .namespaces)) }}
+{{- $name := ternary $fullname (printf "%s-%s" $fullname .for) (empty .for) }}
+{{- range .namespaces | default (list "") | uniq }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ $kind }}

@@ -21,6 +21,7 @@ use crate::{
         index_body::{self, SourceDefinition},
         limits::Limits,
         reindex::{Copying, Hold, Observation, PartitionSeen, Prepare, Release, Stage, created},
+        scope::NOT_WATCHED,
         validate::Trouble,
     },
     search::{SearchError, TaskId},
@@ -55,6 +56,10 @@ pub async fn observe(ctx: &Context, reindex: &Reindex, stage: Stage) -> Result<O
         (Ok(sides), _) => sides,
         (Err(access), Stage::Validate) => return Ok(Observation::Validate(Box::new(validate::no_access(access)))),
         (Err(access), Stage::Allowlist | Stage::Prepare) => return Ok(Observation::Trouble(joined(access))),
+        // Nobody has taken the access away: it goes on where the operator works there again.
+        (Err(access), _) if access.iter().any(|trouble| trouble.reason == NOT_WATCHED) => {
+            return Ok(Observation::Trouble(joined(access)));
+        }
         (Err(access), _) => return Ok(Observation::AccessWithdrawn(joined(access).message)),
     };
     let eyes = Eyes { ctx, reindex, sides: &sides, status: reindex.status.clone().unwrap_or_default() };

@@ -261,7 +261,7 @@ impl Plan<'_> {
         self.report.note(true, "CopyRetried", &text);
     }
 
-    /// A range whose task was cancelled for a suspension is copied later; that is no failure.
+    /// A range is copied later, which counts as no failure.
     fn put_off(&mut self, at: usize) {
         let now = self.report.now();
         let partition = &mut self.report.status.partitions[at];
@@ -271,15 +271,17 @@ impl Plan<'_> {
         partition.started_at = Time(now);
     }
 
-    /// Somebody changed the source's password or API key. That is no failure of the copy, however often it is done: the range is begun anew
-    /// with what the Secret holds then, and where that is not valid yet nothing is started.
+    /// The source refused the task's password or API key: as a rule somebody has changed it. That is no failure of the copy, however often
+    /// it is done: the range is begun anew with what the Secret holds then, and where that is not valid yet nothing is started. Later each
+    /// time, because the nodes may be refused for ever at an address where the operator is let in.
     fn locked_out(&mut self, at: usize, message: &str) {
         self.put_off(at);
         let now = self.report.now();
         let partition = &mut self.report.status.partitions[at];
-        partition.started_at = Time(now.checked_add(GATE).unwrap_or(now));
+        let wait = copy::backoff(partition.attempt);
+        partition.started_at = Time(now.checked_add(wait).unwrap_or(now));
         partition.message = Some(progress::short(message));
-        let text = format!("range {}: {message}; attempt {} in {} s", partition.id, partition.attempt, GATE.as_secs());
+        let text = format!("range {}: {message}; attempt {} in {} s", partition.id, partition.attempt, wait.as_secs());
         self.report.note(true, "CopyRetried", &text);
     }
 

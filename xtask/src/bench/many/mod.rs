@@ -174,9 +174,11 @@ pub async fn measure(scenes: &[Scene], repeats: usize, scale: f64) -> Result<Vec
     let mut objects = Objects::none(&api).await?;
     let mut all = Vec::new();
     for scene in scenes {
-        scene.load.prepare(&mut objects, &stub, scale).await?;
         println!("  {}", scene.name);
         let mut runs = Runs::none_yet(scene.name);
+        if let Err(error) = scene.load.prepare(&mut objects, &stub, scale).await {
+            runs.add(told(scene.name, Err(error)));
+        }
         for _ in 0..repeats {
             if runs.failure.is_none() {
                 runs.add(told(scene.name, scene.load.sample(&api, &stub, scale).await));

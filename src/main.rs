@@ -11,7 +11,7 @@ use reindex_operator::{
     api::crd,
     controller::{self, lease::Candidate},
     plan::scope::Scope,
-    telemetry::{self, metrics::Metrics, probes},
+    telemetry::{log, metrics::Metrics, probes},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -39,9 +39,12 @@ struct Run {
     /// What is logged, such as `info` or `reindex_operator=debug,info`.
     #[arg(long, env = "LOG", default_value = "info")]
     log: String,
+    /// A file that says it instead, as soon as it is there, and is read again every 10 seconds.
+    #[arg(long, env = "LOG_FROM_FILE")]
+    log_from_file: Option<PathBuf>,
     /// How a line of the log looks.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
-    log_format: telemetry::Format,
+    log_format: log::Format,
     /// Where probes and metrics are served.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
@@ -76,8 +79,8 @@ impl Run {
 /// What ends the operator.
 #[derive(Debug, thiserror::Error)]
 enum Fatal {
-    #[error("failed to read --log: {0}")]
-    Log(tracing_subscriber::filter::ParseError),
+    #[error("--log can't be used: {0}")]
+    Log(log::FilterFault),
     #[error("failed to render a CustomResourceDefinition: {0}")]
     Crd(String),
     #[error("failed to find the apiserver: {0}")]
@@ -117,7 +120,10 @@ fn write_crds(folders: &[PathBuf]) -> Result<(), Fatal> {
 }
 
 async fn operate(run: Run) -> Result<(), Fatal> {
-    telemetry::init(&run.log, run.log_format).map_err(Fatal::Log)?;
+    let level = log::init(&run.log, run.log_format).map_err(Fatal::Log)?;
+    if let Some(file) = &run.log_from_file {
+        tokio::spawn(level.follow(file.clone()));
+    }
     // One crypto provider for the apiserver and the search clusters alike; there is none yet, so this can't fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), instance = run.pod_name, "starting");

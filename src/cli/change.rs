@@ -13,7 +13,7 @@ use crate::{
     plan::report::is_finished,
 };
 
-use super::{End, Fault, Place};
+use super::{End, Fault, Place, show};
 
 /// Approves of the very change that is proposed; what it is, is shown before.
 pub async fn approve(place: &Place, name: &str, yes: bool) -> Result<End, Fault> {
@@ -24,14 +24,14 @@ pub async fn approve(place: &Place, name: &str, yes: bool) -> Result<End, Fault>
     let Some(batch) = batch.filter(|batch| batch.phase == BatchPhase::Proposed) else {
         return Err(Fault::NothingProposed { name: name.to_owned(), says: says.unwrap_or_default() });
     };
-    println!("{}", says.unwrap_or_default());
+    show(format_args!("{}\n", says.unwrap_or_default()))?;
     if !yes && !confirmed("Approve of exactly this change?")? {
         return Ok(End::Otherwise);
     }
     let patch = json!({"metadata": {"annotations": {APPROVAL: batch.id}}});
     let api = place.clusters();
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(Fault::kube("approve"))?;
-    println!("approved: SearchCluster {name} begins with it in a moment");
+    show(format_args!("approved: SearchCluster {name} begins with it in a moment\n"))?;
     Ok(End::Well)
 }
 
@@ -45,7 +45,7 @@ pub async fn suspend(place: &Place, name: &str, suspend: bool) -> Result<End, Fa
     let patch = json!({"spec": {"suspend": suspend}});
     let api = place.reindexes();
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(Fault::kube("change spec.suspend"))?;
-    println!("{} Reindex {name}", if suspend { "suspending" } else { "resuming" });
+    show(format_args!("{} Reindex {name}\n", if suspend { "suspending" } else { "resuming" }))?;
     Ok(End::Well)
 }
 
@@ -53,22 +53,24 @@ pub async fn suspend(place: &Place, name: &str, suspend: bool) -> Result<End, Fa
 pub async fn cancel(place: &Place, name: &str, yes: bool) -> Result<End, Fault> {
     let reindex = place.reindex(name).await?;
     let index = &reindex.spec.destination.index;
-    println!("Reindex {name} is deleted and its tasks are ended; what is in index {index} of the destination stays.");
+    show(format_args!(
+        "Reindex {name} is deleted and its tasks are ended; what is in index {index} of the destination stays.\n"
+    ))?;
     if !yes && !confirmed("Cancel it?")? {
         return Ok(End::Otherwise);
     }
     place.reindexes().delete(name, &DeleteParams::default()).await.map_err(Fault::kube("delete the Reindex"))?;
-    println!("cancelled Reindex {name}");
+    show(format_args!("cancelled Reindex {name}\n"))?;
     Ok(End::Well)
 }
 
 /// Asks on the terminal; everything but yes is no.
 fn confirmed(question: &str) -> Result<bool, Fault> {
-    print!("{question} [y/N] ");
+    show(format_args!("{question} [y/N] "))?;
     std::io::stdout().flush()?;
     let mut answer = String::new();
     if std::io::stdin().read_line(&mut answer).map_err(Fault::Ask)? == 0 {
-        println!();
+        show("\n")?;
     }
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }

@@ -11,7 +11,12 @@ pub mod report;
 mod text;
 mod watch;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fmt::Display,
+    io::{ErrorKind, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use k8s_openapi::jiff::Timestamp;
@@ -144,7 +149,7 @@ enum Command {
 pub enum End {
     /// As was wanted.
     Well,
-    /// It waits for a person, or was interrupted, and can go on.
+    /// It waits for a person, or was interrupted, or nobody read on; it can go on.
     Unfinished,
     /// The Reindex failed, or the person said no.
     Otherwise,
@@ -211,6 +216,9 @@ pub enum Fault {
     /// The operator is somewhere else.
     #[error("there are no pods of the operator in namespace {0}: name its namespace by --operator-namespace")]
     NoOperator(String),
+    /// None of its pods has a log that can be read; why, was said of each.
+    #[error("failed to read the log of any pod of the operator")]
+    NoLog,
     /// A page can't be made.
     #[error("failed to make the page: {0}")]
     Page(askama::Error),
@@ -280,11 +288,27 @@ impl Place {
     }
 }
 
+/// Writes it to the standard output. `print!` would panic where nobody reads any more, as after `| head`.
+fn show(text: impl Display) -> Result<(), Fault> {
+    write!(std::io::stdout(), "{text}")?;
+    Ok(())
+}
+
 /// Does what was asked for.
 ///
 /// # Errors
 /// [`Fault`]: nothing was asked or said then, or not all of it.
 pub async fn run(arguments: Arguments) -> Result<End, Fault> {
+    use Command::{Approve, Cancel, Resume, Suspend};
+    let says = matches!(arguments.command, Approve { .. } | Suspend { .. } | Resume { .. } | Cancel { .. });
+    match asked_or_said(arguments).await {
+        // Whoever read it has enough. What was not said must be heard of.
+        Err(Fault::Write(error)) if error.kind() == ErrorKind::BrokenPipe && !says => Ok(End::Unfinished),
+        end => end,
+    }
+}
+
+async fn asked_or_said(arguments: Arguments) -> Result<End, Fault> {
     // There is none yet, so this can't fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let place = || Place::of(&arguments);
@@ -293,7 +317,7 @@ pub async fn run(arguments: Arguments) -> Result<End, Fault> {
         Command::List { all_namespaces } => list(&place().await?, *all_namespaces).await,
         Command::Status { name } => {
             let reindex = place().await?.reindex(name).await?;
-            print!("{}", text::status(&reindex, Timestamp::now(), watch::width()));
+            show(text::status(&reindex, Timestamp::now(), watch::width()))?;
             Ok(End::Well)
         }
         Command::Logs { name, follow, operator_namespace } => {
@@ -322,11 +346,11 @@ fn write_report(reindex: &Reindex, output: Option<&PathBuf>) -> Result<End, Faul
     let page = report::page(reindex, Timestamp::now()).map_err(Fault::Page)?;
     let path = output.cloned().unwrap_or_else(|| format!("{}.html", reindex.name_any()).into());
     if path.as_os_str() == "-" {
-        print!("{page}");
+        show(page)?;
         return Ok(End::Well);
     }
     std::fs::write(&path, page)?;
-    println!("wrote {}", path.display());
+    show(format_args!("wrote {}\n", path.display()))?;
     Ok(End::Well)
 }
 
@@ -347,7 +371,7 @@ async fn list(place: &Place, all_namespaces: bool) -> Result<End, Fault> {
         let place = if all_namespaces { "any namespace".to_owned() } else { format!("namespace {}", place.namespace) };
         eprintln!("there are no Reindexes in {place}");
     } else {
-        print!("{}", text::list(&found, all_namespaces));
+        show(text::list(&found, all_namespaces))?;
     }
     Ok(End::Well)
 }

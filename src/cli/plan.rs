@@ -10,7 +10,7 @@ use crate::{api::Reindex, local::manifests::Manifests};
 use super::{
     End, Fault, Place,
     local::{self, Run},
-    text,
+    show, text,
     watch::{self, Watched},
 };
 
@@ -31,7 +31,7 @@ pub async fn in_cluster(place: &Place, manifests: &Manifests) -> Result<End, Fau
         deleted.map_err(Fault::kube("delete the dry run"))?;
         let (end, mut planned) = planned?;
         planned.metadata.name = Some(name);
-        print!("{}", text::plan(&planned));
+        show(text::plan(&planned))?;
         worst = worst.max(end);
     }
     Ok(worst)
@@ -42,7 +42,7 @@ pub async fn on_this_machine(manifests: Manifests, namespace: &str) -> Result<En
     let mut manifests = manifests.without_kubernetes()?;
     manifests.only_plan();
     let (end, planned) = local::run(Run { manifests, state: None, exit_when_stalled: true, namespace }).await?;
-    planned.iter().for_each(|planned| print!("{}", text::plan(planned)));
+    planned.iter().try_for_each(|planned| show(text::plan(planned)))?;
     Ok(end)
 }
 

@@ -9,6 +9,7 @@ mod layering;
 mod life;
 mod links;
 mod local;
+mod plugin;
 mod providers;
 mod reasons;
 mod release;

@@ -80,7 +80,8 @@ pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[D
     };
     let mended: Result<(), SearchError> = mended.await;
     if let Err(error) = &mended {
-        tracing::warn!(name = %reindex.name_any(), namespace = reindex.namespace(), round, %error, "a repair was not begun");
+        let (namespace, name) = (reindex.namespace(), reindex.name_any());
+        tracing::warn!(kind = "Reindex", namespace, name, round, %error, "a repair was not begun");
     }
     Ok(match mended {
         Ok(()) => Outcome::Mended,
@@ -218,9 +219,8 @@ fn log(reindex: &Reindex, differences: &[Difference]) {
     for some in differences.chunks(NAMED) {
         let named: Vec<_> =
             some.iter().map(|difference| json!([difference.kind, difference.id, difference.routing])).collect();
-        tracing::warn!(
-            name = %reindex.name_any(), namespace = reindex.namespace(), documents = %json!(named), "documents differ"
-        );
+        let (namespace, name) = (reindex.namespace(), reindex.name_any());
+        tracing::warn!(kind = "Reindex", namespace, name, documents = %json!(named), "documents differ");
     }
 }
 

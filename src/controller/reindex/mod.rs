@@ -77,7 +77,8 @@ async fn expire(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> {
             api.delete(&reindex.name_any(), &params)
                 .await
                 .map_err(Error::kube("delete a Reindex whose time is over"))?;
-            tracing::info!(namespace = reindex.namespace(), name = reindex.name_any(), "deleted: its time is over");
+            let (namespace, name) = (reindex.namespace(), reindex.name_any());
+            tracing::info!(kind = "Reindex", namespace, name, "deleted: its time is over");
             Ok(Action::await_change())
         }
     }

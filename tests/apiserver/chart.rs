@@ -77,9 +77,20 @@ fn the_chart_makes_of_each_set_of_values_what_is_written_down() {
 #[test]
 fn the_dashboard_is_the_file() {
     let rendered = render::chart(&["--set", "crds.install=false", "--set", "monitoring.dashboard=true"]).unwrap();
-    let map = objects(&rendered).into_iter().map(parsed).find(|object| object["kind"] == "ConfigMap").expect("made");
-    let dashboard = map["data"]["reindex-operator.json"].as_str().unwrap();
+    let maps = objects(&rendered).into_iter().map(parsed).filter(|object| object["kind"] == "ConfigMap");
+    let dashboards: Vec<_> =
+        maps.filter_map(|map| map["data"]["reindex-operator.json"].as_str().map(str::to_owned)).collect();
+    let [dashboard] = dashboards.as_slice() else { panic!("{} dashboards", dashboards.len()) };
     assert_eq!(dashboard.trim(), file("charts/reindex-operator/files/monitoring/dashboard.json").trim());
+}
+
+/// A Deployment that differs has its pods started anew.
+#[test]
+fn another_level_of_the_log_changes_no_pod() {
+    let rendered = render::chart(&["--set", "crds.install=false", "--set", "logLevel=debug"]).unwrap();
+    let changed: Vec<_> =
+        objects(&difference(&rendered, &render::manifests().unwrap())).into_iter().map(name).collect();
+    assert_eq!(changed, ["ConfigMap reindex-operator-log"]);
 }
 
 /// They are the generated ones, and stay when the chart goes: deleting a definition deletes every object of its kind.

@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | [`api`] | the custom resources | nobody |
 //! | [`plan`] | decisions: `(object, observation, now) -> decision` | `api` |
-//! | [`search`] | the HTTP client of the search engines | `http` |
+//! | [`search`] | the HTTP client of the search engines | `http`, `telemetry` |
 //! | [`verify`] | comparing the documents of two clusters | `api`, `plan`, `search` |
 //! | [`alibaba_cloud`] | the client of Alibaba Cloud's API | `http` |
 //! | [`allowlist`] | where the allowlist is kept, one file a provider | `api`, `plan`, `alibaba_cloud` |
@@ -20,7 +20,7 @@
 //! | `http` | what both HTTP clients have in common | nobody |
 //! | [`cli`] | the plugin of kubectl | `api`, `plan`, `local` |
 //! | [`local`] | the controllers without Kubernetes: an apiserver in memory | `api`, `plan`, `controller` |
-//! | [`telemetry`] | logs, metrics, probes | nobody |
+//! | [`telemetry`] | logs, metrics, probes, traces | `http` |
 //! | `text` | words of others, made fit to be shown; all may call it | nobody |
 
 pub mod alibaba_cloud;

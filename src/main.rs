@@ -120,12 +120,12 @@ fn write_crds(folders: &[PathBuf]) -> Result<(), Fatal> {
 }
 
 async fn operate(run: Run) -> Result<(), Fatal> {
+    // One crypto provider for all that is talked to; there is none yet, so this can't fail.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let level = log::init(&run.log, run.log_format).map_err(Fatal::Log)?;
     if let Some(file) = &run.log_from_file {
         tokio::spawn(level.follow(file.clone()));
     }
-    // One crypto provider for the apiserver and the search clusters alike; there is none yet, so this can't fail.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), instance = run.pod_name, "starting");
     let shutdown = terminated()?.shared();
     let metrics = Metrics::new();

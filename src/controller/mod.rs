@@ -28,7 +28,7 @@ use kube::{
     },
 };
 use tokio::runtime::Handle;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
     allowlist::alibaba_cloud::OperatorIdentity,
@@ -37,7 +37,7 @@ use crate::{
         reindex::{Stage, stage},
         scope::Scope,
     },
-    telemetry::metrics::Metrics,
+    telemetry::{TRACES, metrics::Metrics},
 };
 
 use context::Context;
@@ -79,7 +79,10 @@ pub async fn run(
         metrics,
     });
     let copies = applier(
-        |reindex, ctx| spawned("Reindex", ctx, |ctx| reindex::reconcile(reindex, ctx)),
+        |reindex, ctx| {
+            let span = pass("Reindex", reindex.as_ref());
+            spawned("Reindex", ctx, span, |ctx| reindex::reconcile(reindex, ctx))
+        },
         |reindex: Arc<Reindex>, error, ctx| on_error("Reindex", reindex.as_ref(), error, &ctx),
         ctx.clone(),
         reindex_store.clone(),
@@ -87,7 +90,10 @@ pub async fn run(
         Config::default().concurrency(CONCURRENCY),
     );
     let allowlists = applier(
-        |cluster, ctx| spawned("SearchCluster", ctx, |ctx| search_cluster::reconcile(cluster, ctx)),
+        |cluster, ctx| {
+            let span = pass("SearchCluster", cluster.as_ref());
+            spawned("SearchCluster", ctx, span, |ctx| search_cluster::reconcile(cluster, ctx))
+        },
         |cluster: Arc<SearchCluster>, error, ctx| on_error("SearchCluster", cluster.as_ref(), error, &ctx),
         ctx.clone(),
         cluster_store.clone(),
@@ -171,14 +177,27 @@ fn on_error(kind: &'static str, object: &impl ResourceExt, error: &Error, ctx: &
     Action::requeue(Duration::from_secs(5))
 }
 
+/// What a trace shows of a pass.
+fn pass(kind: &'static str, object: &impl ResourceExt) -> Span {
+    let (namespace, name, uid) = (object.namespace(), object.name_any(), object.uid());
+    tracing::trace_span!(target: TRACES, "pass", kind, namespace, name, uid, otel.status_code = Empty)
+}
+
 /// Runs a pass on any of the program's threads, and measures it.
 fn spawned<P: Future<Output = Result<Action, Error>> + Send + 'static>(
     kind: &'static str,
     ctx: Arc<Context>,
+    span: Span,
     pass: impl FnOnce(Arc<Context>) -> P,
 ) -> CancelableJoinHandle<Result<Action, Error>> {
     let metrics = ctx.metrics.clone();
     let pass = pass(ctx);
-    let measured = async move { metrics.measured(kind, pass).await };
+    let measured = async move {
+        let result = metrics.measured(kind, pass.instrument(span.clone())).await;
+        if result.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
+        result
+    };
     CancelableJoinHandle::spawn(measured.in_current_span(), &Handle::current())
 }

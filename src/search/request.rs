@@ -9,7 +9,10 @@ use reqwest::{Method, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tracing::{Instrument, field::Empty};
 use url::Url;
+
+use crate::telemetry::TRACES;
 
 use super::connect::SearchClient;
 use super::credentials::Credentials;
@@ -211,7 +214,15 @@ impl<'a> Call<'a> {
     /// Sends it, and tells who watches.
     async fn send(self) -> Result<Response, SearchError> {
         let (what, watcher, begin) = (self.what, self.client.watcher.clone(), Instant::now());
-        let result = self.exchange().await;
+        // Neither the address, which may hold names of indexes and users, nor a body.
+        let span = tracing::trace_span!(
+            target: TRACES, "request", otel.name = what, otel.kind = "client", call = what, status = Empty, otel.status_code = Empty
+        );
+        let result = self.exchange().instrument(span.clone()).await;
+        match &result {
+            Ok(response) => span.record("status", response.status().as_u16()),
+            Err(_) => span.record("otel.status_code", "ERROR"),
+        };
         if let Some(watcher) = watcher {
             let status = result.as_ref().ok().map(|response| response.status().as_u16());
             watcher(&Exchange { call: what, status, took: begin.elapsed() });

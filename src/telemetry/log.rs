@@ -39,9 +39,27 @@ pub enum FilterFault {
 ///
 /// # Errors
 /// [`FilterFault`].
+#[cfg(not(feature = "otel"))]
 pub fn init(filter: &str, format: Format) -> Result<Level, FilterFault> {
     let (subscriber, level) = subscriber(filter, format, io::stdout)?;
     subscriber.init();
+    Ok(level)
+}
+
+/// The same, and sends traces where the environment says that they are collected. A runtime must be there, and the process's crypto provider.
+///
+/// # Errors
+/// [`FilterFault`].
+#[cfg(feature = "otel")]
+pub fn init(filter: &str, format: Format) -> Result<Level, FilterFault> {
+    let (subscriber, level) = subscriber(filter, format, io::stdout)?;
+    let traces = super::traces::from_environment();
+    subscriber.with(traces.as_ref().ok().and_then(Option::as_ref).map(super::traces::layer)).init();
+    match traces {
+        Ok(Some(_)) => tracing::info!("traces are sent"),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%error, "no traces are sent"),
+    }
     Ok(level)
 }
 
@@ -50,13 +68,14 @@ pub(crate) fn subscriber<W>(
     filter: &str,
     format: Format,
     writer: W,
-) -> Result<(impl Subscriber + use<W>, Level), FilterFault>
+) -> Result<(impl Subscriber + for<'span> LookupSpan<'span> + use<W>, Level), FilterFault>
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
     let (layer, handle) = reload::Layer::new(parsed(filter)?);
     let level = Level { handle, found: Ok(filter.trim().to_owned()) };
-    Ok((Registry::default().with(layer).with(lines(format, writer)), level))
+    // Of the lines alone: traces are what they are, whatever is logged.
+    Ok((Registry::default().with(lines(format, writer).with_filter(layer)), level))
 }
 
 fn lines<S, W>(format: Format, writer: W) -> Box<dyn Layer<S> + Send + Sync>

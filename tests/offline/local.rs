@@ -19,10 +19,10 @@ use crate::support::world::{
 };
 
 /// A folder of this test's own, gone at its end.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Folder {
+    pub fn new(name: &str) -> Folder {
         let path = std::env::temp_dir().join(format!("reindex-local-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
@@ -40,7 +40,7 @@ impl Drop for Folder {
 }
 
 /// Manifests for the engines of a world, as a person would write them.
-fn manifests(world: &World, change: impl FnOnce(&mut Value)) -> Manifests {
+pub fn manifests(world: &World, change: impl FnOnce(&mut Value)) -> Manifests {
     let cluster = |name: &str, url: String| {
         json!({
             "apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster", "metadata": {"name": name, "namespace": NAMESPACE},
@@ -63,7 +63,7 @@ fn manifests(world: &World, change: impl FnOnce(&mut Value)) -> Manifests {
 }
 
 /// Runs them until the Reindex is as wanted.
-async fn run_until(manifests: Manifests, state: &Folder, wanted: impl Fn(&Reindex) -> bool) -> Reindex {
+pub async fn run_until(manifests: Manifests, state: &Folder, wanted: impl Fn(&Reindex) -> bool) -> Reindex {
     let client = local::serve(manifests, Some(&state.state())).expect("served").client(NAMESPACE);
     let api: Api<Reindex> = Api::namespaced(client.clone(), NAMESPACE);
     let found =
@@ -75,7 +75,7 @@ async fn run_until(manifests: Manifests, state: &Folder, wanted: impl Fn(&Reinde
     found.expect("in time").expect("watched").expect("still there")
 }
 
-fn ended(reindex: &Reindex) -> bool {
+pub fn ended(reindex: &Reindex) -> bool {
     reindex.status.as_ref().is_some_and(is_finished)
 }
 

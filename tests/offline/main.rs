@@ -18,3 +18,5 @@ mod scope;
 mod search_client;
 mod support;
 mod telemetry;
+#[cfg(feature = "otel")]
+mod traces;

@@ -172,6 +172,8 @@ fn there_is_one_tls_one_http_and_one_time_stack() {
             "--format={p}",
             "--package=reindex-operator",
         ])
+        // Crates of a feature that was not asked for may not have been fetched.
+        .args(cfg!(feature = "otel").then_some("--features=otel"))
         .current_dir(root())
         .output()
         .expect("cargo runs");

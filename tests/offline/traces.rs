@@ -49,7 +49,7 @@ fn fields(mut message: &[u8]) -> Vec<(u64, &[u8])> {
 }
 
 /// Contents of all fields of this number.
-fn all<'a>(message: &'a [u8], number: u64) -> impl Iterator<Item = &'a [u8]> {
+fn all(message: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
     fields(message).into_iter().filter(move |(found, _)| *found == number).map(|(_, content)| content)
 }
 

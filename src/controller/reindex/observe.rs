@@ -202,14 +202,19 @@ impl Eyes<'_> {
     }
 
     async fn prepare(&self) -> Seen<Observation> {
-        let all = live_reindexes(self.ctx).await.map_err(|error| kubernetes(&error))?;
-        if let Some(trouble) = gate::busy(self.reindex, all.iter()) {
+        let known = self.ctx.reindexes.state();
+        if let Some(trouble) = gate::busy(self.reindex, known.iter().map(|other| other.as_ref())) {
             return Err(Observation::Trouble(trouble));
         }
         let destination = self.destination().await?;
         let name = &self.reindex.spec.destination.index;
         match destination.client.indices(name).await {
             Ok(indices) => {
+                // Whose it is the cache may not know yet. Only now is that worth a look at every Reindex: of two that create it one is refused.
+                let all = live_reindexes(self.ctx).await.map_err(|error| kubernetes(&error))?;
+                if let Some(trouble) = gate::busy(self.reindex, all.iter()) {
+                    return Err(Observation::Trouble(trouble));
+                }
                 // An alias of that name is not ours, whatever stands behind it.
                 let concrete = indices.get(name);
                 let definition = concrete.or_else(|| indices.values().next());

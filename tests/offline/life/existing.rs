@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{assert_copied, failure, three};
 use crate::support::{
     engine::Pace,
-    faults::Fault,
+    faults::{Call, Fault},
     world::{NAME, NAMESPACE, World, condition, valid_reindex},
 };
 
@@ -117,6 +117,17 @@ async fn of_two_that_append_to_one_index_only_one_starts_tasks() {
     other(&world, true);
     let reindex = world.end().await;
     assert!(condition(&reindex, COMPLETE).is_some(), "{}", world.story("it is Complete"));
+}
+
+/// A thousand at once would each be told of a thousand.
+#[tokio::test]
+async fn one_into_an_index_of_its_own_asks_for_no_list_of_reindexes() {
+    let mut world = World::new().await;
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    let is_list = |call: &Call| call.to == "apiserver" && call.path.ends_with("/reindexes");
+    let lists: Vec<_> = world.faults.journal().into_iter().filter(is_list).collect();
+    assert_eq!(lists, []);
 }
 
 #[tokio::test]

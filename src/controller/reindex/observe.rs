@@ -210,21 +210,20 @@ impl Eyes<'_> {
         let name = &self.reindex.spec.destination.index;
         match destination.client.indices(name).await {
             Ok(indices) => {
-                // Whose it is the cache may not know yet. Only now is that worth a look at every Reindex: of two that create it one is refused.
-                let all = live_reindexes(self.ctx).await.map_err(|error| kubernetes(&error))?;
-                if let Some(trouble) = gate::busy(self.reindex, all.iter()) {
-                    return Err(Observation::Trouble(trouble));
-                }
                 // An alias of that name is not ours, whatever stands behind it.
                 let concrete = indices.get(name);
                 let definition = concrete.or_else(|| indices.values().next());
-                Ok(Observation::Prepare(Prepare::Exists {
-                    uuid: definition.and_then(|definition| definition.uuid()).unwrap_or_default().to_owned(),
-                    concrete: concrete.is_some(),
-                    owner: concrete
-                        .and_then(|definition| index_body::owner_uid(&definition.mappings))
-                        .map(str::to_owned),
-                }))
+                let owner =
+                    concrete.and_then(|definition| index_body::owner_uid(&definition.mappings)).map(str::to_owned);
+                // Who else fills it the cache may not know yet. Where this one created it, nobody else did.
+                if owner != self.reindex.uid() {
+                    let all = live_reindexes(self.ctx).await.map_err(|error| kubernetes(&error))?;
+                    if let Some(trouble) = gate::busy(self.reindex, all.iter()) {
+                        return Err(Observation::Trouble(trouble));
+                    }
+                }
+                let uuid = definition.and_then(|definition| definition.uuid()).unwrap_or_default().to_owned();
+                Ok(Observation::Prepare(Prepare::Exists { uuid, concrete: concrete.is_some(), owner }))
             }
             Err(error) if error.is_not_found() => {
                 let source = self.source().await?;

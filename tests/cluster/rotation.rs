@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use xtask::{engines::ElasticsearchCluster, kubectl, search::SearchClient};
 
-use crate::{trouble::each_range_once, world::*};
+use crate::{trouble::each_document_once, world::*};
 
 /// The user whose password is changed.
 const USER: &str = "rotating";
@@ -131,6 +131,6 @@ async fn a_destinations_password_that_is_changed_stops_no_task() {
     told("rotated-destination", "the destination");
     apply(&secret("rotating-dst", "second-password"));
     ends("rotated-destination").await;
-    each_range_once("rotated-destination");
+    each_document_once("rotated-destination");
     clear("rotated-destination");
 }

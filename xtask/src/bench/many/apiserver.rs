@@ -9,6 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::{Client, Method};
 use serde_json::Value;
 
+use super::http_client;
 use crate::kubectl;
 
 /// How many requests go on at once.
@@ -34,9 +35,7 @@ impl Apiserver {
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).context("failed to read what kubectl proxy prints")?;
         let address = line.trim().rsplit(' ').next().unwrap_or_default();
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Client::builder().no_proxy().timeout(Duration::from_secs(120)).build();
-        Ok(Self { base: format!("http://{address}"), proxy, http: http.context("failed to build an HTTP client")? })
+        Ok(Self { base: format!("http://{address}"), proxy, http: http_client(Duration::from_secs(120))? })
     }
 
     /// Reads a path.

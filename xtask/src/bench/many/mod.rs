@@ -12,7 +12,9 @@ mod stub;
 mod swarm;
 mod tiny;
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
 
 use super::groups::{Group, Other, Row, Shown, Subject, Target};
 use super::method::{SECONDS, Sample};
@@ -240,6 +242,13 @@ impl Load {
 /// Where everything is that needs no real engines.
 fn place(api: &Apiserver) -> Place<'_> {
     Place { api, namespace: NAMESPACE }
+}
+
+/// A client of what runs on this machine, each of whose requests may take so long.
+fn http_client(limit: Duration) -> Result<reqwest::Client> {
+    // Another part of the process may have chosen the same one before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().timeout(limit).build().context("failed to build an HTTP client")
 }
 
 /// The part of so many that is measured.

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
@@ -12,10 +13,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::Client;
 use serde_json::Value;
 
+use super::http_client;
 use crate::network::NODE_ADDRESS;
 
 /// How many copies the client makes at once: as many as the operator works on.
 const AT_ONCE: usize = 16;
+/// How long one call may take.
+const LIMIT: Duration = Duration::from_secs(600);
 /// Headers that are sent again.
 const HEADERS: [&str; 3] = ["authorization", "content-type", "x-opaque-id"];
 
@@ -52,7 +56,7 @@ impl Recorder {
     /// Starts one in front of each, in a thread of its own until the process ends.
     pub fn start(engines: [SocketAddr; 2]) -> Result<Self> {
         let calls = Calls::default();
-        let http = client()?;
+        let http = http_client(LIMIT)?;
         let listen = || -> Result<TcpListener> {
             let listener = TcpListener::bind((NODE_ADDRESS, 0)).context("failed to listen as a proxy")?;
             listener.set_nonblocking(true).context("failed to prepare a socket")?;
@@ -95,7 +99,7 @@ impl Recorder {
         if !calls.iter().any(|call| call.task.is_some()) {
             bail!("failed: no task was started in what was recorded");
         }
-        Ok(Recording { calls, name: name.to_owned(), http: client()? })
+        Ok(Recording { calls, name: name.to_owned(), http: http_client(LIMIT)? })
     }
 }
 
@@ -141,11 +145,6 @@ impl Recording {
         let text = response.text().await.with_context(|| format!("failed to read the answer to {path}"))?;
         Ok(serde_json::from_str(&text).unwrap_or_default())
     }
-}
-
-fn client() -> Result<Client> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().no_proxy().build().context("failed to build an HTTP client")
 }
 
 fn calls(calls: &Calls) -> MutexGuard<'_, Vec<Call>> {

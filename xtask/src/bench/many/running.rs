@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::super::memory::{RESIDENT as VM_RSS, SETTLED, mebibytes};
 use super::super::method::Sample;
-use super::{RESIDENT, SEEN_ALL};
+use super::{RESIDENT, SEEN_ALL, http_client};
 use crate::operator;
 
 /// How long anything here may take.
@@ -72,9 +72,7 @@ pub struct Metrics {
 impl Metrics {
     /// Those at this address.
     pub fn of(url: String) -> Result<Self> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
-        Ok(Self { http: http.context("failed to build an HTTP client")?, url })
+        Ok(Self { http: http_client(Duration::from_secs(10))?, url })
     }
 
     /// All of them; `None` while nobody answers.

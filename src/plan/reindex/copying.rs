@@ -1,5 +1,7 @@
 //! The copy itself: ranges are started, watched, repeated and counted.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
@@ -226,7 +228,6 @@ impl Plan<'_> {
 
     /// The range is copied again after a pause, with less of what was too much.
     fn again(&mut self, at: usize, message: &str, relief: Relief) {
-        let now = self.report.now();
         let status = &mut self.report.status;
         let Some(plan) = &mut status.plan else { return };
         let partition = &mut status.partitions[at];
@@ -253,6 +254,13 @@ impl Plan<'_> {
                 copy::backoff(partition.failures + 1)
             }
         };
+        self.pause(at, message, wait);
+    }
+
+    /// A range waits so long before its next attempt, and says why.
+    fn pause(&mut self, at: usize, message: &str, wait: Duration) {
+        let now = self.report.now();
+        let partition = &mut self.report.status.partitions[at];
         partition.state = PartitionState::Waiting;
         partition.task = None;
         partition.started_at = Time(now.checked_add(wait).unwrap_or(now));
@@ -261,7 +269,7 @@ impl Plan<'_> {
         self.report.note(true, "CopyRetried", &text);
     }
 
-    /// A range is copied later, which counts as no failure.
+    /// A range whose task was cancelled for a suspension is copied later; that is no failure.
     fn put_off(&mut self, at: usize) {
         let now = self.report.now();
         let partition = &mut self.report.status.partitions[at];
@@ -275,14 +283,10 @@ impl Plan<'_> {
     /// it is done: the range is begun anew with what the Secret holds then, and where that is not valid yet nothing is started. Later each
     /// time, because the nodes may be refused for ever at an address where the operator is let in.
     fn locked_out(&mut self, at: usize, message: &str) {
-        self.put_off(at);
-        let now = self.report.now();
         let partition = &mut self.report.status.partitions[at];
+        partition.attempt += 1;
         let wait = copy::backoff(partition.attempt);
-        partition.started_at = Time(now.checked_add(wait).unwrap_or(now));
-        partition.message = Some(progress::short(message));
-        let text = format!("range {}: {message}; attempt {} in {} s", partition.id, partition.attempt, wait.as_secs());
-        self.report.note(true, "CopyRetried", &text);
+        self.pause(at, message, wait);
     }
 
     /// A range that failed too often; why.

@@ -167,10 +167,11 @@ mod tests {
     #[test]
     fn a_percentile_is_within_its_bucket_and_of_what_came_since() {
         let before = text([50, 50, 50, 50]);
-        assert_eq!(percentile("", &text([100, 100, 100, 100])), Some(0.0099));
-        assert_eq!(percentile(&before, &text([148, 150, 150, 150])), Some(0.03));
-        assert_eq!(percentile(&before, &text([50, 50, 50, 150])), Some(0.1));
-        assert_eq!(percentile(&before, &before), None);
+        let microseconds = |before: &str, after| percentile(before, after).map(|seconds| (seconds * 1e6).round());
+        assert_eq!(microseconds("", &text([100, 100, 100, 100])), Some(9_900.0));
+        assert_eq!(microseconds(&before, &text([148, 150, 150, 150])), Some(30_000.0));
+        assert_eq!(microseconds(&before, &text([50, 50, 50, 150])), Some(100_000.0));
+        assert_eq!(microseconds(&before, &before), None);
     }
 
     #[test]

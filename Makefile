@@ -28,11 +28,12 @@ test-all: linux root cargo ## Run every test, the slow ones too
 	@$(xtask) test --all
 
 bench: linux root cargo ## Measure copies beside what else one could do, and write docs/benchmarks.md; options in BENCH, as --only=NAME
-	@$(xtask) bench $(BENCH)
+	@cargo run $(if $(wildcard target/harness/xtask),--quiet) --profile harness --package xtask -- bench $(BENCH)
 
 lint: cargo ## Check the format, and what clippy has to say
 	@cargo fmt --all --check
 	@cargo clippy --quiet --workspace --all-targets -- --deny warnings
+	@cargo clippy --quiet --workspace --all-targets --features=reindex-operator/otel -- --deny warnings
 
 generate: cargo ## Write definitions, plain manifests, API reference and the chart's README anew, after a change of src/api or charts
 	@cargo run --quiet --bin reindex-operator -- crd crds charts/reindex-operator/files/crds

@@ -15,7 +15,7 @@ use crate::{
         search_cluster::{ApiKeyAuth, Auth, BasicAuth, CaRef, KeyRef, PasswordRef},
     },
     controller::context::Context,
-    plan::connection::{self, Authority, Login},
+    plan::connection::{self, Authority, Effective, Login},
     search::{ApiKey, Connection, Credentials, SearchClient, SearchError, Tls},
 };
 
@@ -129,11 +129,7 @@ pub async fn connect(ctx: &Context, cluster: &SearchCluster) -> Result<Connected
         Login::Provider(password) => Some(objects.password(password).await?),
         Login::Nobody => None,
     };
-    let tls = Tls {
-        ca_pem: objects.authority(&reached.ca).await?,
-        server_name: reached.server_name.map(str::to_owned),
-        insecure_skip_verify: reached.insecure_skip_verify,
-    };
+    let tls = objects.tls(&reached).await?;
     let endpoint = Url::parse(reached.endpoint).map_err(|_| ConnectFault::Endpoint)?;
     let connection = Connection { endpoint, credentials: credentials.clone(), tls };
     let client = SearchClient::connect(&connection).map_err(ConnectFault::Client)?;
@@ -145,9 +141,7 @@ pub async fn redirects_at(ctx: &Context, cluster: &SearchCluster, address: &str)
     let namespace = cluster.namespace().unwrap_or_default();
     let objects = Objects { client: &ctx.client, namespace: &namespace };
     let Some(reached) = connection::effective(cluster) else { return false };
-    let (Ok(endpoint), Ok(ca_pem)) = (Url::parse(address), objects.authority(&reached.ca).await) else { return false };
-    let server_name = reached.server_name.map(str::to_owned);
-    let tls = Tls { ca_pem, server_name, insecure_skip_verify: reached.insecure_skip_verify };
+    let (Ok(endpoint), Ok(tls)) = (Url::parse(address), objects.tls(&reached).await) else { return false };
     // Nobody there is shown anything.
     let connection = Connection { endpoint, credentials: None, tls };
     let Ok(client) = SearchClient::connect(&connection) else { return false };
@@ -222,6 +216,14 @@ impl Objects<'_> {
             key: KEY,
         })?;
         Ok(Credentials::ApiKey(key))
+    }
+
+    async fn tls(&self, reached: &Effective<'_>) -> Result<Tls, ConnectFault> {
+        Ok(Tls {
+            ca_pem: self.authority(&reached.ca).await?,
+            server_name: reached.server_name.map(str::to_owned),
+            insecure_skip_verify: reached.insecure_skip_verify,
+        })
     }
 
     async fn authority(&self, ca: &Authority<'_>) -> Result<Option<Vec<u8>>, ConnectFault> {

@@ -4,6 +4,7 @@ pub mod connect;
 pub mod context;
 pub mod error;
 pub mod events;
+pub mod finalizer;
 pub mod lease;
 mod merge;
 pub mod proofs;

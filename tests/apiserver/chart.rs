@@ -1,10 +1,15 @@
 //! What the chart makes of its values. Each folder of `tests/fixtures/chart` has `values.yaml` and, in `expected.yaml`, what differs with them
 //! from `deploy/operator.yaml`.
 
-use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
-use xtask::render;
+use xtask::{kubectl, render};
 
 const UPDATE: &str = "UPDATE_CHART_FIXTURES";
 /// The dashboard's one key: a file of its own, which is not written down a second time.
@@ -48,24 +53,49 @@ fn difference(rendered: &str, usual: &str) -> String {
     text
 }
 
-#[test]
-fn the_chart_makes_of_each_set_of_values_what_is_written_down() {
+/// The folders of values, and what the chart makes of each.
+fn sets_of_values() -> Vec<(PathBuf, String)> {
     let folders = fs::read_dir(root().join("tests/fixtures/chart")).unwrap();
     let mut folders: Vec<_> = folders.map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     assert!(folders.len() >= 6, "only {folders:?}");
-    let usual = render::manifests().unwrap();
-    for folder in folders {
+    let rendered = |folder: PathBuf| {
         let values = folder.join("values.yaml");
-        let rendered =
-            render::chart(&["--set", "crds.install=false", "--values", values.to_str().unwrap()]).expect("rendered");
+        let arguments = ["--set", "crds.install=false", "--values", values.to_str().unwrap()];
+        (folder, render::chart(&arguments).expect("rendered"))
+    };
+    folders.into_iter().map(rendered).collect()
+}
+
+#[test]
+fn the_apiserver_takes_what_the_chart_makes_of_each_set_of_values() {
+    for (folder, rendered) in sets_of_values() {
+        let mut objects: Vec<_> = objects(&rendered).into_iter().map(parsed).collect();
+        // Their definitions are not here.
+        objects.retain(|object| !object["apiVersion"].as_str().unwrap().starts_with("monitoring.coreos.com/"));
+        for object in &mut objects {
+            // The namespaces of `watchNamespaces` are not here either.
+            if let Some(namespace) = object["metadata"].get_mut("namespace") {
+                *namespace = json!("default");
+            }
+            let taken = kubectl::dry_apply(object);
+            taken.unwrap_or_else(|error| panic!("{}: {error}\n{object:#}", folder.display()));
+        }
+        assert!(objects.len() > 5, "{}: only {objects:#?}", folder.display());
+    }
+}
+
+#[test]
+fn the_chart_makes_of_each_set_of_values_what_is_written_down() {
+    let usual = render::manifests().unwrap();
+    for (folder, rendered) in sets_of_values() {
         // A release changes its own version everywhere: that is held elsewhere.
         let found = difference(&rendered, &usual).replace(env!("CARGO_PKG_VERSION"), "VERSION");
         let expected = folder.join("expected.yaml");
         if std::env::var_os(UPDATE).is_some() {
             fs::write(&expected, &found).unwrap();
         }
-        assert!(!found.is_empty(), "{} changes nothing", values.display());
+        assert!(!found.is_empty(), "{} changes nothing", folder.display());
         assert!(
             file(&expected) == found,
             "{}: write it anew with {UPDATE}=1, or mend the chart; it makes\n{found}",

@@ -114,8 +114,14 @@ fn what_is_released_asks_for_the_image_that_is_pushed() {
     assert_eq!(names["charts"], "oci://ghcr.io/an-owner/charts");
 
     let of_image = environment(&workflow, "image", &names);
-    let tags = step(&workflow, "image", |step| step["id"] == "build")["with"]["tags"].clone();
-    let pushed = expanded(tags.as_str().unwrap(), "env", &of_image);
+    let steps = workflow["jobs"]["image"]["steps"].as_array().unwrap();
+    let position = |is: &dyn Fn(&Value) -> bool| steps.iter().position(is).expect("such a step");
+    let tried = position(&|step| step["name"] == "It runs, on both processors");
+    let named = position(&|step| step["run"].as_str().is_some_and(|run| run.contains("--tag \"$IMAGE:$VERSION\"")));
+    assert!(tried < named, "an image that does not run would have the release's name");
+    let tags = &steps[position(&|step| step["id"] == "build")]["with"]["tags"];
+    let pushed = format!("{}:{}", of_image["IMAGE"], of_image["VERSION"]);
+    assert_ne!(expanded(tags.as_str().unwrap(), "env", &of_image), pushed, "it has that name before it was tried");
     assert_eq!(pushed, format!("ghcr.io/an-owner/reindex-operator:{version}"));
 
     let naming = "The chart and the plain manifests ask for the image that was pushed";

@@ -33,8 +33,11 @@ const PACKAGES: [(&str, &str); 9] = [
     ("mount", "/usr/bin/mount"),
 ];
 
-/// The browser that looks at the pages which the plugin writes.
-const BROWSER: (&str, &str) = ("chromium", "/usr/bin/chromium");
+/// More of them, for some tests: what is not tried where they can't be had.
+const FOR_TESTS: [(&str, &str, &str); 2] = [
+    ("chromium", "/usr/bin/chromium", "the plugin's report in a browser"),
+    ("tmux", "/usr/bin/tmux", "the plugin in a terminal"),
+];
 
 /// Checks what a cluster needs of this machine, and installs the missing packages.
 pub fn prepare() -> Result<()> {
@@ -52,11 +55,13 @@ pub fn prepare() -> Result<()> {
     install(&PACKAGES)
 }
 
-/// Installs the browser, where it is missing and can be had; its test says that it was skipped otherwise.
-pub fn prepare_browser() {
-    if let Err(error) = install(&[BROWSER]) {
-        println!("  no browser, so its test is skipped: {error:#}");
-    }
+/// Installs what some tests need, and tells what will not be tried since it can't be had.
+pub fn prepare_tests() -> Vec<String> {
+    let fault = |(package, file, what): (&str, &str, &str)| {
+        let error = install(&[(package, file)]).err()?;
+        Some(format!("NOT tried: {what}, since {package} can't be installed: {error:#}"))
+    };
+    FOR_TESTS.into_iter().filter_map(fault).collect()
 }
 
 /// Checks that Rust can compile for a system other than this one.

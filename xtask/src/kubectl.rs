@@ -32,6 +32,11 @@ pub fn dry_run(object: &Value) -> Result<()> {
     send(&["create", "--dry-run=server", "-f", "-"], object)
 }
 
+/// Whether the apiserver would take this object, be it there already or not; nothing is changed.
+pub fn dry_apply(object: &Value) -> Result<()> {
+    send(&["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-"], object)
+}
+
 /// Runs kubectl with an object as its input.
 fn send(arguments: &[&str], object: &Value) -> Result<()> {
     let mut kubectl = command()

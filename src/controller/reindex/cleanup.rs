@@ -7,7 +7,7 @@ use kube::{ResourceExt, runtime::controller::Action};
 
 use crate::{
     api::{FINALIZER, Reindex},
-    controller::{context::Context, error::Error, events},
+    controller::{context::Context, error::Error, events, finalizer},
     plan::{
         cleanup::{self as plan, Cleanup},
         reindex::Outcome,
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-use super::{act, observe, set_finalizer};
+use super::{act, observe};
 
 /// Cancels what still runs, then lets the object go; gives up after two minutes.
 pub async fn cleanup(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> {
@@ -52,7 +52,7 @@ async fn let_go(ctx: &Context, reindex: &Reindex, note: Option<Note>) -> Result<
 
 /// The object may be gone already: that is what was wanted.
 async fn release(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> {
-    match set_finalizer(ctx, &mut reindex.clone(), false).await {
+    match finalizer::set(&ctx.client, &mut reindex.clone(), false).await {
         Err(Error::Kube { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(Action::await_change()),
         other => other.map(|()| Action::await_change()),
     }

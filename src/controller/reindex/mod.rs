@@ -3,7 +3,8 @@
 //! One pass of [`reconcile`]:
 //! 1. observe: look at what this stage needs (I/O)
 //! 2. decide: what follows (pure, `plan::reindex`)
-//! 3. write: the new status, which holds the intent, under the resourceVersion that was read (I/O)
+//! 3. write: the new status, which holds the intent, under the resourceVersion that was read (I/O); what nothing follows from but the next
+//!    look is written with what comes next ([`Draft`])
 //! 4. act: do it, and write what came of it (I/O)
 //!
 //! Passes follow one another until one says to wait.
@@ -12,6 +13,7 @@ mod act;
 mod allowlist;
 mod cleanup;
 mod convert;
+mod draft;
 mod gate;
 mod mend;
 mod observe;
@@ -24,44 +26,58 @@ mod too_large;
 mod validate;
 mod writing;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, Preconditions},
     runtime::controller::Action,
 };
-use serde_json::json;
+use tokio::time::timeout;
 
 use crate::{
-    api::{FIELD_MANAGER, FINALIZER, Reindex},
-    plan::reindex::{self as plan, Decision, Observation, Requeue, Stage, stage},
+    api::Reindex,
+    plan::reindex::{self as plan, Observation, Requeue, Stage, stage},
 };
 
-use super::{context::Context, error::Error, events, status};
+use super::{context::Context, error::Error};
+
+use draft::Draft;
 
 /// More passes than a Reindex has stages: a loop that turns this often would turn for ever.
 const MAX_PASSES: usize = 12;
+/// How long people see nothing of what was decided, while the next look goes on.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Brings one Reindex as far as it goes now.
 ///
 /// # Errors
 /// Trouble with the apiserver, or a conflict: both are tried again.
 pub async fn reconcile(reindex: Arc<Reindex>, ctx: Arc<Context>) -> Result<Action, Error> {
-    let mut reindex = Arc::unwrap_or_clone(reindex);
     if reindex.metadata.deletion_timestamp.is_some() {
         ctx.proofs.stop(&reindex.uid().unwrap_or_default());
         return cleanup::cleanup(&ctx, &reindex).await;
     }
+    let mut draft = Draft::of(Arc::unwrap_or_clone(reindex));
+    let requeue = passes(&ctx, &mut draft).await;
+    // What was decided before an error stands.
+    draft.write(&ctx).await?;
+    match requeue? {
+        Requeue::Now => Ok(Action::requeue(Duration::from_secs(1))),
+        Requeue::After(wait) => Ok(Action::requeue(wait)),
+        Requeue::OnChange => expire(&ctx, draft.reindex()).await,
+    }
+}
+
+async fn passes(ctx: &Context, draft: &mut Draft) -> Result<Requeue, Error> {
     for _ in 0..MAX_PASSES {
-        match pass(&ctx, &mut reindex).await? {
-            Requeue::Now => {}
-            Requeue::After(wait) => return Ok(Action::requeue(wait)),
-            Requeue::OnChange => return expire(&ctx, &reindex).await,
+        let requeue = pass(ctx, draft).await?;
+        if requeue != Requeue::Now {
+            return Ok(requeue);
         }
     }
-    Ok(Action::requeue(Duration::from_secs(1)))
+    Ok(Requeue::Now)
 }
 
 /// Deletes an object whose time is over, or waits for that.
@@ -84,31 +100,46 @@ async fn expire(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> {
     }
 }
 
-async fn pass(ctx: &Context, reindex: &mut Reindex) -> Result<Requeue, Error> {
-    let stage = stage(reindex);
+async fn pass(ctx: &Context, draft: &mut Draft) -> Result<Requeue, Error> {
+    let (stage, uid) = (stage(draft.reindex()), draft.reindex().uid().unwrap_or_default());
     // Held only while a task may run or settings are changed, so that nothing else can hold a deletion up.
     let owes = matches!(
         stage,
         Stage::Survey | Stage::Copy | Stage::Repair | Stage::Restore | Stage::Resume | Stage::Verify | Stage::Release
     );
-    set_finalizer(ctx, reindex, owes).await?;
+    draft.set_finalizer(ctx, owes).await?;
     if stage != Stage::Verify {
-        ctx.proofs.stop(&reindex.uid().unwrap_or_default());
+        ctx.proofs.stop(&uid);
     }
-    let seen = observe::observe(ctx, reindex, stage).await?;
+    let seen = look(ctx, draft, stage).await?;
     if !needs_proof(&seen) {
-        ctx.proofs.stop(&reindex.uid().unwrap_or_default());
+        ctx.proofs.stop(&uid);
     }
-    let decision = plan::decide(reindex, seen, Timestamp::now());
-    let effect = decision.effect.clone();
-    let requeue = follow(ctx, reindex, decision).await?;
+    let decision = plan::decide(draft.reindex(), seen, Timestamp::now());
+    let (effect, requeue) = draft.decided(decision);
     let Some(effect) = effect else { return Ok(requeue) };
-    match act::act(ctx, reindex, effect).await? {
+    draft.write(ctx).await?;
+    match act::act(ctx, draft.reindex(), effect).await? {
         Some(outcome) => {
-            let decision = plan::settle(reindex, outcome, Timestamp::now());
-            follow(ctx, reindex, decision).await
+            let decision = plan::settle(draft.reindex(), outcome, Timestamp::now());
+            let (_, requeue) = draft.decided(decision);
+            draft.write(ctx).await?;
+            Ok(requeue)
         }
         None => Ok(requeue),
+    }
+}
+
+/// Looks; where that takes long, what was decided before is written meanwhile, for people to see what is waited for.
+async fn look(ctx: &Context, draft: &mut Draft, stage: Stage) -> Result<Observation, Error> {
+    let reindex = draft.reindex().clone();
+    let mut seen = pin!(observe::observe(ctx, &reindex, stage));
+    match timeout(SOON, seen.as_mut()).await {
+        Ok(seen) => seen,
+        Err(_) => {
+            draft.write(ctx).await?;
+            seen.await
+        }
     }
 }
 
@@ -118,37 +149,4 @@ fn needs_proof(seen: &Observation) -> bool {
         seen,
         Observation::Proving(_) | Observation::Verify(_) | Observation::Trouble(_) | Observation::GateClosed(_)
     )
-}
-
-/// Writes the status, then tells people: an event never speaks of what was not written.
-async fn follow(ctx: &Context, reindex: &mut Reindex, decision: Decision) -> Result<Requeue, Error> {
-    if let Some(written) =
-        status::write(&ctx.client, reindex, &decision.status).await.map_err(Error::kube("write the status"))?
-    {
-        *reindex = written;
-    }
-    for note in decision.notes {
-        events::tell(ctx, reindex, note).await;
-    }
-    Ok(decision.requeue)
-}
-
-/// Sets or removes the finalizer, where that changes anything.
-async fn set_finalizer(ctx: &Context, reindex: &mut Reindex, wanted: bool) -> Result<(), Error> {
-    let mut finalizers = reindex.finalizers().to_vec();
-    if finalizers.iter().any(|finalizer| finalizer == FINALIZER) == wanted {
-        return Ok(());
-    }
-    match wanted {
-        true => finalizers.push(FINALIZER.to_owned()),
-        false => finalizers.retain(|finalizer| finalizer != FINALIZER),
-    }
-    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": reindex.resource_version()}});
-    let api: Api<Reindex> = Api::namespaced(ctx.client.clone(), &reindex.namespace().unwrap_or_default());
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    *reindex = api
-        .patch(&reindex.name_any(), &params, &Patch::Merge(patch))
-        .await
-        .map_err(Error::kube("set the finalizer"))?;
-    Ok(())
 }

@@ -14,19 +14,14 @@ mod trust;
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::{
-    Api, ResourceExt,
-    api::{Patch, PatchParams},
-    runtime::controller::Action,
-};
-use serde_json::json;
+use kube::runtime::controller::Action;
 
 use crate::{
-    api::{FIELD_MANAGER, FINALIZER, SearchCluster},
+    api::SearchCluster,
     plan::search_cluster::{self as plan, is_open},
 };
 
-use super::{context::Context, error::Error, events, status};
+use super::{context::Context, error::Error, events, finalizer, status};
 
 /// Brings one SearchCluster one step on.
 ///
@@ -35,13 +30,17 @@ use super::{context::Context, error::Error, events, status};
 pub async fn reconcile(cluster: Arc<SearchCluster>, ctx: Arc<Context>) -> Result<Action, Error> {
     let mut cluster = Arc::unwrap_or_clone(cluster);
     if cluster.metadata.deletion_timestamp.is_some() && (!is_open(cluster.status.as_ref()) || is_overdue(&cluster)) {
-        set_finalizer(&ctx, &mut cluster, false).await?;
+        finalizer::set(&ctx.client, &mut cluster, false).await?;
         return Ok(Action::await_change());
     }
     let seen = observe::observe(&ctx, &cluster).await?;
     let decision = plan::decide(&cluster, &seen, Timestamp::now());
     // Held only while there is something to be put back.
-    set_finalizer(&ctx, &mut cluster, is_open(Some(&decision.status))).await?;
+    let is_open = is_open(Some(&decision.status));
+    // One that is deleted takes no finalizer any more.
+    if !is_open || cluster.metadata.deletion_timestamp.is_none() {
+        finalizer::set(&ctx.client, &mut cluster, is_open).await?;
+    }
     if let Some(written) =
         status::write(&ctx.client, &cluster, &decision.status).await.map_err(Error::kube("write the status"))?
     {
@@ -60,24 +59,4 @@ pub async fn reconcile(cluster: Arc<SearchCluster>, ctx: Arc<Context>) -> Result
 fn is_overdue(cluster: &SearchCluster) -> bool {
     let since = cluster.metadata.deletion_timestamp.as_ref();
     since.is_some_and(|since| Timestamp::now().duration_since(since.0) >= crate::plan::cleanup::PATIENCE)
-}
-
-async fn set_finalizer(ctx: &Context, cluster: &mut SearchCluster, wanted: bool) -> Result<(), Error> {
-    let mut finalizers = cluster.finalizers().to_vec();
-    let deleting = cluster.metadata.deletion_timestamp.is_some();
-    if finalizers.iter().any(|finalizer| finalizer == FINALIZER) == wanted || (wanted && deleting) {
-        return Ok(());
-    }
-    match wanted {
-        true => finalizers.push(FINALIZER.to_owned()),
-        false => finalizers.retain(|finalizer| finalizer != FINALIZER),
-    }
-    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": cluster.resource_version()}});
-    let api: Api<SearchCluster> = Api::namespaced(ctx.client.clone(), &cluster.namespace().unwrap_or_default());
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    *cluster = api
-        .patch(&cluster.name_any(), &params, &Patch::Merge(patch))
-        .await
-        .map_err(Error::kube("set the finalizer"))?;
-    Ok(())
 }

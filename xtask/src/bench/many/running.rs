@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_percentile_is_within_its_bucket_and_of_what_came_since() {
         let before = text([50, 50, 50, 50]);
-        let microseconds = |before: &str, after| percentile(before, after).map(|seconds| (seconds * 1e6).round());
+        let microseconds = |before: &str, after: &str| percentile(before, after).map(|seconds| (seconds * 1e6).round());
         assert_eq!(microseconds("", &text([100, 100, 100, 100])), Some(9_900.0));
         assert_eq!(microseconds(&before, &text([148, 150, 150, 150])), Some(30_000.0));
         assert_eq!(microseconds(&before, &text([50, 50, 50, 150])), Some(100_000.0));

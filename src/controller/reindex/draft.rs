@@ -1,0 +1,61 @@
+//! A Reindex between two writes of its status.
+
+use crate::{
+    api::Reindex,
+    controller::{context::Context, error::Error, events, finalizer, status},
+    plan::{
+        reindex::{Decision, Effect, Requeue},
+        report::Note,
+    },
+};
+
+/// What was decided stands here until it is written. Only what something outside follows from, or what is waited with, must be: decisions
+/// that only lead to the next look go to the apiserver together.
+pub struct Draft {
+    /// As the apiserver has it.
+    written: Reindex,
+    /// With the status that was decided since.
+    reindex: Reindex,
+    /// What is told of it, once it is written.
+    notes: Vec<Note>,
+}
+
+impl Draft {
+    /// Nothing was decided yet.
+    pub fn of(written: Reindex) -> Draft {
+        Draft { reindex: written.clone(), written, notes: Vec::new() }
+    }
+
+    /// The object as it will be.
+    pub fn reindex(&self) -> &Reindex {
+        &self.reindex
+    }
+
+    /// Takes a decision in, and gives back what follows from it.
+    pub fn decided(&mut self, decision: Decision) -> (Option<Effect>, Requeue) {
+        self.reindex.status = Some(decision.status);
+        self.notes.extend(decision.notes);
+        (decision.effect, decision.requeue)
+    }
+
+    /// Writes the status, then tells people: an event never speaks of what was not written.
+    pub async fn write(&mut self, ctx: &Context) -> Result<(), Error> {
+        if let Some(status) = &self.reindex.status
+            && let Some(written) =
+                status::write(&ctx.client, &self.written, status).await.map_err(Error::kube("write the status"))?
+        {
+            *self = Draft { notes: std::mem::take(&mut self.notes), ..Draft::of(written) };
+        }
+        for note in self.notes.drain(..) {
+            events::tell(ctx, &self.reindex, note).await;
+        }
+        Ok(())
+    }
+
+    /// Sets or removes the finalizer; what was decided waits on.
+    pub async fn set_finalizer(&mut self, ctx: &Context, wanted: bool) -> Result<(), Error> {
+        finalizer::set(&ctx.client, &mut self.written, wanted).await?;
+        self.reindex.metadata = self.written.metadata.clone();
+        Ok(())
+    }
+}

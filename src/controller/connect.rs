@@ -132,7 +132,7 @@ pub async fn connect(ctx: &Context, cluster: &SearchCluster) -> Result<Connected
     let tls = objects.tls(&reached).await?;
     let endpoint = Url::parse(reached.endpoint).map_err(|_| ConnectFault::Endpoint)?;
     let connection = Connection { endpoint, credentials: credentials.clone(), tls };
-    let client = SearchClient::connect(&connection).map_err(ConnectFault::Client)?;
+    let client = ctx.connections.connect(&connection).map_err(ConnectFault::Client)?;
     Ok(Connected { client: client.watched_by(ctx.metrics.watcher()), credentials })
 }
 
@@ -144,7 +144,7 @@ pub async fn redirects_at(ctx: &Context, cluster: &SearchCluster, address: &str)
     let (Ok(endpoint), Ok(tls)) = (Url::parse(address), objects.tls(&reached).await) else { return false };
     // Nobody there is shown anything.
     let connection = Connection { endpoint, credentials: None, tls };
-    let Ok(client) = SearchClient::connect(&connection) else { return false };
+    let Ok(client) = ctx.connections.connect(&connection) else { return false };
     let answer = tokio::time::timeout(SOON, client.info()).await;
     matches!(answer, Ok(Err(error)) if error.is_redirect())
 }

@@ -10,6 +10,7 @@ use crate::{
     api::{Reindex, SearchCluster},
     controller::{proofs::Proofs, public_authorities::PublicAuthorities},
     plan::scope::Scope,
+    search::Connections,
     telemetry::metrics::Metrics,
 };
 
@@ -29,6 +30,8 @@ pub struct Context {
     pub operator_identity: OperatorIdentity,
     /// The certificate authorities of the operator's image.
     pub public_authorities: PublicAuthorities,
+    /// Connections to the search clusters.
+    pub connections: Connections,
     /// Comparisons of documents that go on.
     pub proofs: Proofs,
     /// Counters.

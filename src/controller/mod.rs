@@ -38,6 +38,7 @@ use crate::{
         reindex::{Stage, stage},
         scope::Scope,
     },
+    search::Connections,
     telemetry::{TRACES, metrics::Metrics},
 };
 
@@ -76,6 +77,7 @@ pub async fn run(
         scope: scope.clone(),
         operator_identity,
         public_authorities: PublicAuthorities::default(),
+        connections: Connections::default(),
         proofs: Proofs::default(),
         metrics,
     });

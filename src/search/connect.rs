@@ -1,9 +1,10 @@
 //! How a cluster is reached: its address, credentials and what certificate is trusted.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::pki_types::CertificateDer;
@@ -18,8 +19,10 @@ use super::request::Watcher;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one request may take, unless the call needs more.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Idle connections are dropped before load balancers and firewalls forget them.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Idle connections are dropped before the node behind them can be long gone: one look at a cluster follows the other sooner.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long connections are shared: afterwards a balancer may choose another node, and the system's authorities are read anew.
+const SHARED_FOR: Duration = Duration::from_secs(60);
 
 /// How to reach a cluster. `Debug` shows neither what is secret in the credentials nor the certificate.
 #[derive(Clone)]
@@ -34,7 +37,7 @@ pub struct Connection {
 }
 
 /// What is trusted of the server's certificate.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Tls {
     /// Certificates in PEM. When given, **only** these are trusted; otherwise those of the system.
     pub ca_pem: Option<Vec<u8>>,
@@ -75,10 +78,7 @@ impl fmt::Debug for Tls {
 /// that it calls are those that somebody wrote down).
 #[derive(Clone)]
 pub struct SearchClient {
-    /// Keeps connections, for all calls but one.
-    pub(super) http: reqwest::Client,
-    /// Keeps none: a new connection for each `_reindex` lets a balancer spread the tasks over the nodes.
-    pub(super) http_unpooled: reqwest::Client,
+    pub(super) http: Http,
     pub(super) base: Arc<Url>,
     pub(super) credentials: Option<Credentials>,
     pub(super) primaries: bool,
@@ -91,6 +91,39 @@ impl fmt::Debug for SearchClient {
             .field("base", &self.base.as_str())
             .field("credentials", &self.credentials)
             .finish()
+    }
+}
+
+/// What holds connections; credentials are no part of it.
+#[derive(Clone)]
+pub(super) struct Http {
+    /// Keeps connections, for all calls but one.
+    pub(super) pooled: reqwest::Client,
+    /// Keeps none: a new connection for each `_reindex` lets a balancer spread the tasks over the nodes.
+    pub(super) unpooled: reqwest::Client,
+}
+
+/// Connections that are shared for a while by all clients which are made here for the same endpoint and the same trust: to begin one means to
+/// parse certificates and to shake hands.
+#[derive(Default)]
+pub struct Connections(Mutex<HashMap<(Url, Tls), (Http, Instant)>>);
+
+impl Connections {
+    /// As [`SearchClient::connect`].
+    ///
+    /// # Errors
+    /// Those of [`SearchClient::connect`].
+    pub fn connect(&self, connection: &Connection) -> Result<SearchClient, SearchError> {
+        let key = (connection.endpoint.clone(), connection.tls.clone());
+        // What stands there is whole, whoever panicked.
+        let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.retain(|_, (_, since)| since.elapsed() < SHARED_FOR);
+        if let Some((http, _)) = shared.get(&key) {
+            return SearchClient::over(http.clone(), connection);
+        }
+        let client = SearchClient::connect(connection)?;
+        shared.insert(key, (client.http.clone(), Instant::now()));
+        Ok(client)
     }
 }
 
@@ -107,18 +140,18 @@ impl SearchClient {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(SearchError::NoCryptoProvider);
         }
-        let (base, resolver) = address(connection)?;
-        Ok(SearchClient {
-            http: builder(connection, resolver.clone())?.build().map_err(SearchError::build)?,
-            http_unpooled: builder(connection, resolver)?
-                .pool_max_idle_per_host(0)
-                .build()
-                .map_err(SearchError::build)?,
-            base: Arc::new(base),
-            credentials: connection.credentials.clone(),
-            primaries: false,
-            watcher: None,
-        })
+        let (_, resolver) = address(connection)?;
+        let http = Http {
+            pooled: builder(connection, resolver.clone())?.build().map_err(SearchError::build)?,
+            unpooled: builder(connection, resolver)?.pool_max_idle_per_host(0).build().map_err(SearchError::build)?,
+        };
+        SearchClient::over(http, connection)
+    }
+
+    fn over(http: Http, connection: &Connection) -> Result<SearchClient, SearchError> {
+        let (base, _) = address(connection)?;
+        let credentials = connection.credentials.clone();
+        Ok(SearchClient { http, base: Arc::new(base), credentials, primaries: false, watcher: None })
     }
 
     /// The same, which tells of each exchange.

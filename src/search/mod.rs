@@ -45,7 +45,7 @@ mod name;
 mod request;
 
 pub use cluster::{ClusterInfo, Distribution, Health, HealthStatus, NodeInfo, ShardCopy, Version};
-pub use connect::{Connection, SearchClient, Tls, authorities, system_authorities};
+pub use connect::{Connection, Connections, SearchClient, Tls, authorities, system_authorities};
 pub use credentials::{ApiKey, Credentials, InvalidApiKey};
 pub use documents::{DocumentVersion, VersionPages};
 pub use error::{Rejection, SearchError, TlsFault};

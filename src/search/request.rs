@@ -231,7 +231,7 @@ impl<'a> Call<'a> {
     }
 
     async fn exchange(self) -> Result<Response, SearchError> {
-        let http = if self.unpooled { &self.client.http_unpooled } else { &self.client.http };
+        let http = if self.unpooled { &self.client.http.unpooled } else { &self.client.http.pooled };
         let mut request = http.request(self.method.clone(), self.url);
         if let Some(credentials) = &self.client.credentials {
             request = request.header(AUTHORIZATION, credentials.authorization()?);

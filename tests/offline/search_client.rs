@@ -1,6 +1,7 @@
 //! The search client against recorded answers of real engines (`tests/fixtures/search`).
 
 mod cluster;
+mod connections;
 mod credentials;
 mod errors;
 mod index;
@@ -14,8 +15,9 @@ mod writing;
 use std::path::PathBuf;
 
 use reindex_operator::search::{
-    AllocationEnable, ApiKey, Connection, Credentials, Distribution, HealthStatus, ProbeVerdict, ReindexRequest,
-    RemoteSource, Script, SearchClient, SearchError, TaskErrorClass, TaskId, Tls, TlsFault, Version, Writing,
+    AllocationEnable, ApiKey, Connection, Connections, Credentials, Distribution, HealthStatus, ProbeVerdict,
+    ReindexRequest, RemoteSource, Script, SearchClient, SearchError, TaskErrorClass, TaskId, Tls, TlsFault, Version,
+    Writing,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};

@@ -26,6 +26,7 @@ use reindex_operator::{
         search_cluster,
     },
     plan::scope::Scope,
+    search::Connections,
     search::authorities,
     telemetry::metrics::Metrics,
 };
@@ -373,6 +374,7 @@ impl Operator {
                 namespaces: BTreeSet::from([NAMESPACE.to_owned()]),
             },
             public_authorities,
+            connections: Connections::default(),
             proofs: Proofs::default(),
             metrics: Metrics::new(),
         };

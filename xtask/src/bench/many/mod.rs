@@ -27,7 +27,7 @@ use apiserver::Apiserver;
 use objects::Objects;
 use running::Operator;
 use stub::Stub;
-use swarm::Place;
+use swarm::{Pace, Place};
 use tiny::Tiny;
 
 /// The namespace of everything here.
@@ -49,6 +49,7 @@ const GO: &str = "controller-runtime, the same 10,000";
 const ALONE: &str = "Reindex operator, no Secrets";
 const SECRETS: &str = "Reindex operator, 5,000 Secrets";
 const STUB: &str = "Reindex, 1,000 at once";
+const TURN: &str = "Reindex, 60 in turn";
 const TINY: &str = "Reindex, 200 at once";
 const CLIENT: &str = "the same calls by a plain client";
 const LAYERS: &str = "Reindex operator's image";
@@ -67,15 +68,15 @@ enum Load {
     ControllerRuntime(usize),
     /// The operator runs beside that many Secrets that are none of its business.
     Secrets(usize),
-    /// That many copies between engines in memory, all applied at once.
-    Stub(usize),
+    /// That many copies between engines in memory.
+    Stub(usize, Pace),
     /// The image.
     Image,
 }
 
 /// The groups of this kind.
 pub fn groups() -> Vec<Group> {
-    vec![image(), objects(), secrets(), stub(), tiny()]
+    vec![image(), objects(), secrets(), stub(), one_by_one(), tiny()]
 }
 
 fn image() -> Group {
@@ -125,16 +126,11 @@ fn secrets() -> Group {
 }
 
 fn stub() -> Group {
-    let scenes = vec![Scene { name: STUB, load: Load::Stub(1_000) }];
+    let scenes = vec![Scene { name: STUB, load: Load::Stub(1_000, Pace::AtOnce) }];
+    let alone = |what, metric, most| row(what, STUB, metric, Target::AtMost(most), Other::Nothing);
     let rows = vec![
-        row("1,000 Reindexes, engines in memory: all Complete, s", STUB, SECONDS, Target::AtMost(60.0), Other::Nothing),
-        row(
-            "1,000 Reindexes, engines in memory: 99 of 100 passes, s",
-            STUB,
-            PASS,
-            Target::AtMost(0.05),
-            Other::Nothing,
-        ),
+        alone("1,000 Reindexes at once, engines in memory: all Complete, s", SECONDS, 60.0),
+        alone("1,000 Reindexes at once, engines in memory: 99 of 100 passes, s", PASS, 0.05),
     ];
     many(
         "thousand",
@@ -143,6 +139,14 @@ fn stub() -> Group {
         scenes,
         rows,
     )
+}
+
+fn one_by_one() -> Group {
+    let scenes = vec![Scene { name: TURN, load: Load::Stub(60, Pace::InTurn) }];
+    let what = "60 Reindexes, one a second, engines in memory: 99 of 100 passes, s";
+    let rows = vec![row(what, TURN, PASS, Target::AtMost(0.05), Other::Nothing)];
+    let caption = "Seconds within which 99 of 100 passes end, with one copy a second";
+    many("in-turn", "Sixty in turn", shown(PASS, "s", caption), scenes, rows)
 }
 
 fn tiny() -> Group {
@@ -220,7 +224,7 @@ impl Load {
                 objects.finished(scaled(*count, scale), stub).await
             }
             Load::Secrets(count) => objects.secrets(scaled(*count, scale)).await,
-            Load::Stub(_) | Load::Image => Ok(()),
+            Load::Stub(..) | Load::Image => Ok(()),
         }
     }
 
@@ -229,7 +233,7 @@ impl Load {
             Load::Finished(count) => Operator::started().await?.seen(scaled(*count, scale)).await,
             Load::ControllerRuntime(count) => controller_runtime::sample(scaled(*count, scale)).await,
             Load::Secrets(_) => Operator::started().await?.seen(0).await,
-            Load::Stub(count) => swarm::against(&place(api), stub, scaled(*count, scale)).await,
+            Load::Stub(count, pace) => swarm::against(&place(api), stub, scaled(*count, scale), *pace).await,
             Load::Image => {
                 let layers = operator::layers()?;
                 let bytes = images::compressed(&layers)?;

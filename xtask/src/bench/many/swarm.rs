@@ -14,8 +14,10 @@ use crate::kubectl;
 
 /// How long anything here may take.
 const LIMIT: Duration = Duration::from_secs(600);
-/// How long after a look the next follows.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long after a look the next follows; the operator writes its metrics anew for each.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long after one Reindex the next is applied, where they come one after the other: much longer than one takes.
+const INTERVAL: Duration = Duration::from_secs(1);
 /// How the names of copied indices begin.
 pub const COPIES: &str = "many-";
 /// How many documents each copy has.
@@ -39,11 +41,33 @@ impl Place<'_> {
     /// many objects would keep the machine from the work.
     pub async fn all_complete(&self, operator: &Operator, copies: usize, index: &str) -> Result<f64> {
         let objects = (0..copies).map(|number| self.reindex(&copy(number), ["src", "dst"], index));
+        self.apply_and_wait(operator, copies, self.api.post_all(&self.reindexes(), objects)).await
+    }
+
+    /// The same with Reindexes that come one after the other.
+    async fn complete_in_turn(&self, operator: &Operator, copies: usize, index: &str) -> Result<f64> {
+        let apply = async {
+            for number in 0..copies {
+                let object = self.reindex(&copy(number), ["src", "dst"], index);
+                self.api.post_all(&self.reindexes(), std::iter::once(object)).await?;
+                tokio::time::sleep(INTERVAL).await;
+            }
+            Ok(())
+        };
+        self.apply_and_wait(operator, copies, apply).await
+    }
+
+    async fn apply_and_wait(
+        &self,
+        operator: &Operator,
+        copies: usize,
+        apply: impl Future<Output = Result<()>>,
+    ) -> Result<f64> {
         let of_phase = |text: &str, phase| number(text, &format!("reindex_operator_reindexes{{phase=\"{phase}\"}}"));
         // Those of other namespaces are counted, too.
         let before = operator.metrics().text().await.context("failed to read the metrics")?;
         let begin = Instant::now();
-        self.api.post_all(&self.reindexes(), objects).await?;
+        apply.await?;
         loop {
             let text = operator.metrics().text().await.context("failed to read the metrics: the operator ended")?;
             let seconds = begin.elapsed().as_secs_f64();
@@ -114,16 +138,28 @@ impl Place<'_> {
     }
 }
 
-/// Copies between engines in memory, all at once: how long until all are complete, and how long a pass takes. The engines answer in no
-/// time, so that a pass is the operator and the apiserver.
-pub async fn against(place: &Place<'_>, stub: &Stub, copies: usize) -> Result<Sample> {
+/// How Reindexes come.
+#[derive(Clone, Copy)]
+pub enum Pace {
+    /// All at once.
+    AtOnce,
+    /// One after the other.
+    InTurn,
+}
+
+/// Copies between engines in memory: how long until all are complete, and how long a pass takes. The engines answer in next to no time, so
+/// that a pass is the operator and the apiserver.
+pub async fn against(place: &Place<'_>, stub: &Stub, copies: usize, pace: Pace) -> Result<Sample> {
     running::start()?;
     place.remove().await?;
     stub.clean();
     place.set_clusters(&stub.search_clusters())?;
     let operator = Operator::running().await?;
     let before = operator.metrics().text().await.context("failed to read the metrics")?;
-    let seconds = place.all_complete(&operator, copies, SIX).await?;
+    let seconds = match pace {
+        Pace::AtOnce => place.all_complete(&operator, copies, SIX).await?,
+        Pace::InTurn => place.complete_in_turn(&operator, copies, SIX).await?,
+    };
     let after = operator.metrics().text().await.context("failed to read the metrics")?;
     for name in (0..copies).map(copy) {
         let found = stub.copied(&name);

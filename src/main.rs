@@ -1,6 +1,6 @@
 //! The operator's binary.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 use futures::FutureExt;
@@ -13,7 +13,11 @@ use reindex_operator::{
     plan::scope::Scope,
     telemetry::{log, metrics::Metrics, probes},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 /// Moves Elasticsearch and OpenSearch indexes between clusters with the remote reindex API.
 #[derive(Parser)]
@@ -92,18 +96,20 @@ enum Fatal {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn main() {
     let result = match Arguments::parse().command {
         Command::Run(run) => operate(run).await,
         Command::Crd { folders } => write_crds(&folders),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    let code = match result {
+        Ok(()) => 0,
         Err(fatal) => {
             eprintln!("{fatal}");
-            ExitCode::FAILURE
+            1
         }
-    }
+    };
+    // At once: to return would wait for look-ups of names, while another instance may lead already.
+    std::process::exit(code)
 }
 
 fn write_crds(folders: &[PathBuf]) -> Result<(), Fatal> {
@@ -129,17 +135,13 @@ async fn operate(run: Run) -> Result<(), Fatal> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), instance = run.pod_name, "starting");
     let shutdown = terminated()?.shared();
     let metrics = Metrics::new();
-    let (is_ready, ready) = tokio::sync::watch::channel(false);
-    let probes = tokio::spawn(probes::serve(run.listen, metrics.clone(), ready, shutdown.clone()));
+    let in_touch = watch::Sender::new(false);
+    let listener = TcpListener::bind(run.listen).await?;
+    let probes = tokio::spawn(probes::serve(listener, metrics.clone(), in_touch.subscribe(), shutdown.clone()));
     let lead = async {
         let config = Config::infer().await.map_err(|error| Fatal::Kube(error.into()))?;
         let client = Client::try_from(config).map_err(|error| Fatal::Kube(error.into()))?;
-        tokio::select! {
-            version = client.apiserver_version() => version.map_err(|error| Fatal::Kube(error.into()))?,
-            () = shutdown.clone() => return Ok(()),
-        };
-        is_ready.send_replace(true);
-        lead(client, &run, metrics, shutdown.clone()).await
+        lead(client, &run, metrics, in_touch, shutdown.clone()).await
     };
     let probes = async { probes.await.map_err(|error| Fatal::Io(error.into()))?.map_err(Fatal::Io) };
     tokio::select! {
@@ -155,9 +157,10 @@ async fn lead(
     client: Client,
     run: &Run,
     metrics: Metrics,
+    in_touch: watch::Sender<bool>,
     shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) -> Result<(), Fatal> {
-    let mut candidate = Candidate::new(client.clone(), &run.pod_namespace, &run.pod_name);
+    let mut candidate = Candidate::new(client.clone(), &run.pod_namespace, &run.pod_name, in_touch);
     tokio::select! {
         () = candidate.elected() => {}
         () = shutdown.clone() => return Ok(()),

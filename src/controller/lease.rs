@@ -1,7 +1,7 @@
 //! One instance leads. Nothing hangs on that for correctness: every effect may be repeated, and every write of a status has its
 //! resourceVersion. It keeps two instances from doing everything twice.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -12,10 +12,11 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     api::FIELD_MANAGER,
-    plan::lease::{DEADLINE, DURATION, RETRY, Step, step},
+    plan::lease::{DEADLINE, DURATION, PATIENCE, RETRY, Step, step},
 };
 
 /// Why the lease was not written.
@@ -25,26 +26,31 @@ enum Fault {
     Read(kube::Error),
     #[error("failed to write the lease: {0}")]
     Write(kube::Error),
+    #[error("failed to read or write the lease: the apiserver has not answered for {} s", PATIENCE.as_secs())]
+    Silence,
 }
 
 /// The candidacy of one instance.
 pub struct Candidate {
     api: Api<Lease>,
     identity: String,
+    /// Whether the apiserver answered when it was last asked for the lease.
+    in_touch: watch::Sender<bool>,
     /// The lease as it was seen last, and since when it is so.
     seen: Option<(LeaseSpec, Instant)>,
 }
 
 impl Candidate {
-    /// `identity` must be another one for each process: a pod's name is.
-    pub fn new(client: Client, namespace: &str, identity: &str) -> Candidate {
-        Candidate { api: Api::namespaced(client, namespace), identity: identity.to_owned(), seen: None }
+    /// `identity` must be another one for each process: a pod's name is. Whether the apiserver answers is told to `in_touch` at each look.
+    pub fn new(client: Client, namespace: &str, identity: &str, in_touch: watch::Sender<bool>) -> Candidate {
+        let api = Api::namespaced(client, namespace);
+        Candidate { api, identity: identity.to_owned(), in_touch, seen: None }
     }
 
-    /// Waits until this instance leads.
+    /// Waits until this instance leads; for as long as that takes, be there an apiserver or not.
     pub async fn elected(&mut self) {
         loop {
-            match self.look().await {
+            match self.look_within(PATIENCE).await {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%error, "who leads is not known"),
@@ -59,26 +65,33 @@ impl Candidate {
         while renewed.elapsed() < DEADLINE {
             tokio::time::sleep(RETRY).await;
             let begin = Instant::now();
-            match tokio::time::timeout(DEADLINE.saturating_sub(renewed.elapsed()), self.look()).await {
-                Ok(Ok(true)) => renewed = begin,
-                Ok(Ok(false)) => return,
-                Ok(Err(error)) => tracing::warn!(%error, "the lease is not renewed"),
-                Err(_) => return,
+            match self.look_within(PATIENCE.min(DEADLINE.saturating_sub(renewed.elapsed()))).await {
+                Ok(true) => renewed = begin,
+                Ok(false) => return,
+                Err(error) => tracing::warn!(%error, "the lease is not renewed"),
             }
         }
     }
 
-    /// Gives the lease back, so that the next instance need not wait for it to run out; where that fails, it has to.
+    /// Gives the lease back, so that the next instance need not wait for it to run out; where that fails, it has to. How often it went from
+    /// one to another stays in it.
     pub async fn resign(self) {
         let given_back = async {
             match self.read().await? {
-                Some(lease) if self.holds(&lease) => self.write(lease, |spec| *spec = LeaseSpec::default()).await,
+                Some(lease) if self.holds(&lease) => self.write(lease, let_go).await,
                 _ => Ok(false),
             }
         };
         if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(3), given_back).await {
             tracing::warn!(%error, "the lease is not given back");
         }
+    }
+
+    /// Looks, for so long at most: a connection whose other end is gone would be waited for for ever.
+    async fn look_within(&mut self, limit: Duration) -> Result<bool, Fault> {
+        let looked = tokio::time::timeout(limit, self.look()).await.unwrap_or(Err(Fault::Silence));
+        self.in_touch.send_replace(looked.is_ok());
+        looked
     }
 
     /// Looks at the lease, and takes or renews it where that is due. Whether it is this instance's then.
@@ -137,6 +150,10 @@ impl Candidate {
         change(lease.spec.get_or_insert_default());
         won(self.api.replace(FIELD_MANAGER, &params(), &lease).await)
     }
+}
+
+fn let_go(spec: &mut LeaseSpec) {
+    *spec = LeaseSpec { lease_transitions: spec.lease_transitions, ..LeaseSpec::default() };
 }
 
 fn params() -> PostParams {

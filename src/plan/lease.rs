@@ -11,6 +11,9 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 /// How often it is renewed, or looked at.
 pub const RETRY: Duration = Duration::from_secs(2);
 
+/// How long one look at it may take: a holder whose look hangs has time for another.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -72,5 +75,10 @@ mod tests {
     #[test]
     fn a_holder_stops_before_another_begins() {
         assert!(DEADLINE + RETRY < DURATION);
+    }
+
+    #[test]
+    fn a_holder_whose_look_hangs_looks_again_before_it_gives_up() {
+        assert!(RETRY + PATIENCE + RETRY < DEADLINE);
     }
 }

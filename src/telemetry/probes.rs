@@ -1,46 +1,42 @@
 //! `/livez`, `/readyz` and `/metrics`.
 
-use std::{future::Future, net::SocketAddr};
+use std::future::Future;
 
-use axum::{Router, http::header::CONTENT_TYPE, routing::get};
-use tokio::sync::watch;
+use axum::{
+    Router,
+    http::{StatusCode, header::CONTENT_TYPE},
+    routing::get,
+};
+use tokio::{net::TcpListener, sync::watch};
 
 use super::metrics::Metrics;
 
 /// Serves until `shutdown` ends. `/livez` says that the process answers and nothing else: restarting it would not make a missing
-/// apiserver appear. `/readyz` says that it could talk to the apiserver, as leader or as one who waits.
+/// apiserver appear. `/readyz` says whether the apiserver answered when it was last asked for the lease (`in_touch`), by a leader or by one
+/// that stands by: who can't see the lease can't take over.
 ///
 /// # Errors
-/// The address can't be bound.
+/// The listener is broken.
 pub async fn serve(
-    address: SocketAddr,
+    listener: TcpListener,
     metrics: Metrics,
-    ready: watch::Receiver<bool>,
+    in_touch: watch::Receiver<bool>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let readiness = move || {
+        let answer = match *in_touch.borrow() {
+            true => (StatusCode::OK, "ok"),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "the apiserver does not answer"),
+        };
+        std::future::ready(answer)
+    };
+    let metrics = move || {
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        std::future::ready(([(CONTENT_TYPE, content_type)], metrics.text()))
+    };
     let app = Router::new()
-        .route("/livez", get(|| async { "ok" }))
-        .route(
-            "/readyz",
-            get(move || {
-                let ready = *ready.borrow();
-                async move {
-                    match ready {
-                        true => Ok("ok"),
-                        false => {
-                            Err((axum::http::StatusCode::SERVICE_UNAVAILABLE, "not connected to the apiserver yet"))
-                        }
-                    }
-                }
-            }),
-        )
-        .route(
-            "/metrics",
-            get(move || {
-                let text = metrics.text();
-                async move { ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text) }
-            }),
-        );
-    let listener = tokio::net::TcpListener::bind(address).await?;
+        .route("/livez", get(|| std::future::ready("ok")))
+        .route("/readyz", get(readiness))
+        .route("/metrics", get(metrics));
     axum::serve(listener, app).with_graceful_shutdown(shutdown).await
 }

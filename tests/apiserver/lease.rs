@@ -2,26 +2,40 @@
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    jiff::SignedDuration,
+};
 use kube::{Api, Client};
 use reindex_operator::{controller::lease::Candidate, plan::lease::DURATION};
 use serde_json::json;
+use tokio::sync::watch;
 use xtask::kubectl;
 
 const NAMESPACE: &str = "lease-tests";
+/// What docs/install.md promises.
+const TAKEOVER: SignedDuration = SignedDuration::from_secs(20);
+
+fn candidate(client: &Client, name: &str) -> Candidate {
+    Candidate::new(client.clone(), NAMESPACE, name, watch::Sender::new(false))
+}
 
 async fn candidates() -> (Client, Candidate, Candidate) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     kubectl::delete_namespace(NAMESPACE).unwrap();
     kubectl::apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})]).unwrap();
     let client = Client::try_default().await.unwrap();
-    let candidate = |name: &str| Candidate::new(client.clone(), NAMESPACE, name);
-    (client.clone(), candidate("a"), candidate("b"))
+    let (a, b) = (candidate(&client, "a"), candidate(&client, "b"));
+    (client, a, b)
+}
+
+async fn spec(client: &Client) -> LeaseSpec {
+    let lease = Api::<Lease>::namespaced(client.clone(), NAMESPACE).get("reindex-operator").await.unwrap();
+    lease.spec.unwrap()
 }
 
 async fn lease(client: &Client) -> (Option<String>, Option<i32>) {
-    let lease = Api::<Lease>::namespaced(client.clone(), NAMESPACE).get("reindex-operator").await.unwrap();
-    let spec = lease.spec.unwrap();
+    let spec = spec(client).await;
     (spec.holder_identity, spec.lease_transitions)
 }
 
@@ -45,10 +59,13 @@ async fn one_leads_and_another_only_after_it() {
     assert_eq!(lease(&client).await, (Some("b".into()), Some(1)));
 
     // A holder that is killed, or stopped, is waited for as long as it promised; one that comes back finds itself deposed.
-    let mut c = Candidate::new(client.clone(), NAMESPACE, "c");
+    let mut c = candidate(&client, "c");
     let killed = Instant::now();
+    let renewed = spec(&client).await.renew_time.unwrap();
     c.elected().await;
     assert!(killed.elapsed() >= DURATION, "it took over from one that might still have led");
+    let acquired = spec(&client).await.acquire_time.unwrap();
+    assert!(acquired.0.duration_since(renewed.0) <= TAKEOVER, "{renewed:?}, {acquired:?}");
     assert_eq!(lease(&client).await, (Some("c".into()), Some(2)));
     let mut stopped = b;
     tokio::select! {

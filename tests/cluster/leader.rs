@@ -1,11 +1,23 @@
 //! Two instances of the operator, of which one leads.
 
-use std::{fs, process::Command};
+use std::{cell::Cell, fs, process::Command};
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use xtask::{kubectl, operator};
 
 use crate::world::*;
+
+/// What docs/install.md promises of a leader that was killed.
+const TAKEOVER: SignedDuration = SignedDuration::from_secs(20);
+
+/// How a leader ends that can't give its lease back.
+enum End {
+    /// It is stopped, and goes on when another leads.
+    Stops,
+    /// It is killed, and its pod is gone.
+    Dies,
+}
 
 /// Puts the operator back as the other tests want it, whatever happens.
 struct One;
@@ -31,9 +43,32 @@ fn pods() -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-fn leader() -> String {
+fn lease() -> Value {
     let lease = kubectl::get("lease", operator::NAMESPACE, "reindex-operator").expect("kubectl answers");
-    lease.expect("a lease")["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
+    lease.expect("a lease")["spec"].clone()
+}
+
+fn holder(lease: &Value) -> &str {
+    lease["holderIdentity"].as_str().unwrap_or_default()
+}
+
+fn leader() -> String {
+    holder(&lease()).to_owned()
+}
+
+/// Waits until another than `first` leads, and says by the lease's own times how long nobody did: since it was renewed last.
+fn followed(first: &str) -> SignedDuration {
+    let time = |lease: &Value, field: &str| lease[field].as_str().unwrap_or_default().parse::<Timestamp>();
+    let renewed = Cell::new(None);
+    let is_another = |lease: &Value| {
+        if holder(lease) == first {
+            renewed.set(time(lease, "renewTime").ok());
+        }
+        !["", first].contains(&holder(lease))
+    };
+    let taken = wait_for("another leader", lease, is_another);
+    let renewed = renewed.get().expect("the first one led");
+    time(&taken, "acquireTime").expect("a time").duration_since(renewed)
 }
 
 /// The process of a pod.
@@ -53,20 +88,40 @@ async fn a_leader_that_is_stopped_or_killed_is_followed_by_another_and_the_copy_
     allowed().await;
     let _one = One;
     scale(2);
-    for (name, how) in [("led-by-one-that-stops", "-STOP"), ("led-by-one-that-dies", "-KILL")] {
+    for (name, ends) in [("led-by-one-that-stops", End::Stops), ("led-by-one-that-dies", End::Dies)] {
         let first = leader();
         let old = process(&first);
         copying_in(name, 4).await;
-        signal(old, how);
-        // One that dies begins anew in its pod, under the same name, and may well lead again.
-        if how == "-STOP" {
-            wait_for("another leader", || Value::String(leader()), |leader| *leader != first.as_str());
+        match ends {
+            End::Stops => signal(old, "-STOP"),
+            End::Dies => {
+                signal(old, "-KILL");
+                // Its container would begin anew under the same name, and lead on.
+                kill(operator::NAMESPACE, &first);
+            }
+        }
+        let leaderless = followed(&first);
+        assert!(leaderless <= TAKEOVER, "nobody led for {leaderless:?}");
+        if let End::Stops = ends {
             signal(old, "-CONT");
         }
         complete(name, DOCUMENTS as i64);
-        // It exits, and its container begins anew.
+        // One that was stopped exits, and its container begins anew.
         wait_for("the old leader's end", || Value::Bool(operator::processes().contains(&old)), |runs| runs == false);
     }
+}
+
+/// One that dies may begin anew in its pod, and lead on: nobody has to wait for the lease then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_dies_in_its_pod_is_followed_by_whoever_comes_first() {
+    allowed().await;
+    let _one = One;
+    scale(2);
+    let old = process(&leader());
+    copying_in("led-by-one-that-begins-anew", 4).await;
+    signal(old, "-KILL");
+    complete("led-by-one-that-begins-anew", DOCUMENTS as i64);
+    wait_for("the old leader's end", || Value::Bool(operator::processes().contains(&old)), |runs| runs == false);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 # The first build says what it compiles, later ones are quiet.
 xtask := cargo run $(if $(wildcard target/debug/xtask),--quiet) --package xtask --
 
-.PHONY: help demo up down test test-offline test-all bench lint generate
+.PHONY: help demo up down test test-offline bench lint generate
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -23,9 +23,6 @@ test: linux root cargo ## Run the tests, those in the cluster too
 
 test-offline: cargo ## Run the tests that need no cluster
 	@$(xtask) test --offline
-
-test-all: linux root cargo ## Run every test, the slow ones too
-	@$(xtask) test --all
 
 bench: linux root cargo ## Measure copies beside what else one could do, and write docs/benchmarks.md; options in BENCH, as --only=NAME
 	@cargo run $(if $(wildcard target/harness/xtask),--quiet) --profile harness --package xtask -- bench $(BENCH)

@@ -5,11 +5,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use xtask::suite::{self, Selection};
 use xtask::{
     bench, chart_readme, cluster, demo,
     operator::{self, Profile},
-    paths, reference, render, sample,
+    paths, reference, render, sample, suite,
 };
 
 /// Development harness of the Reindex operator.
@@ -54,11 +53,8 @@ enum Action {
     /// Run the tests.
     Test {
         /// Only tests that need no cluster.
-        #[arg(long, conflicts_with = "all")]
-        offline: bool,
-        /// The slow tests too.
         #[arg(long)]
-        all: bool,
+        offline: bool,
     },
 }
 
@@ -79,15 +75,13 @@ fn main() -> ExitCode {
 fn run(action: Action) -> Result<()> {
     // Of those who use the cluster there is one at a time.
     let _lock = match action {
-        Action::Render | Action::Test { offline: true, .. } => None,
+        Action::Render | Action::Test { offline: true } => None,
         _ => Some(cluster::lock()?),
     };
     match action {
         Action::Down => cluster::down(),
         Action::Render => render::write().and_then(|()| reference::write()).and_then(|()| chart_readme::write()),
-        Action::Test { offline: true, .. } => suite::run(Selection::Offline),
-        Action::Test { all: true, .. } => suite::run(Selection::All),
-        Action::Test { .. } => suite::run(Selection::Usual),
+        Action::Test { offline } => suite::run(offline),
         Action::Up => {
             cluster::up()?;
             println!("  export KUBECONFIG=target/cluster/kubeconfig\n  kubectl: {}", paths::kubectl().display());

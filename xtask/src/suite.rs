@@ -12,37 +12,23 @@ use crate::{
     paths, search_images,
 };
 
-/// Which tests are run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Selection {
-    /// Those that need no cluster.
-    Offline,
-    /// Those of a minute, in the cluster too.
-    Usual,
-    /// The slow ones too.
-    All,
-}
-
-/// Runs the selected tests, with the cluster and the operator of this checkout where they are needed.
-pub fn run(selection: Selection) -> Result<()> {
+/// Runs the tests: those that need no cluster, and unless `offline_only` those in the cluster with the operator of this checkout.
+pub fn run(offline_only: bool) -> Result<()> {
     let checkout = paths::checkout()?;
     // Traces are in here, and not in the operator that runs in the cluster: both builds are tried.
     let offline = ["test", "--workspace", "--features=reindex-operator/otel", "--lib", "--bins", "--test=offline"];
     let mut not_tried = Vec::new();
-    if selection != Selection::Offline {
+    if !offline_only {
         doctor::prepare()?;
         not_tried = doctor::prepare_tests();
     }
     let mut runs = vec![cargo(&checkout, &offline, &[])?];
-    if selection != Selection::Offline {
+    if !offline_only {
         cluster::up()?;
         images::import(&search_images::all()?)?;
         operator::deploy(Profile::Dev)?;
         let kubeconfig = paths::kubeconfig().display().to_string();
-        let mut environment = vec![("KUBECONFIG", kubeconfig.as_str())];
-        if selection == Selection::All {
-            environment.push(("REINDEX_SLOW_TESTS", "1"));
-        }
+        let environment = [("KUBECONFIG", kubeconfig.as_str())];
         let in_cluster = ["test", "--test", "apiserver", "--test", "cluster", "--", "--test-threads=1"];
         runs.push(cargo(&checkout, &in_cluster, &environment)?);
     }

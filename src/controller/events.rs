@@ -14,7 +14,10 @@ pub async fn tell<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note
     let Note { warning, reason, message } = note;
     let mut message = one_line(&message);
     let (kind, namespace, name, uid) = (K::kind(&()), object.namespace(), object.name_any(), object.uid());
-    tracing::info!(%kind, namespace, name, uid, reason, "{message}");
+    match warning {
+        true => tracing::warn!(%kind, namespace, name, uid, reason, "{message}"),
+        false => tracing::info!(%kind, namespace, name, uid, reason, "{message}"),
+    }
     ctx.metrics.told(&kind, warning, reason);
     // The API allows 1024 bytes.
     while message.len() > 1000 {
@@ -28,6 +31,6 @@ pub async fn tell<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note
         secondary: None,
     };
     if let Err(error) = ctx.recorder.publish(&event, &object.object_ref(&())).await {
-        tracing::warn!(%kind, namespace, name, reason, %error, "an event was not written");
+        tracing::warn!(%kind, namespace, name, uid, reason, %error, "an event was not written");
     }
 }

@@ -13,6 +13,7 @@ pub mod reindex;
 pub mod scope;
 pub mod search_cluster;
 pub mod status;
+mod tasks;
 mod watch;
 
 use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
@@ -22,7 +23,7 @@ use kube::{
     Client, ResourceExt,
     runtime::{
         applier,
-        controller::{Action, Config},
+        controller::{self, Action, Config},
         events::{Recorder, Reporter},
         reflector::{self, ObjectRef, Store},
         utils::CancelableJoinHandle,
@@ -65,8 +66,8 @@ pub async fn run(
     let shutdown = shutdown.shared();
     let (reindex_store, reindex_writer) = reflector::store();
     let (cluster_store, cluster_writer) = reflector::store();
-    let (reindex_queue, queued_reindexes) = watch::queue();
-    let (cluster_queue, queued_clusters) = watch::queue();
+    let (reindex_queue, queued_reindexes) = watch::queue("Reindex", &metrics);
+    let (cluster_queue, queued_clusters) = watch::queue("SearchCluster", &metrics);
     metrics.leads(reindex_store.clone(), cluster_store.clone());
     let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(instance) };
     let ctx = Arc::new(Context {
@@ -83,7 +84,7 @@ pub async fn run(
     });
     let copies = applier(
         |reindex, ctx| {
-            let span = pass("Reindex", reindex.as_ref());
+            let span = begin("Reindex", reindex.as_ref(), &ctx);
             spawned("Reindex", ctx, span, |ctx| reindex::reconcile(reindex, ctx))
         },
         |reindex: Arc<Reindex>, error, ctx| on_error("Reindex", reindex.as_ref(), error, &ctx),
@@ -94,7 +95,7 @@ pub async fn run(
     );
     let allowlists = applier(
         |cluster, ctx| {
-            let span = pass("SearchCluster", cluster.as_ref());
+            let span = begin("SearchCluster", cluster.as_ref(), &ctx);
             spawned("SearchCluster", ctx, span, |ctx| search_cluster::reconcile(cluster, ctx))
         },
         |cluster: Arc<SearchCluster>, error, ctx| on_error("SearchCluster", cluster.as_ref(), error, &ctx),
@@ -104,7 +105,10 @@ pub async fn run(
         Config::default().concurrency(CONCURRENCY),
     );
     let both = async {
-        futures::join!(copies.for_each(|_| std::future::ready(())), allowlists.for_each(|_| std::future::ready(())));
+        futures::join!(
+            copies.for_each(|ended| forget("Reindex", ended.err(), &ctx)),
+            allowlists.for_each(|ended| forget("SearchCluster", ended.err(), &ctx)),
+        );
     };
     let needing = |reindex: &Reindex| needed_by(&cluster_store, reindex);
     let waiting = |cluster: &SearchCluster| waiting_for(&reindex_store, cluster);
@@ -175,14 +179,22 @@ fn on_error(kind: &'static str, object: &impl ResourceExt, error: &Error, ctx: &
     if error.is_conflict() {
         return Action::requeue(Duration::from_millis(100));
     }
-    let (name, namespace) = (object.name_any(), object.namespace());
-    tracing::warn!(kind, namespace, name, %error, "a pass ended early and is tried again");
+    let (namespace, name, uid) = (object.namespace(), object.name_any(), object.uid());
+    tracing::warn!(kind, namespace, name, uid, %error, "a pass ended early and is tried again");
     Action::requeue(Duration::from_secs(5))
 }
 
-/// What a trace shows of a pass.
-fn pass(kind: &'static str, object: &impl ResourceExt) -> Span {
+/// An object that was queued and is gone waits for nothing; the rest is told by [`on_error`].
+async fn forget(kind: &'static str, error: Option<controller::Error<Error, Infallible>>, ctx: &Context) {
+    if let Some(controller::Error::ObjectNotFound(object)) = error {
+        ctx.metrics.taken(kind, object.namespace.as_deref(), &object.name);
+    }
+}
+
+/// A pass begins; what a trace shows of it.
+fn begin(kind: &'static str, object: &impl ResourceExt, ctx: &Context) -> Span {
     let (namespace, name, uid) = (object.namespace(), object.name_any(), object.uid());
+    ctx.metrics.taken(kind, namespace.as_deref(), &name);
     tracing::trace_span!(target: TRACES, "pass", kind, namespace, name, uid, otel.status_code = Empty)
 }
 

@@ -18,6 +18,8 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+use crate::telemetry::metrics::Metrics;
+
 use super::merge::Merge;
 
 /// Objects in one answer while all are read. Each is several times as large until it is trimmed, and what a process has taken up once it
@@ -27,13 +29,28 @@ const PAGE: u32 = 100;
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Where objects to reconcile are named. They are names only, and one that waits already is not queued twice, so there is no limit.
-pub type Queue<K> = UnboundedSender<ReconcileRequest<K>>;
+#[derive(Clone)]
+pub struct Queue<K: Resource> {
+    kind: &'static str,
+    names: UnboundedSender<ReconcileRequest<K>>,
+    metrics: Metrics,
+}
+
 /// The objects that are named there.
 pub type Queued<K> = UnboundedReceiver<ReconcileRequest<K>>;
 
-/// A queue, and its end.
-pub fn queue<K: Resource>() -> (Queue<K>, Queued<K>) {
-    unbounded()
+/// A queue of objects of this kind, and its end.
+pub fn queue<K: Resource>(kind: &'static str, metrics: &Metrics) -> (Queue<K>, Queued<K>) {
+    let (names, queued) = unbounded();
+    (Queue { kind, names, metrics: metrics.clone() }, queued)
+}
+
+impl<K: Resource> Queue<K> {
+    fn add(&self, object: ObjectRef<K>) {
+        self.metrics.queued(self.kind, object.namespace.as_deref(), &object.name);
+        // Who reads a queue ends only when everything does.
+        let _ = self.names.unbounded_send(object.into());
+    }
 }
 
 /// A kind that is watched.
@@ -76,13 +93,10 @@ pub async fn watch<K: Watched, O: Watched>(
                 continue;
             }
         };
-        // Who reads a queue ends only when everything does.
         if is_there {
-            let _ = own.unbounded_send(ObjectRef::from_obj(&object).into());
+            own.add(ObjectRef::from_obj(&object));
         }
-        for other in related(&object) {
-            let _ = others.unbounded_send(other.into());
-        }
+        related(&object).into_iter().for_each(|other| others.add(other));
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     api::{Reindex, reindex_status::Tuning},
-    controller::{connect::Connected, context::Context, error::Error, events},
+    controller::{connect::Connected, context::Context, error::Error, events, tasks::Attempt},
     plan::{
         self,
         reindex::{Effect, Outcome, Start, Started, created},
@@ -161,11 +161,17 @@ async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Sta
         Ok(false) => return Ok(Outcome::Started(vec![])),
         Err(error) => return Ok(Outcome::Unclear(convert::trouble("the destination", &error))),
     }
-    let all = starts.iter().map(|start| start_task(reindex, &destination, &source, start));
+    let all = starts.iter().map(|start| start_task(ctx, reindex, &destination, &source, start));
     Ok(Outcome::Started(futures::future::join_all(all).await))
 }
 
-async fn start_task(reindex: &Reindex, destination: &Connected, source: &Connected, start: &Start) -> (i32, Started) {
+async fn start_task(
+    ctx: &Context,
+    reindex: &Reindex,
+    destination: &Connected,
+    source: &Connected,
+    start: &Start,
+) -> (i32, Started) {
     let request = request(reindex, source, start.query.as_ref(), start.batch_size, start.requests_per_second);
     let id = opaque_id(reindex, start.partition, start.attempt);
     let started = match destination.client.start_reindex(&request, &id).await {
@@ -173,6 +179,7 @@ async fn start_task(reindex: &Reindex, destination: &Connected, source: &Connect
         Err(error) if is_refusal(&error) => Started::Refused(error.public_message()),
         Err(error) => Started::Unclear(error.public_message()),
     };
+    Attempt { reindex, partition: start.partition, opaque_id: &id }.started(ctx, &started);
     (start.partition, started)
 }
 

@@ -76,12 +76,15 @@ pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[D
         if runs(&destination.client, &id).await? {
             return Ok(());
         }
-        destination.client.start_reindex(&request, &id).await.map(drop)
+        let task = destination.client.start_reindex(&request, &id).await?;
+        let (namespace, name, uid) = (reindex.namespace(), reindex.name_any(), reindex.uid());
+        tracing::info!(kind = "Reindex", namespace, name, uid, opaque_id = id, task = %task, "a repair's task was started");
+        Ok(())
     };
     let mended: Result<(), SearchError> = mended.await;
     if let Err(error) = &mended {
-        let (namespace, name) = (reindex.namespace(), reindex.name_any());
-        tracing::warn!(kind = "Reindex", namespace, name, round, %error, "a repair was not begun");
+        let (namespace, name, uid) = (reindex.namespace(), reindex.name_any(), reindex.uid());
+        tracing::warn!(kind = "Reindex", namespace, name, uid, round, %error, "a repair was not begun");
     }
     Ok(match mended {
         Ok(()) => Outcome::Mended,
@@ -219,8 +222,8 @@ fn log(reindex: &Reindex, differences: &[Difference]) {
     for some in differences.chunks(NAMED) {
         let named: Vec<_> =
             some.iter().map(|difference| json!([difference.kind, difference.id, difference.routing])).collect();
-        let (namespace, name) = (reindex.namespace(), reindex.name_any());
-        tracing::warn!(kind = "Reindex", namespace, name, documents = %json!(named), "documents differ");
+        let (namespace, name, uid) = (reindex.namespace(), reindex.name_any(), reindex.uid());
+        tracing::warn!(kind = "Reindex", namespace, name, uid, documents = %json!(named), "documents differ");
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
         context::Context,
         error::Error,
         scope,
+        tasks::Attempt,
     },
     plan::{
         self,
@@ -105,7 +106,10 @@ async fn release(ctx: &Context, reindex: &Reindex) -> Result<Result<Release, Tro
             let Ok(id) = task.parse::<TaskId>() else { continue };
             let state = destination.client.task(&id).await;
             let state = state.map_err(|error| convert::trouble("the destination", &error))?;
-            seen.ended.insert(partition.id, convert::task(&id, state));
+            let found = convert::task(&id, state);
+            let opaque_id = opaque_id(reindex, partition.id, partition.attempt);
+            Attempt { reindex, partition: partition.id, opaque_id: &opaque_id }.ended(ctx, Some(task), &found);
+            seen.ended.insert(partition.id, found);
         }
         Ok(seen)
     };
@@ -251,10 +255,10 @@ impl Eyes<'_> {
         let listed = destination.client.reindex_tasks().await.map_err(of("the destination"))?;
         let mut seen = BTreeMap::new();
         for partition in self.status.partitions.iter().filter(|partition| partition.state != PartitionState::Waiting) {
+            let opaque_id = opaque_id(self.reindex, partition.id, partition.attempt);
             let found = match partition.task.as_deref().map(str::parse::<TaskId>) {
                 None => {
-                    let id = opaque_id(self.reindex, partition.id, partition.attempt);
-                    let ours = listed.iter().find(|task| task.opaque_id.as_deref() == Some(&id));
+                    let ours = listed.iter().find(|task| task.opaque_id.as_deref() == Some(&opaque_id));
                     PartitionSeen::Adopt(ours.map(|task| task.id.to_string()))
                 }
                 Some(Err(_)) => PartitionSeen::Task(Task::Lost),
@@ -263,6 +267,8 @@ impl Eyes<'_> {
                     None => convert::task(&id, destination.client.task(&id).await.map_err(of("the destination"))?),
                 }),
             };
+            let attempt = Attempt { reindex: self.reindex, partition: partition.id, opaque_id: &opaque_id };
+            attempt.seen(self.ctx, partition.task.as_deref(), &found);
             seen.insert(partition.id, found);
         }
         // Where the source is away nothing is started, and what runs is still looked after.

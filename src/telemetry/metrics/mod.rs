@@ -4,6 +4,7 @@
 //! them. What happens is counted here.
 
 mod objects;
+mod queue;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::{
 };
 
 use objects::Objects;
+use queue::Waiting;
 
 /// Seconds of a pass or a request: from what costs nothing to the longest timeout.
 const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
@@ -43,6 +45,12 @@ struct Told {
     reason: &'static str,
 }
 
+/// What came of something.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Came {
+    outcome: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Asked {
     call: &'static str,
@@ -61,10 +69,13 @@ type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     registry: Arc<Registry>,
     leader: Gauge,
+    waiting: Arc<Waiting>,
     passes: Histograms<Kind>,
     active: Family<Kind, Gauge>,
     failures: Family<Failure, Counter>,
     events: Family<Told, Counter>,
+    task_starts: Family<Came, Counter>,
+    task_ends: Family<Came, Counter>,
     requests: Family<Answered, Counter>,
     request_seconds: Histograms<Asked>,
     objects: Arc<Objects>,
@@ -77,10 +88,13 @@ impl Metrics {
         let histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
         let metrics = Metrics {
             leader: Gauge::default(),
+            waiting: Arc::default(),
             passes: Family::new_with_constructor(histogram),
             active: Family::default(),
             failures: Family::default(),
             events: Family::default(),
+            task_starts: Family::default(),
+            task_ends: Family::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(histogram),
             objects: Arc::default(),
@@ -90,10 +104,15 @@ impl Metrics {
         registry.register("leader", "1 while this instance leads, 0 while it stands by", metrics.leader.clone());
         let (passes, seconds) = ("Passes over an object", "Requests to search clusters until the answer began");
         registry.register_with_unit("reconcile_duration", passes, Unit::Seconds, metrics.passes.clone());
+        let queue = "Objects that a watch named and whose pass has not begun";
+        registry.register("queue_depth", queue, metrics.waiting.depth());
         registry.register("reconciles_active", "Passes that go on now", metrics.active.clone());
         let failures = "Passes that ended early and were tried again";
         registry.register("reconcile_failures", failures, metrics.failures.clone());
         registry.register("events", "Events told about objects", metrics.events.clone());
+        let starts = "Attempts to start a range's task, and looks for one that may have been started";
+        registry.register("task_starts", starts, metrics.task_starts.clone());
+        registry.register("task_ends", "Tasks of ranges that were seen to have ended", metrics.task_ends.clone());
         registry.register("search_requests", "Requests to search clusters", metrics.requests.clone());
         registry.register_with_unit("search_request_duration", seconds, Unit::Seconds, metrics.request_seconds.clone());
         registry.register_collector(Box::new(metrics.objects.clone()));
@@ -104,6 +123,16 @@ impl Metrics {
     pub fn leads(&self, reindexes: Store<Reindex>, clusters: Store<SearchCluster>) {
         self.leader.set(1);
         self.objects.show(reindexes, clusters);
+    }
+
+    /// An object of this kind is to be looked at.
+    pub fn queued(&self, kind: &'static str, namespace: Option<&str>, name: &str) {
+        self.waiting.add(kind, namespace, name);
+    }
+
+    /// It is looked at, or gone.
+    pub fn taken(&self, kind: &'static str, namespace: Option<&str>, name: &str) {
+        self.waiting.take(kind, namespace, name);
     }
 
     /// Runs a pass over an object of this kind, and measures it.
@@ -125,6 +154,16 @@ impl Metrics {
     pub fn told(&self, kind: &str, warning: bool, reason: &'static str) {
         let r#type = if warning { "Warning" } else { "Normal" };
         self.events.get_or_create(&Told { kind: kind.to_owned(), r#type, reason }).inc();
+    }
+
+    /// What came of an attempt to start a range's task, or of the look for one.
+    pub fn task_start(&self, outcome: &'static str) {
+        self.task_starts.get_or_create(&Came { outcome }).inc();
+    }
+
+    /// How a range's task ended.
+    pub fn task_end(&self, outcome: &'static str) {
+        self.task_ends.get_or_create(&Came { outcome }).inc();
     }
 
     /// Counts exchanges with search clusters.

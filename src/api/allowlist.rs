@@ -181,7 +181,7 @@ pub struct Borrowed {
 }
 
 /// How far a batch is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
 pub enum BatchPhase {
     /// Nothing is touched: it waits for somebody's approval, or for the maintenance window.
     Proposed,
@@ -237,7 +237,7 @@ pub struct BatchNode {
 }
 
 /// How far a node of a batch is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
 pub enum NodeState {
     /// Not yet its turn.
     Pending,

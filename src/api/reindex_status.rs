@@ -628,7 +628,7 @@ pub enum DifferenceKind {
 }
 
 /// What a verification came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
 pub enum Verdict {
     /// It held.
     Passed,

@@ -178,6 +178,22 @@ fn where_a_person_must_act_the_reason_leads_to_a_part_of_troubleshooting() {
 }
 
 #[test]
+fn alerts_and_the_dashboard_ask_for_reasons_that_there_are() {
+    let code = in_code();
+    for path in ["alerts.yaml", "dashboard.json"] {
+        let text = file(format!("charts/reindex-operator/files/monitoring/{path}")).replace("\\\"", "\"");
+        let asked = text.split("reason").skip(1).filter_map(|rest| {
+            let value = ["=~\"", "!~\"", "=\"", "!=\""].iter().find_map(|sign| rest.strip_prefix(sign))?;
+            value.split('"').next()
+        });
+        let asked: Vec<_> = asked.flat_map(|value| value.split('|')).collect();
+        assert!(asked.contains(&"VerifyOnly"), "{path} asks for {asked:?}");
+        let gone: Vec<_> = asked.into_iter().filter(|reason| !code.contains(*reason)).collect();
+        assert!(gone.is_empty(), "{path} asks for what is not in the code: {gone:?}");
+    }
+}
+
+#[test]
 fn words_are_found_in_code_and_not_in_tests() {
     let source =
         "// \"Comment\"\nfn a() { b(\"AReason\", \"no reason\"); c(\"Reason\") }\n#[cfg(test)]\nmod tests { \"Test\" }";

@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use k8s_openapi::jiff::SignedDuration;
+use kube::ResourceExt;
 use reindex_operator::telemetry::metrics::Metrics;
+use serde_json::json;
 
-use crate::support::world::World;
+use crate::support::world::{NAMESPACE, World};
 
 const PREFIX: &str = "reindex_operator_";
 const MONITORING: &str = "charts/reindex-operator/files/monitoring";
@@ -26,6 +29,8 @@ async fn scrape_all(world: &mut World) -> String {
     let ctx = world.operator_ctx();
     ctx.metrics.measured("Reindex", async {}).await;
     ctx.metrics.reconcile_failed("Reindex", "Kubernetes");
+    ctx.metrics.task_end("ended");
+    ctx.metrics.queued("Reindex", Some(NAMESPACE), "another");
     scrape(world)
 }
 
@@ -79,6 +84,127 @@ async fn a_life_is_shown_while_it_lasts() {
     assert!(text.contains(r#"reindex_operator_reindexes{phase="Complete"} 1"#), "{text}");
     assert!(!text.contains(r#"name="product-info""#), "a finished Reindex has lines of its own:\n{text}");
     assert!(text.contains(r#"events_total{kind="Reindex",type="Normal",reason="Complete"} 1"#), "{text}");
+}
+
+#[tokio::test]
+async fn a_reindex_that_failed_is_shown_with_its_reason_for_an_hour() {
+    let mut world = World::with(|reindex| reindex["spec"]["destination"]["index"] = json!("product_info")).await;
+    world.destination.state().create("product_info", &json!({}));
+    world.end().await;
+    let line =
+        r#"reindex_operator_reindex_failed{namespace="search",name="product-info",reason="DestinationExists"} 1"#;
+    let text = scrape(&mut world);
+    assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    world.api.age("reindexes.reindex.dev", SignedDuration::from_hours(1));
+    assert!(!scrape(&mut world).contains("reindex_operator_reindex_failed{"), "failed ones that are kept add up");
+}
+
+#[tokio::test]
+async fn verifications_are_counted_by_what_they_came_to() {
+    let mut world = World::new().await;
+    world.until_copying().await;
+    assert!(!scrape(&mut world).contains("reindex_operator_verifications{"));
+    world.end().await;
+    let text = scrape(&mut world);
+    let line = r#"reindex_operator_verifications{level="Count",verdict="Passed"} 1"#;
+    assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+}
+
+#[tokio::test]
+async fn the_last_change_of_an_allowlist_is_shown_and_how_many_nodes_are_restarted() {
+    let mut world = World::new().await;
+    change_allowlist(&world);
+    let text = scrape(&mut world);
+    for line in [
+        r#"allowlist_change{namespace="search",name="es-1",phase="Restarting"} 1"#,
+        r#"allowlist_change_nodes{namespace="search",name="es-1",state="Pending"} 1"#,
+        r#"allowlist_change_nodes{namespace="search",name="es-1",state="Restarting"} 0"#,
+        r#"allowlist_change_nodes{namespace="search",name="es-1",state="Done"} 2"#,
+    ] {
+        let line = format!("{PREFIX}{line}");
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+/// A change that is in the middle of three nodes, as a SearchCluster's status tells it.
+fn change_allowlist(world: &World) {
+    let node = |number: usize, state: &str| {
+        let name = format!("es-1-{number}");
+        json!({"pod": name, "name": name, "id": name, "podUID": name, "state": state})
+    };
+    let batch = json!({
+        "id": "a", "entries": ["es-2:9200"], "phase": "Restarting", "generation": 1, "startedAt": "2026-11-25T12:00:00Z",
+        "nodes": [node(0, "Done"), node(1, "Done"), node(2, "Pending")],
+    });
+    world.change_cluster("es-1", json!({"status": {"allowlist": {"batch": batch}}}));
+}
+
+/// The line of the log with these words, by its fields.
+fn logged<'a>(log: &'a str, words: &str) -> &'a str {
+    log.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{words:?} is not in\n{log}"))
+}
+
+#[tokio::test]
+async fn a_task_is_logged_with_its_object_its_range_and_its_ids() {
+    let mut world = World::new().await;
+    let reindex = world.until_copying().await;
+    let partition = &reindex.status.as_ref().unwrap().partitions[0];
+    let (uid, task) = (reindex.uid().unwrap(), partition.task.clone().unwrap());
+    world.end().await;
+    let log = world.logs.text();
+    for words in ["a task was started", "a task has ended"] {
+        let line = logged(&log, words);
+        assert!(line.contains(" INFO "), "{line}");
+        for field in [
+            r#"kind="Reindex""#.to_owned(),
+            format!("namespace={NAMESPACE:?}"),
+            r#"name="product-info""#.to_owned(),
+            format!("uid={uid:?}"),
+            "partition=0".to_owned(),
+            format!(r#"opaque_id="reindex/{uid}/0/1""#),
+            format!("task={task:?}"),
+        ] {
+            assert!(line.contains(&field), "{field} is not in {line}");
+        }
+    }
+    let text = scrape(&mut world);
+    for line in [r#"task_starts_total{outcome="started"} 1"#, r#"task_ends_total{outcome="ended"} 1"#] {
+        let line = format!("{PREFIX}{line}");
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_is_found_again_is_logged_too() {
+    let mut world = World::new().await;
+    let reindex = world.until_copying().await;
+    let mut partitions = json!(reindex.status.unwrap().partitions);
+    partitions[0]["state"] = json!("Starting");
+    partitions[0]["task"].take();
+    world.change_reindex(json!({"status": {"partitions": partitions}}));
+    world.round().await;
+    let log = world.logs.text();
+    let line = logged(&log, "a task was found that had been started before");
+    assert!(
+        line.contains("partition=0") && line.contains("opaque_id=\"reindex/") && line.contains("task=\""),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn what_somebody_should_look_after_is_logged_as_a_warning() {
+    let mut world = World::new().await;
+    world.change_cluster("es-1", json!({"spec": {"endpoint": "http://127.0.0.1:1"}}));
+    world.until_stalled().await;
+    world.round_of_cluster("es-1").await;
+    let log = world.logs.text();
+    let of = |kind: &str| {
+        let is_it = |line: &&str| line.contains("reason=\"Unreachable\"") && line.contains(&format!("kind={kind}"));
+        log.lines().find(is_it).unwrap_or_else(|| panic!("{kind} is not in\n{log}"))
+    };
+    for line in [of("Reindex"), of("SearchCluster")] {
+        assert!(line.contains(" WARN ") && line.contains("uid="), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -6,17 +6,22 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt, runtime::reflector::Store};
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, metrics::MetricType, registry::Unit};
 
 use crate::{
     api::{
-        Reindex, ReindexStatus, SearchCluster,
-        conditions::{self, ALLOWLIST_READY, READY, STALLED},
+        Batch, Reindex, ReindexStatus, SearchCluster,
+        allowlist::NodeState,
+        conditions::{self, ALLOWLIST_READY, FAILED, READY, STALLED},
         reindex_status::{Phase, Progress},
     },
     plan::report::is_finished,
 };
+
+/// How long a Reindex that failed has a line: whoever is called by it comes sooner, and failed ones that are kept would be ever more.
+const SHOWN: SignedDuration = SignedDuration::from_hours(1);
 
 /// The caches, once this instance leads.
 #[derive(Default)]
@@ -83,6 +88,16 @@ impl Collector for Objects {
         });
         let help = "When an unfinished Reindex began, since 1970";
         gauge(&mut encoder, "reindex_start_time", help, Some(&Unit::Seconds), begun)?;
+        gauge(
+            &mut encoder,
+            "verifications",
+            "Reindexes by what their verification came to",
+            None,
+            verdicts(&reindexes),
+        )?;
+        let failed = reindexes.iter().filter_map(|reindex| failed(reindex, Timestamp::now()));
+        let help = "1 for a Reindex that failed within the last hour";
+        gauge(&mut encoder, "reindex_failed", help, None, failed)?;
         let states = clusters.iter().flat_map(|cluster| {
             let of = |type_: &'static str| {
                 let found = conditions::get(&cluster.status.as_ref()?.conditions, type_)?;
@@ -93,21 +108,47 @@ impl Collector for Objects {
                 ];
                 Some(([named(cluster.as_ref()), labels].concat(), 1))
             };
-            [of(READY), of(ALLOWLIST_READY)].into_iter().flatten().collect::<Vec<_>>()
+            [of(READY), of(ALLOWLIST_READY), of(STALLED)].into_iter().flatten().collect::<Vec<_>>()
         });
-        gauge(
-            &mut encoder,
-            "search_cluster_condition",
-            "1 for the state of a condition of a SearchCluster",
-            None,
-            states,
-        )
+        let help = "1 for the state of a condition of a SearchCluster";
+        gauge(&mut encoder, "search_cluster_condition", help, None, states)?;
+        let batches: Vec<_> =
+            clusters.iter().filter_map(|cluster| Some((named(cluster.as_ref()), batch(cluster)?))).collect();
+        let changes = batches.iter().map(|(name, batch)| {
+            let phase = vec![("phase", batch.phase.to_string())];
+            ([name.clone(), phase].concat(), 1)
+        });
+        let help = "1 for how far the last change of a SearchCluster's allowlist is";
+        gauge(&mut encoder, "allowlist_change", help, None, changes)?;
+        let help = "Nodes that the last change of a SearchCluster's allowlist restarts, by how far they are";
+        gauge(&mut encoder, "allowlist_change_nodes", help, None, batches.iter().flat_map(restarts))
     }
+}
+
+fn batch(cluster: &SearchCluster) -> Option<&Batch> {
+    cluster.status.as_ref()?.allowlist.as_ref()?.batch.as_ref()
+}
+
+/// A line for each state, so that one which comes to nothing falls to 0.
+fn restarts((name, batch): &(Labels, &Batch)) -> [(Labels, i64); 3] {
+    [NodeState::Pending, NodeState::Restarting, NodeState::Done].map(|state| {
+        let nodes = batch.nodes.iter().filter(|node| node.state == state).count();
+        ([name.clone(), vec![("state", state.to_string())]].concat(), i64::try_from(nodes).unwrap_or(i64::MAX))
+    })
 }
 
 /// Its series end with the object, or when it has finished: there are as many as there are copies that go on.
 fn is_live(reindex: &Reindex) -> bool {
     !reindex.status.as_ref().is_some_and(is_finished)
+}
+
+/// The line of one that failed a moment ago. It begins with the object's end, so that nothing is missed that came before the first scrape.
+fn failed(reindex: &Reindex, now: Timestamp) -> Option<(Labels, i64)> {
+    let status = reindex.status.as_ref()?;
+    let failed = conditions::get(&status.conditions, FAILED).filter(|condition| condition.status == "True")?;
+    let ended = status.completion_time.as_ref()?.0;
+    let reason = vec![("reason", failed.reason.clone())];
+    (now.duration_since(ended) < SHOWN).then(|| ([named(reindex), reason].concat(), 1))
 }
 
 /// Whether it goes on by itself.
@@ -126,6 +167,14 @@ fn phases(reindexes: &[Arc<Reindex>]) -> impl Iterator<Item = (Labels, i64)> + u
         *counts.entry(phase.to_string()).or_default() += 1;
     }
     counts.into_iter().map(|(phase, count)| (vec![("phase", phase)], count))
+}
+
+fn verdicts(reindexes: &[Arc<Reindex>]) -> impl Iterator<Item = (Labels, i64)> + use<> {
+    let mut counts: BTreeMap<(String, String), i64> = BTreeMap::new();
+    for result in reindexes.iter().filter_map(|reindex| reindex.status.as_ref()?.verification.as_ref()) {
+        *counts.entry((result.level.to_string(), result.verdict.to_string())).or_default() += 1;
+    }
+    counts.into_iter().map(|((level, verdict), count)| (vec![("level", level), ("verdict", verdict)], count))
 }
 
 fn failures(reindex: &Reindex) -> i64 {

@@ -14,9 +14,9 @@ use kube::{Api, runtime::watcher::watch_object};
 use crate::{
     api::{
         Reindex,
-        conditions::{self, FAILED, STALLED},
+        conditions::{self, FAILED},
     },
-    plan::report::is_finished,
+    plan::report::{is_finished, waits_for_person},
 };
 
 use super::{End, Fault, text};
@@ -67,10 +67,10 @@ pub async fn watch(watched: Vec<Watched>, end: &impl Fn(&Reindex) -> Option<End>
 pub fn ended(when_stalled: bool) -> impl Fn(&Reindex) -> Option<End> {
     move |reindex| {
         let status = reindex.status.as_ref()?;
-        let is_true = |type_| conditions::is_true(&status.conditions, type_);
         match is_finished(status) {
-            true => Some(if is_true(FAILED) { End::Otherwise } else { End::Well }),
-            false => (when_stalled && is_true(STALLED)).then_some(End::Unfinished),
+            true if conditions::is_true(&status.conditions, FAILED) => Some(End::Otherwise),
+            true => Some(End::Well),
+            false => (when_stalled && waits_for_person(status)).then_some(End::Unfinished),
         }
     }
 }

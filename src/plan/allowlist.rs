@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use crate::api::{
     Batch, Reindex, SearchCluster,
     allowlist::{EntryNeeds, NodeLacks},
@@ -152,8 +154,30 @@ pub fn line(key: &str, present: &[String], missing: &[String]) -> String {
     format!("{key}: [{}]", quoted.join(", "))
 }
 
-/// What the destination's SearchCluster says to a Reindex in `namespace` that waits for it, if it has taken that up (`known`): whether a
-/// person must act, and the words. `entry` is what the Reindex lacks; None where that is trust in the source.
+/// Whose turn it is where an allowlist lacks something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The SearchCluster's: it changes it, waits for something passing, or has yet to look.
+    SearchCluster,
+    /// A person's, who changes it or approves. Nothing is wrong: this is how it was set up.
+    Person,
+    /// A person's, who must mend what keeps the SearchCluster from it.
+    Mender,
+}
+
+/// Reasons of `AllowlistReady` that are a person's turn.
+const BY_A_PERSON: [&str; 3] = ["VerifyOnly", "ConfigOwned", "WaitingForApproval"];
+
+fn turn(conditions: &[Condition], reason: &str) -> Turn {
+    match conditions::is_true(conditions, STALLED) {
+        true => Turn::Mender,
+        false if BY_A_PERSON.contains(&reason) => Turn::Person,
+        false => Turn::SearchCluster,
+    }
+}
+
+/// What the destination's SearchCluster says to a Reindex in `namespace` that waits for it, if it has taken that up (`known`): whose turn
+/// it is, and the words. `entry` is what the Reindex lacks; None where that is trust in the source.
 ///
 /// The SearchCluster's own words name entries and SearchClusters of others, which whoever made the Reindex may not know. Only in the
 /// SearchCluster's namespace they can be read anyway.
@@ -162,12 +186,12 @@ pub fn told_to_reindex(
     namespace: &str,
     entry: Option<&str>,
     known: bool,
-) -> (bool, String) {
+) -> (Turn, String) {
     let status = destination.status.as_ref();
     let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
     let said = conditions::get(conditions, ALLOWLIST_READY).filter(|condition| condition.status == "False");
     let Some(condition) = said.filter(|_| known) else {
-        return (false, "the SearchCluster has yet to take it up".to_owned());
+        return (Turn::SearchCluster, "the SearchCluster has yet to take it up".to_owned());
     };
     let allowlist = status.and_then(|status| status.allowlist.as_ref()).filter(|_| condition.reason == "VerifyOnly");
     let message = match allowlist.and_then(|allowlist| Some((allowlist, allowlist.instruction.as_deref()?))) {
@@ -186,7 +210,7 @@ pub fn told_to_reindex(
             )
         }
     };
-    (conditions::is_true(conditions, STALLED), message)
+    (turn(conditions, &condition.reason), message)
 }
 
 #[cfg(test)]
@@ -338,21 +362,36 @@ mod tests {
     fn a_reindex_is_told_nothing_of_others() {
         let of =
             |reason: &str, namespace: &str, entry| told_to_reindex(&lacking_cluster(reason), namespace, entry, true);
-        assert_eq!(of("Draining", "search", None), (false, "Draining (its status says more)".to_owned()));
+        assert_eq!(of("Draining", "search", None), (Turn::SearchCluster, "Draining (its status says more)".to_owned()));
         let (_, own) = of("VerifyOnly", "search", Some("es-2:9200"));
         assert!(own.contains("es-9.other:9200"), "who may read the SearchCluster gets the whole text: {own}");
         for (entry, own) in
             [(Some("es-2:9200"), "\"es-2:9200\" to reindex.remote.whitelist"), (None, "trust in the source")]
         {
-            let (stalled, message) = of("VerifyOnly", "shop", entry);
-            assert!(!stalled && message.contains(own) && !message.contains("es-9"), "{message}");
+            let (turn, message) = of("VerifyOnly", "shop", entry);
+            assert!(turn == Turn::Person && message.contains(own) && !message.contains("es-9"), "{message}");
             assert!(message.contains("status.allowlist.instruction of SearchCluster search/es-1"), "{message}");
         }
     }
 
     #[test]
     fn what_the_search_cluster_has_not_taken_up_is_not_told_as_its_own() {
-        let (stalled, message) = told_to_reindex(&lacking_cluster("VerifyOnly"), "search", Some("es-2:9200"), false);
-        assert!(!stalled && message.contains("yet to take it up"), "{message}");
+        let (turn, message) = told_to_reindex(&lacking_cluster("VerifyOnly"), "search", Some("es-2:9200"), false);
+        assert!(turn == Turn::SearchCluster && message.contains("yet to take it up"), "{message}");
+    }
+
+    #[test]
+    fn whose_turn_it_is_follows_from_what_the_search_cluster_says() {
+        let of = |cluster: &SearchCluster| told_to_reindex(cluster, "search", Some("es-2:9200"), true).0;
+        for reason in ["VerifyOnly", "ConfigOwned", "WaitingForApproval"] {
+            assert_eq!(of(&lacking_cluster(reason)), Turn::Person, "{reason}");
+        }
+        for reason in ["WaitingForWindow", "Pending", "Restarting"] {
+            assert_eq!(of(&lacking_cluster(reason)), Turn::SearchCluster, "{reason}");
+        }
+        let mut stalled = lacking_cluster("TooFewMasters");
+        let conditions = &mut stalled.status.as_mut().unwrap().conditions;
+        conditions.push(Condition { type_: STALLED.to_owned(), status: "True".to_owned(), ..conditions[0].clone() });
+        assert_eq!(of(&stalled), Turn::Mender);
     }
 }

@@ -11,10 +11,11 @@ use crate::api::{
 };
 
 use super::{
+    allowlist::Turn,
     index_body::{self, Owner},
     partitions,
     preflight::{self, Gravity},
-    report::{Report, is_finished, step_state},
+    report::{Report, WAITING_FOR_PERSON, is_finished, step_state},
     spec_hash::spec_hash,
     validate::{self, Trouble},
 };
@@ -381,12 +382,14 @@ impl<'a> Plan<'a> {
                 self.report.running(StepName::Allowlist, "WaitingForRestart", &telling::restarting(&cluster));
                 self.decision(None, Requeue::After(telling::GATE))
             }
-            Allowlist::Missing { stalled: false, message } => {
-                self.report.running(StepName::Allowlist, "WaitingForAllowlist", &message);
-                self.decision(None, Requeue::After(Duration::from_secs(60)))
-            }
-            Allowlist::Missing { stalled: true, message } => {
-                self.report.stalled(StepName::Allowlist, "NotAllowed", &message);
+            Allowlist::Missing { turn, message } => {
+                match turn {
+                    Turn::SearchCluster => {
+                        self.report.running(StepName::Allowlist, "WaitingForAllowlist", &message);
+                    }
+                    Turn::Person => self.report.running(StepName::Allowlist, WAITING_FOR_PERSON, &message),
+                    Turn::Mender => self.report.stalled(StepName::Allowlist, "NotAllowed", &message),
+                }
                 self.decision(None, Requeue::After(Duration::from_secs(60)))
             }
             Allowlist::Refused(trouble) => self.wait_out(&trouble),

@@ -36,6 +36,15 @@ pub fn is_finished(status: &ReindexStatus) -> bool {
     [COMPLETE, FAILED, PLANNED].into_iter().any(|type_| conditions::is_true(&status.conditions, type_))
 }
 
+/// Reason of what goes on once a person has changed an allowlist or approved of its change. No stall: nothing is wrong.
+pub const WAITING_FOR_PERSON: &str = "WaitingForPerson";
+
+/// Whether nothing goes on until a person acts.
+pub fn waits_for_person(status: &ReindexStatus) -> bool {
+    let asked = conditions::get(&status.conditions, RECONCILING).is_some_and(|it| it.reason == WAITING_FOR_PERSON);
+    asked || conditions::is_true(&status.conditions, STALLED)
+}
+
 /// The state of a step, None before it began.
 pub fn step_state(status: &ReindexStatus, name: StepName) -> Option<StepState> {
     status.steps.iter().find(|step| step.name == name).map(|step| step.state)

@@ -6,7 +6,7 @@ use crate::{
     allowlist::provider::Provider,
     controller::connect::Connected,
     plan::{
-        allowlist::{covers, told_to_reindex},
+        allowlist::{Turn, covers, told_to_reindex},
         reindex::{Allowlist, Observation},
         trust,
         validate::Trouble,
@@ -27,10 +27,10 @@ impl Eyes<'_> {
         let status = self.sides.destination.status.clone().unwrap_or_default();
         let listed = status.allowlist.clone().unwrap_or_default();
         if !covers(&listed.effective, &wanted) {
-            let (stalled, said) = self.told(Some(&wanted), listed.pending.contains(&wanted));
+            let (turn, said) = self.told(Some(&wanted), listed.pending.contains(&wanted));
             let name = self.sides.destination.name_any();
             let message = format!("the source {wanted} is not on the allowlist of SearchCluster {name}: {said}");
-            return Ok(Observation::Allowlist(Allowlist::Missing { stalled, message }));
+            return Ok(Observation::Allowlist(Allowlist::Missing { turn, message }));
         }
         // Nodes that restart would be taken for nodes that can't be reached, or can't reach the source.
         if let Some(cluster) = gate::seen_closed(self.ctx, &self.status) {
@@ -70,7 +70,7 @@ impl Eyes<'_> {
     }
 
     /// What the destination's SearchCluster says about what is lacking.
-    fn told(&self, entry: Option<&str>, known: bool) -> (bool, String) {
+    fn told(&self, entry: Option<&str>, known: bool) -> (Turn, String) {
         let namespace = self.reindex.namespace().unwrap_or_default();
         told_to_reindex(&self.sides.destination, &namespace, entry, known)
     }
@@ -106,11 +106,11 @@ impl Eyes<'_> {
     async fn untrusted(&self, wanted: &str) -> Allowlist {
         let Sides { destination, source, .. } = self.sides;
         if trust::is_awaited(destination, source) {
-            let (stalled, said) = self.told(None, true);
+            let (turn, said) = self.told(None, true);
             let name = destination.name_any();
             let message =
                 format!("nodes of SearchCluster {name} don't trust the certificate of the source {wanted} yet: {said}");
-            return Allowlist::Missing { stalled, message };
+            return Allowlist::Missing { turn, message };
         }
         let provider = Provider::of(&self.ctx.client, &self.ctx.operator_identity, destination);
         let listed = provider.authorities().await.unwrap_or_default();

@@ -10,6 +10,7 @@ use crate::{
         reindex_status::{Difference, Tuning},
     },
     plan::{
+        allowlist::Turn,
         comparison::Compared,
         copy::Task,
         index_body::SourceDefinition,
@@ -82,8 +83,8 @@ pub enum Observation {
 pub enum Allowlist {
     /// Not every node allows it; what the SearchCluster says about that.
     Missing {
-        /// Nobody does anything about it until a person acts.
-        stalled: bool,
+        /// Whose turn it is.
+        turn: Turn,
         /// What the SearchCluster says.
         message: String,
     },

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{
-        conditions::{self, COMPLETE, FAILED, RECONCILING, STALLED},
+        conditions::{self, COMPLETE, FAILED, READY, RECONCILING, STALLED},
         reindex_status::{CopyResult, Failure, Tuning},
     },
     plan::{
@@ -15,6 +15,7 @@ use crate::{
         load::Load,
         ranges::Bucket,
         remote::RemoteAddress,
+        report::waits_for_person,
         validate::{ClusterFacts, Distribution, ExistingIndex, Facts, SourceIndex},
         verify::{Counts, ShardPosition},
     },
@@ -204,6 +205,23 @@ fn nothing_new_is_no_write() {
     assert_eq!(Some(decision.status), reindex.status, "progress is written every ten seconds");
     let later = decide(&reindex, looked([(0, running(3))]), at(14));
     assert_eq!(later.status.progress.unwrap().documents_copied, 3);
+}
+
+#[test]
+fn a_person_who_is_asked_to_change_the_allowlist_is_no_stall() {
+    for (turn, reason, stalled, asks) in [
+        (Turn::SearchCluster, "WaitingForAllowlist", false, false),
+        (Turn::Person, "WaitingForPerson", false, true),
+        (Turn::Mender, "NotAllowed", true, true),
+    ] {
+        let mut reindex = fresh();
+        see(&mut reindex, Observation::Validate(Box::new(facts())), 0);
+        let missing = Allowlist::Missing { turn, message: "m".into() };
+        let status = see(&mut reindex, Observation::Allowlist(missing), 1).status;
+        assert_eq!(conditions::get(&status.conditions, READY).map(|ready| ready.reason.as_str()), Some(reason));
+        assert_eq!(conditions::is_true(&status.conditions, STALLED), stalled, "{reason}");
+        assert_eq!(waits_for_person(&status), asks, "{reason}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::{
     api::{
         APPROVAL, BatchPhase,
         conditions::{self, ALLOWLIST_READY},
+        reindex::DeletionPolicy,
     },
     plan::report::is_finished,
 };
@@ -49,7 +50,7 @@ pub async fn suspend(place: &Place, name: &str, suspend: bool) -> Result<End, Fa
     Ok(End::Well)
 }
 
-/// Deletes it, which ends its tasks; the operator puts settings back before the object goes.
+/// Deletes it, and has its tasks ended, whatever its deletionPolicy; the operator puts settings back before the object goes.
 pub async fn cancel(place: &Place, name: &str, yes: bool) -> Result<End, Fault> {
     let reindex = place.reindex(name).await?;
     let index = &reindex.spec.destination.index;
@@ -59,7 +60,13 @@ pub async fn cancel(place: &Place, name: &str, yes: bool) -> Result<End, Fault> 
     if !yes && !confirmed("Cancel it?")? {
         return Ok(End::Otherwise);
     }
-    place.reindexes().delete(name, &DeleteParams::default()).await.map_err(Fault::kube("delete the Reindex"))?;
+    let api = place.reindexes();
+    if reindex.spec.deletion_policy == DeletionPolicy::Orphan {
+        let patch = json!({"spec": {"deletionPolicy": DeletionPolicy::Cancel}});
+        let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        patched.map_err(Fault::kube("change spec.deletionPolicy"))?;
+    }
+    api.delete(name, &DeleteParams::default()).await.map_err(Fault::kube("delete the Reindex"))?;
     show(format_args!("cancelled Reindex {name}\n"))?;
     Ok(End::Well)
 }

@@ -385,6 +385,12 @@ pub struct Partition {
     /// Documents in a batch of this attempt, or of the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<i32>,
+    /// Documents that its task has copied, as of `progress.observedAt`; absent while none runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents_copied: Option<i64>,
+    /// Documents that its task is to copy; absent until the task has counted them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents_total: Option<i64>,
     /// Why the attempt before this one, or this one, ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

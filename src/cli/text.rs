@@ -4,18 +4,24 @@ use std::fmt::Write;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use unicode_width::UnicodeWidthChar as _;
 
 use crate::{
     api::{
         Reindex, ReindexStatus,
         conditions::{self, FAILED, READY, STALLED},
-        reindex_status::{PartitionState, Phase, Progress, Step, StepState},
+        reindex_status::{Partition, PartitionState, Phase, Progress, Step, StepState},
     },
-    text::{bounded, one_line},
+    plan::progress::{self, Counted},
+    text::one_line,
 };
 
-/// How wide a bar is, in columns.
+/// How wide the bar of a copy is, in columns.
 const BAR: usize = 30;
+/// How wide that of a range is.
+const RANGE_BAR: usize = 16;
+/// How many ranges have a line.
+const RANGES: usize = 16;
 const UNSEEN: &str = "the operator has not seen it yet";
 
 /// How wide a line is where nobody says otherwise, and at most.
@@ -39,11 +45,11 @@ pub fn list(reindexes: &[Reindex], namespaces: bool) -> String {
         ]
         .map(|cell| one_line(&cell))
     }));
-    let widths: Vec<_> = (0..7).map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<_> = (0..7).map(|at| rows.iter().map(|row| columns(&row[at])).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {
         let shown = row.iter().zip(&widths).skip(usize::from(!namespaces));
-        let line: String = shown.map(|(cell, width)| format!("{cell:<width$}   ")).collect();
+        let line: String = shown.map(|(cell, width)| cell.clone() + &" ".repeat(width - columns(cell) + 3)).collect();
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
@@ -117,16 +123,12 @@ pub fn status(reindex: &Reindex, now: Timestamp, width: usize) -> String {
     for step in &status.steps {
         page += &fitting(&step_line(step, now), width);
     }
-    for partition in status.partitions.iter().take(16) {
-        let (id, attempt) = (partition.id, partition.attempt);
-        let state = match partition.state {
-            PartitionState::Running => format!("runs for {}", span(now.duration_since(partition.started_at.0))),
-            PartitionState::Waiting => "waits to be tried again".to_owned(),
-            PartitionState::Starting => "is begun".to_owned(),
-            PartitionState::Cancelling => "is cancelled".to_owned(),
-        };
-        let why = partition.message.as_ref().map_or(String::new(), |message| format!(": {message}"));
-        page += &fitting(&format!("    range {id}, attempt {attempt}, {state}{why}"), width);
+    let counted_at = status.progress.as_ref().and_then(|progress| progress.observed_at.as_ref());
+    for partition in status.partitions.iter().take(RANGES) {
+        page += &fitting(&range_line(partition, counted_at.map(|time| time.0), now), width);
+    }
+    if let Some(more @ 1..) = status.partitions.len().checked_sub(RANGES) {
+        page += &fitting(&format!("    and {more} more ranges"), width);
     }
     page += &wrapped(&format!("{}: {}", phase(reindex), says(reindex)), width);
     if let Some(result) = status.verification.as_ref().filter(|_| status.completion_time.is_some()) {
@@ -158,19 +160,49 @@ pub fn says(reindex: &Reindex) -> String {
 }
 
 fn bar(progress: &Progress, status: &ReindexStatus, now: Timestamp) -> String {
-    let full = usize::try_from(progress.percent.clamp(0, 100)).unwrap_or_default() * BAR / 100;
-    let (done, left) = ("█".repeat(full), "░".repeat(BAR - full));
     let documents = format!("{} of {} documents", count(progress.documents_copied), count(progress.documents_total));
-    let mut line = format!("  {done}{left} {:>3} %  {documents}", progress.percent);
+    let mut line = format!("  {}  {documents}", share(progress.percent, BAR));
     if status.completion_time.is_none() {
-        if let Some(rate) = progress.documents_per_second {
-            let _ = write!(line, ", {}/s", count(rate));
-        }
-        if let Some(end) = progress.estimated_completion_time.as_ref().filter(|end| end.0 > now) {
-            let _ = write!(line, ", {} left", span(end.0.duration_since(now)));
-        }
+        line += &pace(progress, now);
     }
     line
+}
+
+/// What is there of 100 percent, as so many columns and in numbers.
+fn share(percent: i32, columns: usize) -> String {
+    let full = usize::try_from(percent.clamp(0, 100)).unwrap_or_default() * columns / 100;
+    format!("{}{} {percent:>3} %", "█".repeat(full), "░".repeat(columns - full))
+}
+
+/// How fast it is, and how long it will take.
+fn pace(progress: &Progress, now: Timestamp) -> String {
+    let mut pace = progress.documents_per_second.map_or(String::new(), |rate| format!(", {}/s", count(rate)));
+    if let Some(end) = progress.estimated_completion_time.as_ref().filter(|end| end.0 > now) {
+        let _ = write!(pace, ", {} left", span(end.0.duration_since(now)));
+    }
+    pace
+}
+
+/// A range: its own bar, once its task has counted its documents, or what it waits for.
+fn range_line(partition: &Partition, counted_at: Option<Timestamp>, now: Timestamp) -> String {
+    let Partition { id, attempt, state, .. } = partition;
+    let counted = partition.documents_copied.zip(partition.documents_total).zip(counted_at);
+    if let (PartitionState::Running, Some(((copied, total), at))) = (state, counted) {
+        let counted = Counted { copied, total, ..Counted::default() };
+        let progress = progress::progress(&counted, at.duration_since(partition.started_at.0), at);
+        let documents = format!("{} of {}", count(copied), count(total));
+        let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
+        let share = share(progress.percent, RANGE_BAR);
+        return format!("    range {id:<3} {share}  {documents}{}{again}", pace(&progress, now));
+    }
+    let state = match state {
+        PartitionState::Running => format!("runs for {}", span(now.duration_since(partition.started_at.0))),
+        PartitionState::Waiting => "waits to be tried again".to_owned(),
+        PartitionState::Starting => "is begun".to_owned(),
+        PartitionState::Cancelling => "is cancelled".to_owned(),
+    };
+    let why = partition.message.as_ref().map_or(String::new(), |message| format!(": {message}"));
+    format!("    range {id}, attempt {attempt}, {state}{why}")
 }
 
 fn step_line(step: &Step, now: Timestamp) -> String {
@@ -189,15 +221,33 @@ fn step_line(step: &Step, now: Timestamp) -> String {
 
 /// One line, cut where it is too long. Specs and statuses hold words of others, which must not draw on a terminal.
 fn fitting(line: &str, width: usize) -> String {
-    bounded(line.trim_end(), width) + "\n"
+    let line = one_line(line.trim_end());
+    if columns(&line) <= width {
+        return line + "\n";
+    }
+    let mut taken = 0;
+    let fits = line.chars().take_while(|c| {
+        taken += columns_of(*c);
+        taken < width
+    });
+    fits.collect::<String>() + "…\n"
+}
+
+/// How many columns of a terminal it takes: a character of Chinese, Japanese or Korean takes two.
+fn columns(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
+}
+
+fn columns_of(c: char) -> usize {
+    c.width().unwrap_or_default()
 }
 
 /// As many lines as it takes.
-fn wrapped(text: &str, width: usize) -> String {
+pub fn wrapped(text: &str, width: usize) -> String {
     let mut lines = vec![String::from(" ")];
     for word in text.split_whitespace() {
-        let last = lines.last().map_or(0, |line| line.chars().count());
-        if last > 3 && last + 1 + word.chars().count() > width {
+        let last = lines.last().map_or(0, |line| columns(line));
+        if last > 3 && last + 1 + columns(word) > width {
             lines.push(String::from("   "));
         }
         if let Some(line) = lines.last_mut() {
@@ -206,6 +256,17 @@ fn wrapped(text: &str, width: usize) -> String {
         }
     }
     lines.into_iter().map(|line| fitting(&line, width)).collect()
+}
+
+/// The uppermost lines of a page, as many as there are rows, the last of which says how many more there are.
+pub fn top(page: &str, rows: usize) -> String {
+    let lines = page.lines().count();
+    if lines <= rows {
+        return page.to_owned();
+    }
+    let shown = rows.saturating_sub(1);
+    let kept: String = page.split_inclusive('\n').take(shown).collect();
+    format!("{kept}… {} more lines\n", lines - shown)
 }
 
 /// 1234567 as 1,234,567.
@@ -269,9 +330,10 @@ mod tests {
             ],
             "partitions": [
                 {"id": 3, "attempt": 1, "state": "Running", "startedAt": "2026-11-25T12:01:00Z"},
+                {"id": 12, "attempt": 2, "state": "Running", "startedAt": "2026-11-25T12:02:25Z", "documentsCopied": 12_340, "documentsTotal": 28_000},
                 {"id": 4, "attempt": 2, "failures": 1, "state": "Waiting", "startedAt": "2026-11-25T12:02:00Z", "message": "the destination lost the source (connect_exception)"},
             ],
-            "progress": {"documentsTotal": 1_234_567, "documentsCopied": 543_210, "percent": 44, "documentsPerSecond": 8500, "estimatedCompletionTime": "2026-11-25T12:04:20Z"},
+            "progress": {"documentsTotal": 1_234_567, "documentsCopied": 543_210, "percent": 44, "documentsPerSecond": 8500, "estimatedCompletionTime": "2026-11-25T12:04:20Z", "observedAt": "2026-11-25T12:02:55Z"},
             "conditions": [{"type": "Ready", "status": "Unknown", "reason": "Copying", "message": "copying 1234567 documents", "lastTransitionTime": "2026-11-25T12:00:02Z"}],
         }))
     }
@@ -288,6 +350,7 @@ mod tests {
           ✓ Validate      1 s  source es-2 (7.17.29), destination es-1 (7.17.29)
           … Copy      2 m 58 s  copying 1234567 documents
             range 3, attempt 1, runs for 2 m 0 s
+            range 12  ███████░░░░░░░░░  44 %  12,340 of 28,000, 411/s, 33 s left, attempt 2
             range 4, attempt 2, waits to be tried again: the destination lost the source (connect_exception)
           Copying: copying 1234567 documents
         ");
@@ -325,7 +388,7 @@ mod tests {
         let status_of = hostile.status.as_mut().unwrap();
         status_of.conditions[0].message += clear;
         status_of.steps[0].message = Some(clear.to_owned());
-        status_of.partitions[1].message = Some(clear.to_owned());
+        status_of.partitions[2].message = Some(clear.to_owned());
         for shown in [status(&hostile, now(), WIDTH), line(&hostile), plan(&hostile), list(&[hostile], true)] {
             assert!(shown.contains("[2J"), "{shown:?}");
             assert!(!shown.contains(|c: char| c == '\u{202e}' || c.is_control() && c != '\n'), "{shown:?}");
@@ -336,6 +399,38 @@ mod tests {
     fn lines_are_cut_between_characters() {
         assert_eq!(fitting(&"é".repeat(9), 5), "éééé…\n");
         assert_eq!(fitting("ééééé", 5), "ééééé\n");
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        assert_eq!(fitting("商品信息", 8), "商品信息\n");
+        assert_eq!([5, 6].map(|width| fitting("商品信息", width)), ["商品…\n", "商品…\n"]);
+        let mut wide = copying();
+        wide.spec.source.index = "商品".to_owned();
+        let table = list(&[wide, copying()], false);
+        let destinations: Vec<_> =
+            table.lines().map(|line| columns(line) - columns(line.rsplit("  ").next().unwrap())).collect();
+        assert!(destinations.iter().all(|at| *at == destinations[0]), "{table}");
+        let page = wrapped(&"商品 信息 ".repeat(9), 20);
+        assert!(page.lines().all(|line| columns(line) <= 20) && page.matches("商品").count() == 9, "{page}");
+    }
+
+    #[test]
+    fn a_page_that_is_too_long_says_how_much_more_there_is() {
+        let page = "1\n2\n3\n4\n";
+        assert_eq!([5, 4].map(|rows| top(page, rows)), [page, page]);
+        assert_eq!(top(page, 3), "1\n2\n… 2 more lines\n");
+        assert_eq!([1, 0].map(|rows| top(page, rows)), ["… 4 more lines\n", "… 4 more lines\n"]);
+    }
+
+    #[test]
+    fn ranges_beyond_sixteen_are_counted() {
+        let mut many = copying();
+        let status_of = many.status.as_mut().unwrap();
+        status_of.partitions = vec![status_of.partitions[0].clone(); RANGES + 3];
+        let page = status(&many, now(), WIDTH);
+        assert_eq!(page.matches("range 3,").count(), RANGES, "{page}");
+        assert!(page.contains("    and 3 more ranges\n"), "{page}");
     }
 
     #[test]

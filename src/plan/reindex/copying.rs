@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use crate::{
     api::{
@@ -261,9 +261,7 @@ impl Plan<'_> {
     fn pause(&mut self, at: usize, message: &str, wait: Duration) {
         let now = self.report.now();
         let partition = &mut self.report.status.partitions[at];
-        partition.state = PartitionState::Waiting;
-        partition.task = None;
-        partition.started_at = Time(now.checked_add(wait).unwrap_or(now));
+        lay_aside(partition, now.checked_add(wait).unwrap_or(now));
         partition.message = Some(progress::short(message));
         let text = format!("range {}: {message}; attempt {} in {} s", partition.id, partition.attempt, wait.as_secs());
         self.report.note(true, "CopyRetried", &text);
@@ -274,9 +272,7 @@ impl Plan<'_> {
         let now = self.report.now();
         let partition = &mut self.report.status.partitions[at];
         partition.attempt += 1;
-        partition.state = PartitionState::Waiting;
-        partition.task = None;
-        partition.started_at = Time(now);
+        lay_aside(partition, now);
     }
 
     /// The source refused the task's password or API key: as a rule somebody has changed it. That is no failure of the copy, however often
@@ -331,6 +327,8 @@ impl Plan<'_> {
                 task: None,
                 started_at: Time(now),
                 batch_size: Some(plan.batch_size),
+                documents_copied: None,
+                documents_total: None,
                 message: None,
             });
         }
@@ -465,6 +463,13 @@ impl Plan<'_> {
         self.report.running(StepName::Verify, "Verifying", "comparing source and destination");
         self.decision(None, Requeue::Now)
     }
+}
+
+/// No task of the range runs any more; the next may be started at this time.
+fn lay_aside(partition: &mut Partition, until: Timestamp) {
+    partition.state = PartitionState::Waiting;
+    partition.started_at = Time(until);
+    (partition.task, partition.documents_copied, partition.documents_total) = (None, None, None);
 }
 
 /// How many tasks run at once: what the spec or the plan says, less what was too much.

@@ -76,6 +76,11 @@ impl Plan<'_> {
         let elapsed = self.copying_for().unwrap_or_default();
         let now = self.report.now();
         self.report.status.progress = Some(progress::progress(&counted, elapsed, now));
+        for partition in &mut self.report.status.partitions {
+            let seen = running.iter().find(|running| partition.task.as_ref() == Some(&running.task));
+            partition.documents_copied = seen.map(|running| running.copied);
+            partition.documents_total = seen.map(|running| running.total).filter(|total| *total > 0);
+        }
         history::note_progress(self.report.status.history.get_or_insert_default(), counted.copied, now);
     }
 

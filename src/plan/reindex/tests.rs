@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{
         conditions::{self, COMPLETE, FAILED, READY, RECONCILING, STALLED},
-        reindex_status::{CopyResult, Failure, Tuning},
+        reindex_status::{CopyResult, Failure, Partition, Tuning},
     },
     plan::{
         comparison::Compared,
@@ -205,6 +205,25 @@ fn nothing_new_is_no_write() {
     assert_eq!(Some(decision.status), reindex.status, "progress is written every ten seconds");
     let later = decide(&reindex, looked([(0, running(3))]), at(14));
     assert_eq!(later.status.progress.unwrap().documents_copied, 3);
+}
+
+#[test]
+fn a_range_says_how_far_its_task_is_as_long_as_it_runs() {
+    let counts = |decision: &Decision| {
+        let of = |partition: &Partition| (partition.documents_copied, partition.documents_total);
+        decision.status.partitions.iter().map(of).collect::<Vec<_>>()
+    };
+    let mut reindex = copying(1);
+    let told = see(&mut reindex, looked([(0, running(3))]), 14);
+    assert_eq!(counts(&told), [(Some(3), Some(6))]);
+    let soon = decide(&reindex, looked([(0, running(4))]), at(16));
+    assert_eq!(Some(&soon.status), reindex.status.as_ref(), "they are no reason to write");
+    let uncounted = Task::Running(Running { task: "n:0".into(), copied: 0, total: 0, requests_per_second: None });
+    assert_eq!(counts(&decide(&reindex, looked([(0, uncounted)]), at(25))), [(Some(0), None)]);
+    assert_eq!(counts(&decide(&reindex, looked([(0, Task::Lost)]), at(16))), [(None, None)]);
+    reindex.spec.suspend = true;
+    let cancelled = Task::Cancelled(Box::default());
+    assert_eq!(counts(&decide(&reindex, looked([(0, cancelled)]), at(16))), [(None, None)]);
 }
 
 #[test]

@@ -11,7 +11,6 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     api::{Reindex, reindex_status::Phase},
@@ -20,6 +19,7 @@ use crate::{
 
 use super::{
     End, Fault,
+    signals::Signals,
     watch::{self, Watched},
 };
 
@@ -97,14 +97,8 @@ pub async fn run(run: Run<'_>) -> Result<(End, Vec<Reindex>), Fault> {
 /// The first signal suspends every copy: its tasks are ended, what it changed is put back. The second ends this process at once; tasks
 /// go on, and the next run with this state finds them.
 async fn stop_on_signals(stopping: &AtomicBool, watched: Vec<Watched>) -> Result<End, Fault> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let mut signalled = async || {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
-    signalled().await;
+    let mut signals = Signals::listen()?;
+    signals.next().await;
     eprintln!("\nstopping: running tasks are ended first; once more to leave them running");
     stopping.store(true, Ordering::Relaxed);
     let patch = json!({"spec": {"suspend": true, "suspendPolicy": "Cancel"}});
@@ -112,6 +106,6 @@ async fn stop_on_signals(stopping: &AtomicBool, watched: Vec<Watched>) -> Result
         // One that has ended needs no stop.
         let _ = api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
     }
-    signalled().await;
+    signals.next().await;
     Ok(End::Unfinished)
 }

@@ -8,6 +8,7 @@ mod local;
 mod logs;
 mod plan;
 pub mod report;
+mod signals;
 mod text;
 mod watch;
 
@@ -230,12 +231,17 @@ pub enum Fault {
         /// The cause.
         source: std::io::Error,
     },
+    /// A file can't be written.
+    #[error("failed to write {file}: {source}")]
+    Save {
+        /// Which.
+        file: String,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// Manifests can't be run.
     #[error(transparent)]
     Manifests(#[from] ManifestFault),
-    /// A Reindex is none.
-    #[error("a Reindex can't be read: {0}")]
-    Manifest(serde_json::Error),
     /// A run can't begin.
     #[error(transparent)]
     Local(#[from] LocalFault),
@@ -349,7 +355,7 @@ fn write_report(reindex: &Reindex, output: Option<&PathBuf>) -> Result<End, Faul
         show(page)?;
         return Ok(End::Well);
     }
-    std::fs::write(&path, page)?;
+    std::fs::write(&path, page).map_err(|source| Fault::Save { file: path.display().to_string(), source })?;
     show(format_args!("wrote {}\n", path.display()))?;
     Ok(End::Well)
 }

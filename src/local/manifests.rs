@@ -121,9 +121,7 @@ impl Manifests {
 
     /// The Reindexes only check, and say what they would do.
     pub fn only_plan(&mut self) {
-        for reindex in self.objects.iter_mut().filter(|object| object["kind"] == "Reindex") {
-            reindex["spec"]["dryRun"] = json!(true);
-        }
+        self.objects.iter_mut().filter(|object| object["kind"] == "Reindex").for_each(make_dry_run);
     }
 
     fn take(&mut self, object: Value, namespace: &str, file: &str, number: usize) -> Result<(), ManifestFault> {
@@ -175,6 +173,14 @@ impl Manifests {
         for object in self.objects.iter_mut().filter(|object| object["kind"] == "Namespace") {
             object["metadata"]["labels"]["kubernetes.io/metadata.name"] = json!(meta(object, "name"));
         }
+    }
+}
+
+/// The Reindex only checks, at once: one that is to begin suspended would never say what it would do.
+pub fn make_dry_run(reindex: &mut Value) {
+    if let Some(spec) = reindex.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.insert("dryRun".into(), json!(true));
+        spec.remove("suspend");
     }
 }
 

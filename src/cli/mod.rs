@@ -25,6 +25,7 @@ use kube::{
     Api, Client, Config, ResourceExt,
     api::ListParams,
     config::{KubeConfigOptions, KubeconfigError},
+    runtime::watcher,
 };
 
 use crate::{
@@ -239,6 +240,9 @@ pub enum Fault {
         /// The cause.
         source: std::io::Error,
     },
+    /// The apiserver lets nobody watch, or not this person.
+    #[error("failed to watch: {0}")]
+    Watch(watcher::Error),
     /// Manifests can't be run.
     #[error(transparent)]
     Manifests(#[from] ManifestFault),

@@ -9,7 +9,14 @@ use std::{
 
 use futures::{StreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
-use kube::{Api, runtime::watcher::watch_object};
+use kube::{
+    Api,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, watch_object},
+    },
+};
+use terminal_size::{Height, Width, terminal_size_of};
 
 use crate::{
     api::{
@@ -17,6 +24,7 @@ use crate::{
         conditions::{self, FAILED},
     },
     plan::report::{is_finished, waits_for_person},
+    text::one_line,
 };
 
 use super::{End, Fault, text};
@@ -37,10 +45,9 @@ pub struct Watched {
 pub async fn watch(watched: Vec<Watched>, end: &impl Fn(&Reindex) -> Option<End>) -> Result<End, Fault> {
     let mut screen = Screen::new(watched.len());
     let names: Vec<_> = watched.iter().map(|watched| watched.name.clone()).collect();
-    let versions = watched
-        .into_iter()
-        .enumerate()
-        .map(|(at, Watched { api, name })| watch_object(api, &name).map(move |version| Some((at, version))).boxed());
+    let versions = watched.into_iter().enumerate().map(|(at, Watched { api, name })| {
+        watch_object(api, &name).default_backoff().map(move |version| Some((at, version))).boxed()
+    });
     let ticks = stream::unfold((), |()| async {
         tokio::time::sleep(REDRAW).await;
         Some((None, ()))
@@ -49,18 +56,36 @@ pub async fn watch(watched: Vec<Watched>, end: &impl Fn(&Reindex) -> Option<End>
     let mut last: BTreeMap<usize, Reindex> = BTreeMap::new();
     while let Some(version) = seen.next().await {
         match version {
-            Some((at, Ok(Some(reindex)))) => drop(last.insert(at, reindex)),
+            Some((at, Ok(Some(reindex)))) => {
+                last.insert(at, reindex);
+                screen.trouble = None;
+            }
             Some((at, Ok(None))) => return Err(Fault::Deleted(names[at].clone())),
-            // The watch begins anew by itself.
-            Some((_, Err(_))) | None => {}
+            Some((_, Err(error))) if is_refused(&error) => return Err(Fault::Watch(error)),
+            Some((_, Err(error))) => screen.tell(&error),
+            None => {}
         }
-        screen.show(&last)?;
         let ends: Option<Vec<_>> = last.values().map(end).collect();
-        if let Some(worst) = ends.filter(|ends| ends.len() == names.len()).and_then(|ends| ends.into_iter().max()) {
+        let worst = ends.filter(|ends| ends.len() == names.len()).and_then(|ends| ends.into_iter().max());
+        screen.show(&last, worst.is_some())?;
+        if let Some(worst) = worst {
             return Ok(worst);
         }
     }
     Err(Fault::Deleted(names.join(", ")))
+}
+
+/// Whether the apiserver refuses this person: trying again would not help. Every other watch begins anew by itself.
+fn is_refused(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    let status = match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status))
+        | WatchError(status) => status,
+        _ => return false,
+    };
+    [401, 403].contains(&status.code)
 }
 
 /// What says how a Reindex ended, None while it has not; with `when_stalled` it has ended, too, where it waits for a person.
@@ -77,7 +102,13 @@ pub fn ended(when_stalled: bool) -> impl Fn(&Reindex) -> Option<End> {
 
 /// How wide a line may be here.
 pub fn width() -> usize {
-    terminal_size::terminal_size().map_or(text::WIDTH, |(width, _)| text::WIDTH.min(usize::from(width.0)))
+    size().map_or(text::WIDTH, |(width, _)| text::WIDTH.min(width))
+}
+
+/// Columns and rows of the terminal that is written to; None where that is none, whatever the errors go to.
+fn size() -> Option<(usize, usize)> {
+    let (Width(columns), Height(rows)) = terminal_size_of(std::io::stdout())?;
+    Some((columns.into(), rows.into()))
 }
 
 /// Where they are shown.
@@ -89,15 +120,27 @@ struct Screen {
     lines: BTreeMap<usize, String>,
     /// Whether a line must say which one it is of.
     names: bool,
+    /// Why the watch broke off, until there is news again.
+    trouble: Option<String>,
 }
 
 impl Screen {
     fn new(count: usize) -> Screen {
-        Screen { is_terminal: std::io::stdout().is_terminal(), drawn: 0, lines: BTreeMap::new(), names: count > 1 }
+        let is_terminal = std::io::stdout().is_terminal();
+        Screen { is_terminal, drawn: 0, lines: BTreeMap::new(), names: count > 1, trouble: None }
     }
 
-    fn show(&mut self, seen: &BTreeMap<usize, Reindex>) -> Result<(), Fault> {
-        if self.is_terminal { self.draw(seen) } else { self.write(seen) }
+    /// Says that the watch broke off: on a terminal below the page, else once, on the standard error.
+    fn tell(&mut self, error: &watcher::Error) {
+        let trouble = one_line(&format!("the watch broke off and is begun anew: {error}"));
+        if !self.is_terminal && self.trouble.as_ref() != Some(&trouble) {
+            eprintln!("{trouble}");
+        }
+        self.trouble = Some(trouble);
+    }
+
+    fn show(&mut self, seen: &BTreeMap<usize, Reindex>, is_last: bool) -> Result<(), Fault> {
+        if self.is_terminal { self.draw(seen, is_last) } else { self.write(seen) }
     }
 
     fn write(&mut self, seen: &BTreeMap<usize, Reindex>) -> Result<(), Fault> {
@@ -115,9 +158,15 @@ impl Screen {
         Ok(())
     }
 
-    fn draw(&mut self, seen: &BTreeMap<usize, Reindex>) -> Result<(), Fault> {
+    fn draw(&mut self, seen: &BTreeMap<usize, Reindex>, is_last: bool) -> Result<(), Fault> {
         let mut out = std::io::stdout().lock();
-        let page: String = seen.values().map(|reindex| text::status(reindex, Timestamp::now(), width())).collect();
+        let width = width();
+        let mut page: String = seen.values().map(|reindex| text::status(reindex, Timestamp::now(), width)).collect();
+        page += &self.trouble.as_ref().map_or(String::new(), |trouble| text::wrapped(trouble, width));
+        // What has scrolled away can't be drawn over. The last page may: nothing is drawn after it.
+        if let Some((_, rows)) = size().filter(|_| !is_last) {
+            page = text::top(&page, rows.saturating_sub(1));
+        }
         if self.drawn > 0 {
             // Up to the first line, and away with all below.
             write!(out, "\x1b[{}A\x1b[J", self.drawn)?;

@@ -1,6 +1,9 @@
 //! The operator without Kubernetes: its own controllers on its own apiserver, between two engines in this process.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
 
 use kube::Api;
 use reindex_operator::{
@@ -14,8 +17,9 @@ use reindex_operator::{
 };
 use serde_json::{Value, json};
 
-use crate::support::world::{
-    DESTINATION_PASSWORD, NAME, NAMESPACE, SOURCE_PASSWORD, World, partition_state, valid_reindex,
+use crate::{
+    plugin,
+    support::world::{DESTINATION_PASSWORD, NAME, NAMESPACE, SOURCE_PASSWORD, World, partition_state, valid_reindex},
 };
 
 /// A folder of this test's own, gone at its end.
@@ -39,8 +43,14 @@ impl Drop for Folder {
     }
 }
 
-/// Manifests for the engines of a world, as a person would write them.
+/// Manifests for the engines of a world, ready for a run.
 pub fn manifests(world: &World, change: impl FnOnce(&mut Value)) -> Manifests {
+    let text = written(world, change);
+    Manifests::read(&[("all.yaml".into(), text)], "default").unwrap().without_kubernetes().unwrap()
+}
+
+/// The same as a person would write them.
+fn written(world: &World, change: impl FnOnce(&mut Value)) -> String {
     let cluster = |name: &str, url: String| {
         json!({
             "apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster", "metadata": {"name": name, "namespace": NAMESPACE},
@@ -58,8 +68,20 @@ pub fn manifests(world: &World, change: impl FnOnce(&mut Value)) -> Manifests {
         secret("es-2-elastic", SOURCE_PASSWORD),
         reindex,
     ];
-    let text: String = documents.iter().map(|document| format!("---\n{document}\n")).collect();
-    Manifests::read(&[("all.yaml".into(), text)], "default").unwrap().without_kubernetes().unwrap()
+    documents.iter().map(|document| format!("---\n{document}\n")).collect()
+}
+
+/// The plugin itself, with `arguments` for these manifests, to its end.
+async fn program(folder: &Folder, manifests: &str, arguments: &[&str]) -> Output {
+    let (file, state) = (folder.0.join("all.yaml"), folder.state());
+    std::fs::write(&file, manifests).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-reindex"));
+    command.args(arguments).args(["--local", "--filename"]).arg(&file).env_remove("KUBECONFIG");
+    if arguments.contains(&"run") {
+        command.arg("--state").arg(&state);
+    }
+    let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    plugin::ended(pipes.spawn().unwrap()).await
 }
 
 /// Runs them until the Reindex is as wanted.
@@ -165,4 +187,50 @@ fn manifests_that_make_no_run_say_why() {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n";
     let notes = read(&format!("{reindex}---\n{pod}")).unwrap().without_kubernetes().unwrap().notes;
     assert_eq!(notes, ["Pod p is not needed for a run without Kubernetes, and left out"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_code_of_a_run_says_how_it_ended() {
+    let (world, folder) = (World::new().await, Folder::new("complete"));
+    let output = program(&folder, &written(&world, |_| {}), &["run"]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Complete 100 % (6 of 6)"), "{output:?}");
+
+    let (world, folder) = (World::new().await, Folder::new("failed"));
+    world.destination.state().create("dest", &Value::Null);
+    let output = program(&folder, &written(&world, |_| {}), &["run"]).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("DestinationExists"), "{output:?}");
+
+    let folder = Folder::new("mistaken");
+    let mistaken = written(&world, |reindex| reindex["spec"]["sources"] = json!({}));
+    let output = program(&folder, &mistaken, &["run"]).await;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("spec.sources: no such field"), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_shall_not_wait_for_a_person_ends_where_one_must_act() {
+    let (world, folder) = (World::new().await, Folder::new("not-allowed"));
+    world.destination.state().allowlist.clear();
+    let output = program(&folder, &written(&world, |_| {}), &["run", "--exit-when-stalled"]).await;
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    let line = format!("reindex.remote.whitelist: [\"{}\"]", world.source.host_port());
+    assert!(shown.contains("WaitingForPerson: ") && shown.contains(&line), "{shown}");
+
+    let (world, folder) = (World::new().await, Folder::new("wrong-password"));
+    world.destination.state().password = Some("another".into());
+    let output = program(&folder, &written(&world, |_| {}), &["run", "--exit-when-stalled"]).await;
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("AuthenticationFailed: "), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_begin_suspended_is_planned_all_the_same() {
+    let (world, folder) = (World::new().await, Folder::new("suspended"));
+    let suspended = written(&world, |reindex| reindex["spec"]["suspend"] = json!(true));
+    let output = program(&folder, &suspended, &["plan"]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("copy: 6 documents"), "{output:?}");
 }

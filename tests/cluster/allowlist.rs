@@ -13,7 +13,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use xtask::{engines::ElasticsearchCluster, kubectl, search::SearchClient};
 
-use crate::world::*;
+use crate::{plugin::shown, world::*};
 
 /// Writes one document after the other until told to stop; returns the ids that were acknowledged.
 async fn write(client: SearchClient, stop: Arc<AtomicBool>) -> Vec<u64> {
@@ -372,9 +372,13 @@ async fn an_approval_lets_exactly_that_change_go() {
     apply(&reindex("meanwhile", "first"));
     complete("meanwhile", 10);
     assert_eq!(pod_uids(), before, "nothing restarts before the approval");
-    // As the message says it.
-    let command = message.split('`').nth(1).and_then(|command| command.strip_prefix("kubectl ")).expect("a command");
-    kubectl::run(&command.split_whitespace().collect::<Vec<_>>()).unwrap();
+    let waiting = shown(&["status", "approved"]);
+    assert!(waiting.contains("WaitingForPerson"), "{waiting}");
+    let approved = shown(&["approve", "dst", "--yes"]);
+    assert!(approved.contains(&entry), "what is approved of is shown: {approved}");
+    let annotations = &get("searchcluster", "dst")["metadata"]["annotations"];
+    let id = annotations["reindex.dev/approve-allowlist"].as_str().expect("an approval");
+    assert!(message.contains(&format!("--overwrite reindex.dev/approve-allowlist={id}`")), "as it is told: {message}");
     complete("approved", 10);
     let after = pod_uids();
     assert!(before.iter().zip(&after).all(|(before, after)| before != after), "{before:?} {after:?}");

@@ -13,7 +13,8 @@ fn plugin(arguments: &[&str]) -> Output {
     Command::new(PLUGIN).args(["--namespace", NAMESPACE]).args(arguments).output().expect("the plugin runs")
 }
 
-fn shown(arguments: &[&str]) -> String {
+/// What it shows, which must end well.
+pub fn shown(arguments: &[&str]) -> String {
     let output = plugin(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")

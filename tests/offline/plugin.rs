@@ -362,7 +362,7 @@ async fn a_plan_that_is_terminated_leaves_nothing() {
     let nothing_new = ResponseTemplate::new(200).set_delay(2 * PATIENCE);
     let watch = Mock::given(path(REINDEXES)).and(query_param("watch", "true"));
     watch.respond_with(nothing_new).with_priority(1).mount(&server).await;
-    answer(&server, "GET", REINDEXES, 200, list(&[waiting.clone()])).await;
+    answer(&server, "GET", REINDEXES, 200, list(std::slice::from_ref(&waiting))).await;
     answer(&server, "DELETE", &format!("{REINDEXES}/a-plan-1"), 200, waiting).await;
     let program = begun(&server, &["plan", "-f", file.to_str().unwrap()], Stdio::piped());
     let begun = Instant::now();

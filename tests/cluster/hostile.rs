@@ -1,5 +1,6 @@
 //! Specs as large as the apiserver takes them, and sources that lead elsewhere.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 use xtask::network::NODE_ADDRESS;
@@ -44,6 +45,26 @@ async fn a_query_near_the_apiservers_limit_is_copied_in_ranges() {
     let seen = get("reindex", "large-query");
     assert!(status_bytes(&seen) <= 16 * 1024, "{}", status_bytes(&seen));
     assert_eq!(seen["spec"]["source"]["query"], object["spec"]["source"]["query"], "it was kept as it is");
+}
+
+/// Remote `_reindex` puts the source's name into an address of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_mean_something_in_an_address_mean_nothing_but_themselves() {
+    const NAME: &str = "100%25&x=1;a+b@c";
+    const ENCODED: &str = "100%2525%26x%3D1%3Ba%2Bb%40c";
+    allowed().await;
+    let client = source().client().unwrap();
+    client.request(Method::DELETE, &format!("/{ENCODED}"), None).await.expect("an answer");
+    client.put(&format!("/{ENCODED}"), &json!({"settings": {"number_of_replicas": 0}})).await.expect("an index");
+    let line = |n: usize| format!("{{\"index\":{{\"_index\":\"{NAME}\",\"_id\":\"{n}%/?#\"}}}}\n{{\"n\":{n}}}\n");
+    client.bulk((0..6).map(line).collect()).await.expect("documents");
+    let mut object = reindex("name-of-an-address", NAME);
+    object["spec"]["destination"]["index"] = json!(NAME);
+    object["spec"]["verification"] = json!({"level": "Content"});
+    apply(&object);
+    complete("name-of-an-address", 6);
+    assert!(exists(&destination().client().unwrap(), ENCODED).await);
+    delete(&["name-of-an-address"]);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The remote `_reindex`: starting one, and probing whether one would work.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +12,7 @@ use super::connect::SearchClient;
 use super::credentials::Credentials;
 use super::error::SearchError;
 use super::fault::{Evidence, Fault};
-use super::name::one_index;
+use super::name::{one_index, segment};
 use super::tasks::TaskId;
 use super::writing::Writing;
 
@@ -67,6 +68,12 @@ impl RemoteSource<'_> {
     }
 }
 
+/// The name as a destination's nodes must be given it. They take one with a `%` for encoded already: `a%2A` would read from `a*`, whatever
+/// may be read there (seen on Elasticsearch 7.17; all others they encode themselves).
+fn remote_name(index: &str) -> Cow<'_, str> {
+    if index.contains('%') { segment(index).into() } else { index.into() }
+}
+
 impl ReindexRequest<'_> {
     /// The request's body. It holds the source's credentials and so never goes into a log.
     ///
@@ -74,7 +81,7 @@ impl ReindexRequest<'_> {
     fn json(&self) -> Result<Value, SearchError> {
         let mut source = json!({
             "remote": self.remote.json(),
-            "index": one_index(self.source_index)?,
+            "index": remote_name(one_index(self.source_index)?),
             "size": self.batch_size,
         });
         if let Some(query) = self.query {

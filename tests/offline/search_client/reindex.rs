@@ -68,6 +68,28 @@ async fn what_is_not_asked_for_is_not_in_the_body() {
     assert!(matches!(error, SearchError::InvalidArgument { .. }));
 }
 
+/// As a node of Elasticsearch 7.17 does: what it is given with a `%` it puts into the source's address as it is.
+#[tokio::test]
+async fn a_name_that_looks_encoded_names_no_other_index() {
+    for (name, expected) in [("a%2A", "a%252A"), ("50%&x", "50%25%26x"), ("a&b=c+d;e@f", "a&b=c+d;e@f")] {
+        let (server, client) = recorded(ES, "reindex-started").await;
+        let request = ReindexRequest {
+            requests_per_second: None,
+            remote: REMOTE,
+            source_index: name,
+            query: None,
+            includes: &[],
+            excludes: &[],
+            batch_size: 1000,
+            dest_index: name,
+            writing: Writing::default(),
+        };
+        client.start_reindex(&request, "x").await.unwrap();
+        let body: Value = serde_json::from_slice(&only_request(&server).await.body).unwrap();
+        assert_eq!((&body["source"]["index"], &body["dest"]["index"]), (&json!(expected), &json!(name)));
+    }
+}
+
 #[tokio::test]
 async fn the_probe_matches_nothing_and_says_what_stands_in_the_way() {
     let unreachable = |words: &str| ProbeVerdict::Unreachable(words.to_owned());

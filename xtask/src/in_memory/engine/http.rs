@@ -58,7 +58,7 @@ pub fn router(state: Arc<Mutex<State>>, faults: Arc<Faults>, network: Network) -
 }
 
 /// The path with its segments decoded; the client encodes all but a few characters.
-fn decoded(path: &str) -> String {
+pub(super) fn decoded(path: &str) -> String {
     let segment = |text: &str| {
         url::form_urlencoded::parse(text.as_bytes()).next().map_or(String::new(), |(name, _)| name.into_owned())
     };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Network, Refusal, State,
-    http::Request,
+    http::{Request, decoded},
     index::{self, Document, Written},
     refusal, unauthorized,
     writing::{self, Writing},
@@ -256,9 +256,11 @@ fn read_source(network: &Network, body: &Value) -> Result<Vec<(String, Document)
     let source = source.ok_or_else(|| refusal(500, "connect_exception", "Connection refused"))?;
     let source = source.lock().unwrap();
     source.check(remote_authorization(body).as_deref()).map_err(|refusal| wrapped(&refusal))?;
-    let name = body["source"]["index"].as_str().unwrap_or_default();
-    let index = source.indices.get(name).ok_or_else(|| wrapped(&super::no_such_index(name)))?;
-    index.search(&body["source"]["query"], name).map_err(|refusal| wrapped(&refusal))
+    // A name with a `%` a node takes for encoded.
+    let given = body["source"]["index"].as_str().unwrap_or_default();
+    let name = if given.contains('%') { decoded(given) } else { given.to_owned() };
+    let index = source.indices.get(&name).ok_or_else(|| wrapped(&super::no_such_index(&name)))?;
+    index.search(&body["source"]["query"], &name).map_err(|refusal| wrapped(&refusal))
 }
 
 /// The destination's own error around what the source said.

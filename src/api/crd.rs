@@ -8,11 +8,12 @@ use super::{Reindex, SearchCluster};
 
 /// Every definition, in the order in which they are installed.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![born_unseen(SearchCluster::crd()), born_unseen(Reindex::crd())]
+    [SearchCluster::crd(), Reindex::crd()].into_iter().map(with_status).collect()
 }
 
-/// A new object has a status that says "not seen yet", or tools that read `observedGeneration` would take it for done.
-fn born_unseen(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+/// A new object has a status that says "not seen yet", or tools that read `observedGeneration` would take it for done. The operator alone
+/// writes it, always as a whole: to note for each field who did would make the object nearly half as large again.
+fn with_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let status = version
             .schema
@@ -23,6 +24,7 @@ fn born_unseen(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         if let Some(status) = status {
             status.default = Some(JSON(json!({"observedGeneration": -1})));
             status.nullable = None;
+            status.x_kubernetes_map_type = Some("atomic".to_owned());
         }
     }
     crd

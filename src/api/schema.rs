@@ -7,7 +7,7 @@ pub(super) fn free_form_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
-/// `metav1.Condition` as a list-map by type, so that several writers don't overwrite each other's.
+/// `metav1.Condition` as a list-map: one of each type.
 pub(super) fn conditions(generator: &mut SchemaGenerator) -> Schema {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
     let items = generator.subschema_for::<Condition>();

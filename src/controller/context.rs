@@ -1,14 +1,11 @@
 //! What every reconcile is given.
 
-use kube::{
-    Client,
-    runtime::{events::Recorder, reflector::Store},
-};
+use kube::{Client, runtime::reflector::Store};
 
 use crate::{
     allowlist::alibaba_cloud::OperatorIdentity,
     api::{Reindex, SearchCluster},
-    controller::{proofs::Proofs, public_authorities::PublicAuthorities},
+    controller::{events::Events, proofs::Proofs, public_authorities::PublicAuthorities},
     plan::scope::Scope,
     search::Connections,
     telemetry::metrics::Metrics,
@@ -18,8 +15,8 @@ use crate::{
 pub struct Context {
     /// Talks to the apiserver.
     pub client: Client,
-    /// Publishes events; shared, so that repeated ones are counted instead of listed.
-    pub recorder: Recorder,
+    /// Where events are told.
+    pub events: Events,
     /// Every Reindex that is worked on, as the watch last told; for waking and for wishes, never for the gate.
     pub reindexes: Store<Reindex>,
     /// Every SearchCluster that is worked on, as the watch last told.

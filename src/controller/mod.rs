@@ -16,7 +16,7 @@ pub mod status;
 mod tasks;
 mod watch;
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt};
 use kube::{
@@ -29,7 +29,7 @@ use kube::{
         utils::CancelableJoinHandle,
     },
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
@@ -53,6 +53,8 @@ use watch::watch;
 const CONCURRENCY: u16 = 16;
 /// How long a comparison may go on after its Reindex was deleted by force.
 const SWEEP: Duration = Duration::from_secs(10);
+/// How long events that are not written yet may hold up the end of the process.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs both controllers on what is in `scope`, until `shutdown` ends; passes that are under way end first.
 pub async fn run(
@@ -70,8 +72,11 @@ pub async fn run(
     let (cluster_queue, queued_clusters) = watch::queue("SearchCluster", &metrics);
     metrics.leads(reindex_store.clone(), cluster_store.clone());
     let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(instance) };
+    // One for all, so that repeated events are counted instead of listed.
+    let recorder = Recorder::new(client.clone(), reporter);
+    let (events, told) = events::events();
     let ctx = Arc::new(Context {
-        recorder: Recorder::new(client.clone(), reporter),
+        events: events.clone(),
         reindexes: reindex_store.clone(),
         clusters: cluster_store.clone(),
         client: client.clone(),
@@ -113,13 +118,18 @@ pub async fn run(
     let needing = |reindex: &Reindex| needed_by(&cluster_store, reindex);
     let waiting = |cluster: &SearchCluster| waiting_for(&reindex_store, cluster);
     let (reindexes, clusters) = (scope::apis(&client, &scope), scope::apis(&client, &scope));
+    let mut writing = pin!(events::write(told, &recorder));
     tokio::select! {
         () = both => {}
         () = before_it_began(shutdown, &reindex_store, &cluster_store) => {}
         () = watch(reindexes, reindex_writer, reindex_queue.clone(), cluster_queue.clone(), needing) => {}
         () = watch(clusters, cluster_writer, cluster_queue, reindex_queue, waiting) => {}
         () = sweep(&ctx) => {}
+        () = &mut writing => {}
     }
+    events.end();
+    // What they tell of is done: nobody waits long for them.
+    let _ = timeout(LAST_WORDS, writing).await;
 }
 
 /// Resolves when the end comes while a list has not been read yet: the appliers wait for the lists, and would not notice.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tracing::{Instrument, field::Empty};
 use url::Url;
 
-use crate::telemetry::TRACES;
+use crate::telemetry::{TRACES, waits::waiting};
 
 use super::connect::SearchClient;
 use super::credentials::Credentials;
@@ -164,7 +164,7 @@ impl<'a> Call<'a> {
 
     /// Whether a successful answer has more bytes than that; it is counted, not kept.
     pub(super) async fn exceeds(self, limit: usize) -> Result<bool, SearchError> {
-        let shown = self.client.credentials.as_ref();
+        let (shown, _waiting) = (self.client.credentials.as_ref(), waiting());
         let mut response = self.send().await?;
         let status = response.status();
         let (mut bytes, mut refusal) = (0, Vec::new());
@@ -189,7 +189,7 @@ impl<'a> Call<'a> {
     /// Status and body, whatever they are.
     pub(super) async fn answer(self) -> Result<(u16, Vec<u8>), SearchError> {
         let (what, method, shown) = (self.what, self.method.clone(), [self.client.credentials.as_ref(), self.carried]);
-        let limit = self.limit;
+        let (limit, _waiting) = (self.limit, waiting());
         let mut response = self.send().await?;
         let status = response.status();
         let mut body = Vec::new();

@@ -74,7 +74,7 @@ impl Life {
 
     async fn round(&mut self) -> Result<(), Error> {
         self.operator.look(&self.api);
-        reconcile(Arc::new(self.cluster()), self.operator.ctx.clone()).await.map(drop)
+        self.operator.told(reconcile(Arc::new(self.cluster()), self.operator.ctx.clone())).await.map(drop)
     }
 
     /// Rounds until that phase, at most so many as any change takes.

@@ -48,7 +48,7 @@ async fn told(ctx: &Context, reindex: &Reindex, result: Result<(), Error>) -> Re
         && !source.is_retryable()
     {
         let note = Note { warning: true, reason: "RequestRefused", message: error.to_string() };
-        events::tell(ctx, reindex, note).await;
+        events::tell(ctx, reindex, note);
     }
     result
 }

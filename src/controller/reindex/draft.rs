@@ -47,7 +47,7 @@ impl Draft {
             *self = Draft { notes: std::mem::take(&mut self.notes), ..Draft::of(written) };
         }
         for note in self.notes.drain(..) {
-            events::tell(ctx, &self.reindex, note).await;
+            events::tell(ctx, &self.reindex, note);
         }
         Ok(())
     }

@@ -34,11 +34,12 @@ use kube::{
     api::{DeleteParams, Preconditions},
     runtime::controller::Action,
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     api::Reindex,
     plan::reindex::{self as plan, Observation, Requeue, Stage, stage},
+    telemetry::waits::waiting,
 };
 
 use super::{context::Context, error::Error};
@@ -49,6 +50,8 @@ use draft::Draft;
 const MAX_PASSES: usize = 12;
 /// How long people see nothing of what was decided, while the next look goes on.
 const SOON: Duration = Duration::from_secs(1);
+/// How long a task is waited for that was just started: a small copy is done by then, and its number need not be written.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Brings one Reindex as far as it goes now.
 ///
@@ -64,7 +67,7 @@ pub async fn reconcile(reindex: Arc<Reindex>, ctx: Arc<Context>) -> Result<Actio
     // What was decided before an error stands.
     draft.write(&ctx).await?;
     match requeue? {
-        Requeue::Now => Ok(Action::requeue(Duration::from_secs(1))),
+        Requeue::Now | Requeue::Shortly => Ok(Action::requeue(Duration::from_secs(1))),
         Requeue::After(wait) => Ok(Action::requeue(wait)),
         Requeue::OnChange => expire(&ctx, draft.reindex()).await,
     }
@@ -72,9 +75,13 @@ pub async fn reconcile(reindex: Arc<Reindex>, ctx: Arc<Context>) -> Result<Actio
 
 async fn passes(ctx: &Context, draft: &mut Draft) -> Result<Requeue, Error> {
     for _ in 0..MAX_PASSES {
-        let requeue = pass(ctx, draft).await?;
-        if requeue != Requeue::Now {
-            return Ok(requeue);
+        match pass(ctx, draft).await? {
+            Requeue::Now => {}
+            Requeue::Shortly => {
+                let _waiting = waiting();
+                sleep(MOMENT).await;
+            }
+            requeue => return Ok(requeue),
         }
     }
     Ok(Requeue::Now)
@@ -123,7 +130,9 @@ async fn pass(ctx: &Context, draft: &mut Draft) -> Result<Requeue, Error> {
         Some(outcome) => {
             let decision = plan::settle(draft.reindex(), outcome, Timestamp::now());
             let (_, requeue) = draft.decided(decision);
-            draft.write(ctx).await?;
+            if requeue != Requeue::Shortly {
+                draft.write(ctx).await?;
+            }
             Ok(requeue)
         }
         None => Ok(requeue),

@@ -47,7 +47,7 @@ pub async fn reconcile(cluster: Arc<SearchCluster>, ctx: Arc<Context>) -> Result
         cluster = written;
     }
     for note in decision.notes {
-        events::tell(&ctx, &cluster, note).await;
+        events::tell(&ctx, &cluster, note);
     }
     if let Some(effect) = decision.effect {
         act::act(&ctx, &cluster, effect).await?;

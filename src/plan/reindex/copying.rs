@@ -392,7 +392,7 @@ impl Plan<'_> {
         if let Some(progress) = &mut self.report.status.progress {
             progress.partitions_running = running as i32;
         }
-        self.decision(None, Requeue::After(progress::soon()))
+        self.decision(None, Requeue::Shortly)
     }
 
     fn run(&mut self, at: usize, task: String, reason: &'static str) {

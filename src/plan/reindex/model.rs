@@ -309,6 +309,8 @@ pub enum Started {
 pub enum Requeue {
     /// At once.
     Now,
+    /// After a moment. Nothing is lost with what was decided now: it may be written with what is seen then.
+    Shortly,
     /// After this time, or when something wakes the object.
     After(Duration),
     /// When the object changes.

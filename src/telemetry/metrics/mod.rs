@@ -20,11 +20,13 @@ use crate::{
     search::{Exchange, Watcher},
 };
 
+use super::waits::timed;
+
 use objects::Objects;
 use queue::Waiting;
 
 /// Seconds of a pass or a request: from what costs nothing to the longest timeout.
-const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
+const BUCKETS: [f64; 15] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0, 120.0];
 
 /// Which kind of object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -71,6 +73,7 @@ pub struct Metrics {
     leader: Gauge,
     waiting: Arc<Waiting>,
     passes: Histograms<Kind>,
+    own: Histograms<Kind>,
     active: Family<Kind, Gauge>,
     failures: Family<Failure, Counter>,
     events: Family<Told, Counter>,
@@ -90,6 +93,7 @@ impl Metrics {
             leader: Gauge::default(),
             waiting: Arc::default(),
             passes: Family::new_with_constructor(histogram),
+            own: Family::new_with_constructor(histogram),
             active: Family::default(),
             failures: Family::default(),
             events: Family::default(),
@@ -104,6 +108,8 @@ impl Metrics {
         registry.register("leader", "1 while this instance leads, 0 while it stands by", metrics.leader.clone());
         let (passes, seconds) = ("Passes over an object", "Requests to search clusters until the answer began");
         registry.register_with_unit("reconcile_duration", passes, Unit::Seconds, metrics.passes.clone());
+        let own = "Passes over an object, without the time in which they waited for search clusters";
+        registry.register_with_unit("reconcile_own_duration", own, Unit::Seconds, metrics.own.clone());
         let queue = "Objects that a watch named and whose pass has not begun";
         registry.register("queue_depth", queue, metrics.waiting.depth());
         registry.register("reconciles_active", "Passes that go on now", metrics.active.clone());
@@ -140,8 +146,10 @@ impl Metrics {
         // One that is dropped in the middle is no longer active either.
         let _active = Active::begin(self.active.get_or_create_owned(&Kind { kind }));
         let begin = std::time::Instant::now();
-        let result = pass.await;
-        self.passes.get_or_create(&Kind { kind }).observe(begin.elapsed().as_secs_f64());
+        let (result, waited) = timed(pass).await;
+        let took = begin.elapsed();
+        self.passes.get_or_create(&Kind { kind }).observe(took.as_secs_f64());
+        self.own.get_or_create(&Kind { kind }).observe(took.saturating_sub(waited).as_secs_f64());
         result
     }
 
@@ -237,6 +245,7 @@ mod tests {
             r#"reindex_operator_build_info{version="0.1.0"} 1"#,
             r#"reindex_operator_leader 0"#,
             r#"reindex_operator_reconcile_duration_seconds_count{kind="Reindex"} 1"#,
+            r#"reindex_operator_reconcile_own_duration_seconds_count{kind="Reindex"} 1"#,
             r#"reindex_operator_reconciles_active{kind="Reindex"} 0"#,
             r#"reindex_operator_reconcile_failures_total{kind="Reindex",class="Apiserver"} 1"#,
             r#"reindex_operator_events_total{kind="Reindex",type="Warning",reason="NotAllowed"} 1"#,

@@ -236,7 +236,7 @@ async fn a_destination_index_that_is_replaced_meanwhile_fails_it_and_ends_its_ta
 #[tokio::test]
 async fn a_destination_index_that_is_replaced_before_verify_fails_it() {
     let mut world = World::with(|reindex| reindex["spec"]["verification"] = json!({"level": "None"})).await;
-    world.destination.state().pace = Pace::Instant;
+    world.destination.state().pace = Pace::PerPoll(0);
     world.until_copying().await;
     world.destination.state().indices.remove("dest");
     world.destination.state().create("dest", &json!({}));

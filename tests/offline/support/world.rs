@@ -22,7 +22,12 @@ use reindex_operator::{
         reindex_status::PartitionState,
     },
     controller::{
-        context::Context, error::Error, proofs::Proofs, public_authorities::PublicAuthorities, reindex::reconcile,
+        context::Context,
+        error::Error,
+        events::{Told, events, write_one},
+        proofs::Proofs,
+        public_authorities::PublicAuthorities,
+        reindex::reconcile,
         search_cluster,
     },
     plan::scope::Scope,
@@ -31,6 +36,7 @@ use reindex_operator::{
     telemetry::metrics::Metrics,
 };
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use super::{apiserver::ApiServer, engine::Engine, faults::Faults, logs::Logs};
 
@@ -77,6 +83,8 @@ pub struct World {
 pub struct Operator {
     /// What it works with.
     pub ctx: Arc<Context>,
+    recorder: Recorder,
+    told: Mutex<Told>,
     reindexes: Writer<Reindex>,
     clusters: Writer<SearchCluster>,
 }
@@ -191,7 +199,7 @@ impl World {
         let round = tokio::select! {
             biased;
             () = self.faults.died() => Round::Died,
-            ended = search_cluster::reconcile(Arc::new(cluster), self.operator.ctx.clone()) => match ended {
+            ended = self.operator.told(search_cluster::reconcile(Arc::new(cluster), self.operator.ctx.clone())) => match ended {
                 Ok(action) => Round::Done(action),
                 Err(error) => Round::Erred(error),
             },
@@ -241,7 +249,7 @@ impl World {
         tokio::select! {
             biased;
             () = self.faults.died() => Round::Died,
-            ended = reconcile(Arc::new(reindex), self.operator.ctx.clone()) => match ended {
+            ended = self.operator.told(reconcile(Arc::new(reindex), self.operator.ctx.clone())) => match ended {
                 Ok(action) => Round::Done(action),
                 Err(error) => Round::Erred(error),
             },
@@ -363,9 +371,10 @@ impl Operator {
         let (reindex_store, reindexes) = store();
         let (cluster_store, clusters) = store();
         let reporter = Reporter { controller: "reindex-operator".into(), instance: None };
+        let (events, told) = events();
         let ctx = Context {
             client: client.clone(),
-            recorder: Recorder::new(client, reporter),
+            events,
             reindexes: reindex_store,
             clusters: cluster_store,
             scope: Scope::default(),
@@ -378,7 +387,19 @@ impl Operator {
             proofs: Proofs::default(),
             metrics: Metrics::new(),
         };
-        Operator { ctx: Arc::new(ctx), reindexes, clusters }
+        let (recorder, told) = (Recorder::new(client, reporter), Mutex::new(told));
+        Operator { ctx: Arc::new(ctx), recorder, told, reindexes, clusters }
+    }
+
+    /// A pass, and then the events that it told: the operator writes them beside, where calls would have no order.
+    pub async fn told<T>(&self, pass: impl Future<Output = T>) -> T {
+        // The futures of a pass are large for the stack of a test.
+        let ended = Box::pin(pass).await;
+        let mut told = self.told.lock().await;
+        while let Ok((event, object)) = told.try_recv() {
+            write_one(&self.recorder, event, object).await;
+        }
+        ended
     }
 
     /// The caches catch up with the apiserver.

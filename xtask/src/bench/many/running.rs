@@ -131,11 +131,11 @@ fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T>
     }
 }
 
-/// The seconds below which 99 of 100 passes over a Reindex ended, of those between two looks: within the bucket as if they were spread
+/// The seconds below which 99 of 100 passes over a Reindex stayed without their waits for engines, of those between two looks: within the bucket as if they were spread
 /// evenly, as Prometheus reckons.
 pub fn percentile(before: &str, after: &str) -> Option<f64> {
     let buckets = |text: &str| {
-        let begin = "reindex_operator_reconcile_duration_seconds_bucket{le=\"";
+        let begin = "reindex_operator_reconcile_own_duration_seconds_bucket{le=\"";
         let lines = text.lines().filter_map(|line| line.strip_prefix(begin));
         let of_reindexes = lines.filter_map(|line| line.split_once(r#"",kind="Reindex"} "#));
         of_reindexes.map(|(bound, count)| (bound.to_owned(), count.parse().unwrap_or(0.0))).collect::<Vec<(_, f64)>>()
@@ -159,7 +159,9 @@ mod tests {
 
     fn text(counts: [u64; 4]) -> String {
         let line = |(bound, count)| {
-            format!("reindex_operator_reconcile_duration_seconds_bucket{{le=\"{bound}\",kind=\"Reindex\"}} {count}\n")
+            format!(
+                "reindex_operator_reconcile_own_duration_seconds_bucket{{le=\"{bound}\",kind=\"Reindex\"}} {count}\n"
+            )
         };
         ["0.01", "0.05", "0.1", "+Inf"].into_iter().zip(counts).map(line).collect()
     }

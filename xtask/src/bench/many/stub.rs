@@ -39,6 +39,7 @@ impl Stub {
             index.refresh();
         }
         stub.destination.state().allowlist = vec![stub.source.host_port()];
+        stub.set_pace(Pace::Instant);
         Ok(stub)
     }
 

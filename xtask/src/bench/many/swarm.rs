@@ -147,8 +147,8 @@ pub enum Pace {
     InTurn,
 }
 
-/// Copies between engines in memory: how long until all are complete, and how long a pass takes. The engines answer in next to no time, so
-/// that a pass is the operator and the apiserver.
+/// Copies between engines in memory: how long until all are complete, and how long a pass takes. A
+/// pass is the operator and the apiserver: what it waits for engines is left out.
 pub async fn against(place: &Place<'_>, stub: &Stub, copies: usize, pace: Pace) -> Result<Sample> {
     running::start()?;
     place.remove().await?;

@@ -5,7 +5,7 @@ use kube::{Client, runtime::reflector::Store};
 use crate::{
     allowlist::alibaba_cloud::OperatorIdentity,
     api::{Reindex, SearchCluster},
-    controller::{events::Events, proofs::Proofs, public_authorities::PublicAuthorities},
+    controller::{events::Events, own_writes::OwnWrites, proofs::Proofs, public_authorities::PublicAuthorities},
     plan::scope::Scope,
     search::Connections,
     telemetry::metrics::Metrics,
@@ -31,6 +31,8 @@ pub struct Context {
     pub connections: Connections,
     /// Comparisons of documents that go on.
     pub proofs: Proofs,
+    /// What was written of Reindexes and the watch has not told yet.
+    pub own_writes: OwnWrites,
     /// Counters.
     pub metrics: Metrics,
 }

@@ -7,6 +7,7 @@ pub mod events;
 pub mod finalizer;
 pub mod lease;
 mod merge;
+pub mod own_writes;
 pub mod proofs;
 pub mod public_authorities;
 pub mod reindex;
@@ -45,6 +46,7 @@ use crate::{
 
 use context::Context;
 use error::Error;
+use own_writes::OwnWrites;
 use proofs::Proofs;
 use public_authorities::PublicAuthorities;
 use watch::watch;
@@ -85,6 +87,7 @@ pub async fn run(
         public_authorities: PublicAuthorities::default(),
         connections: Connections::default(),
         proofs: Proofs::default(),
+        own_writes: OwnWrites::default(),
         metrics,
     });
     let copies = applier(
@@ -146,6 +149,7 @@ async fn sweep(ctx: &Context) {
     loop {
         tokio::time::sleep(SWEEP).await;
         ctx.proofs.keep(&ctx.reindexes);
+        ctx.own_writes.keep(&ctx.reindexes);
     }
 }
 

@@ -48,6 +48,8 @@ use draft::Draft;
 
 /// More passes than a Reindex has stages: a loop that turns this often would turn for ever.
 const MAX_PASSES: usize = 12;
+/// How soon an object is looked at again which the watch has not told anew yet; it does by itself.
+const OUTDATED: Duration = Duration::from_millis(100);
 /// How long people see nothing of what was decided, while the next look goes on.
 const SOON: Duration = Duration::from_secs(1);
 /// How long a task is waited for that was just started: a small copy is done by then, and its number need not be written.
@@ -58,6 +60,9 @@ const MOMENT: Duration = Duration::from_millis(100);
 /// # Errors
 /// Trouble with the apiserver, or a conflict: both are tried again.
 pub async fn reconcile(reindex: Arc<Reindex>, ctx: Arc<Context>) -> Result<Action, Error> {
+    if ctx.own_writes.outdate(&reindex) {
+        return Ok(Action::requeue(OUTDATED));
+    }
     if reindex.metadata.deletion_timestamp.is_some() {
         ctx.proofs.stop(&reindex.uid().unwrap_or_default());
         return cleanup::cleanup(&ctx, &reindex).await;
@@ -65,7 +70,9 @@ pub async fn reconcile(reindex: Arc<Reindex>, ctx: Arc<Context>) -> Result<Actio
     let mut draft = Draft::of(Arc::unwrap_or_clone(reindex));
     let requeue = passes(&ctx, &mut draft).await;
     // What was decided before an error stands.
-    draft.write(&ctx).await?;
+    let written = draft.write(&ctx).await;
+    draft.note(&ctx);
+    written?;
     match requeue? {
         Requeue::Now | Requeue::Shortly => Ok(Action::requeue(Duration::from_secs(1))),
         Requeue::After(wait) => Ok(Action::requeue(wait)),

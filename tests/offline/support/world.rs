@@ -25,6 +25,7 @@ use reindex_operator::{
         context::Context,
         error::Error,
         events::{Told, events, write_one},
+        own_writes::OwnWrites,
         proofs::Proofs,
         public_authorities::PublicAuthorities,
         reindex::reconcile,
@@ -257,7 +258,7 @@ impl World {
     }
 
     /// A new process takes over, which knows nothing of the old one.
-    fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.faults.revive();
         self.operator = Operator::new(&self.api);
     }
@@ -385,6 +386,7 @@ impl Operator {
             public_authorities,
             connections: Connections::default(),
             proofs: Proofs::default(),
+            own_writes: OwnWrites::default(),
             metrics: Metrics::new(),
         };
         let (recorder, told) = (Recorder::new(client, reporter), Mutex::new(told));

@@ -91,9 +91,12 @@ pub async fn run(
         metrics,
     });
     let copies = applier(
-        |reindex, ctx| {
+        |reindex: Arc<Reindex>, ctx: Arc<Context>| {
             let span = begin("Reindex", reindex.as_ref(), &ctx);
-            spawned("Reindex", ctx, span, |ctx| reindex::reconcile(reindex, ctx))
+            match ctx.own_writes.outdate(reindex.as_ref()) {
+                true => later(),
+                false => spawned("Reindex", ctx, span, |ctx| reindex::reconcile(reindex, ctx)),
+            }
         },
         |reindex: Arc<Reindex>, error, ctx| on_error("Reindex", reindex.as_ref(), error, &ctx),
         ctx.clone(),
@@ -210,6 +213,11 @@ fn begin(kind: &'static str, object: &impl ResourceExt, ctx: &Context) -> Span {
     let (namespace, name, uid) = (object.namespace(), object.name_any(), object.uid());
     ctx.metrics.taken(kind, namespace.as_deref(), &name);
     tracing::trace_span!(target: TRACES, "pass", kind, namespace, name, uid, otel.status_code = Empty)
+}
+
+/// The watch tells it anew by itself, as a rule within milliseconds.
+fn later() -> CancelableJoinHandle<Result<Action, Error>> {
+    CancelableJoinHandle::spawn(async { Ok(Action::requeue(Duration::from_secs(1))) }, &Handle::current())
 }
 
 /// Runs a pass on any of the program's threads, and measures it.

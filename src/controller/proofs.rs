@@ -13,6 +13,7 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 use crate::{
     api::Reindex,
     plan::{comparison::Compared, reindex::Proving, validate::Trouble},
+    telemetry::waits::waiting,
     verify::{Fault, Job, Pace},
 };
 
@@ -114,6 +115,7 @@ impl Proofs {
             self.all().insert(uid.to_owned(), proof);
             return Look::Ended(compared);
         }
+        let _waiting = waiting();
         let look = match tokio::time::timeout(WAIT, &mut proof.task).await {
             Err(_) => Look::Running(progress(&proof.pace)),
             Ok(Ok(Ok(compared))) => {

@@ -205,7 +205,7 @@ pub fn settle(reindex: &Reindex, outcome: Outcome, now: Timestamp) -> Decision {
             plan.report.failed(StepName::Prepare, "IndexRefused", &message);
             plan.decision(None, Requeue::OnChange)
         }
-        Outcome::Started(started) => plan.started(started),
+        Outcome::Started { ranges, counted } => plan.started(ranges, counted),
         Outcome::GateClosed(cluster) => {
             plan.withdraw_repair();
             plan.gate_closed(&cluster)

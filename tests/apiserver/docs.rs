@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use xtask::{kubectl, pages};
+use xtask::{kubectl, pages, render};
 
 fn file(path: &str) -> String {
     fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR")))
@@ -60,6 +60,31 @@ fn the_apiserver_takes_all_that_is_shown() {
         }
     }
     assert!(taken >= 14, "only {taken} objects were found");
+}
+
+#[test]
+fn helm_takes_the_values_that_are_shown() {
+    let values: Value = serde_saphyr::from_str(&file("charts/reindex-operator/values.yaml")).unwrap();
+    let (mut given, mut set) = (0, 0);
+    for path in pages::all().unwrap() {
+        let page = file(&path);
+        for block in blocks(&page) {
+            let objects: Vec<Value> = serde_saphyr::from_multiple(&block).unwrap();
+            for shown in objects.iter().filter(|object| is_values(object, &values)) {
+                for (key, value) in shown.as_object().unwrap() {
+                    let given = format!("{key}={value}");
+                    render::chart(&["--set-json", &given]).unwrap_or_else(|error| panic!("{path}: {given}: {error:#}"));
+                }
+                given += 1;
+            }
+        }
+        let told = page.split("--set ").skip(1).filter_map(|rest| rest.split(['`', '\n', ' ']).next());
+        for value in told.filter(|value| value.contains('=')) {
+            render::chart(&["--set", value]).unwrap_or_else(|error| panic!("{path}: --set {value}: {error:#}"));
+            set += 1;
+        }
+    }
+    assert!(given >= 2 && set >= 2, "only {given} blocks and {set} arguments were found");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Specs that nobody writes by mistake alone: what the real apiserver makes of them, and the one in memory.
 
 use kube::Client;
-use reindex_operator::api::Reindex;
+use reindex_operator::api::{Reindex, SearchCluster};
 use serde_json::{Value, json};
 
-use super::rules::{client, refusals, reindex};
+use super::rules::{client, cluster, refusals, reindex};
 
 #[tokio::test]
 async fn what_is_of_another_type_is_refused_by_its_field() {
@@ -33,6 +33,39 @@ async fn what_is_of_another_type_is_refused_by_its_field() {
         let refused = refusals::<Reindex>(&client, reindex(change.clone())).await;
         let says = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(field));
         assert!(refused.iter().all(says), "{change}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_search_cluster_may_not_hold_is_refused_by_its_field() {
+    let client = client().await;
+    let many = |count: usize| (0..count).map(|n| format!("ns-{n}")).collect::<Vec<_>>();
+    for (change, field) in [
+        (json!({"endpoint": 9200}), "spec.endpoint"),
+        (json!({"endpoint": format!("https://{}:9200", "x".repeat(600))}), "spec.endpoint"),
+        (json!({"endpoint": "ftp://es:21"}), "spec.endpoint"),
+        (json!({"endpoint": "https://user:secret@es:9200"}), "spec.endpoint"),
+        (json!({"endpoint": "https://es:9200?pretty"}), "spec.endpoint"),
+        (json!({"remoteEndpoint": "https://es:9200#a"}), "spec.remoteEndpoint"),
+        (json!({"auth": "elastic"}), "spec.auth"),
+        (json!({"auth": {"basic": {"secretRef": {"name": "x".repeat(300)}}}}), "spec.auth.basic.secretRef.name"),
+        (json!({"auth": {"basic": {"secretRef": "es"}}}), "spec.auth.basic.secretRef"),
+        (json!({"tls": {"insecureSkipVerify": "no"}}), "spec.tls.insecureSkipVerify"),
+        (json!({"tls": {"serverName": "x".repeat(300)}}), "spec.tls.serverName"),
+        (json!({"access": {"namespaces": {}}}), "spec.access"),
+        (json!({"access": [{"namespaces": {"names": many(129)}}]}), "spec.access[0].namespaces.names"),
+        (json!({"access": vec![json!({"namespaces": {"names": ["a"]}}); 33]}), "spec.access"),
+        (json!({"access": [{"roles": ["Reader"]}]}), "spec.access[0].roles[0]"),
+        (json!({"access": [{"indexes": []}]}), "spec.access[0].indexes"),
+        (json!({"limits": {"maxTasks": 0}}), "spec.limits.maxTasks"),
+        (json!({"limits": {"maxTasks": 1001}}), "spec.limits.maxTasks"),
+        (json!({"limits": {"maxOpenScrolls": "500"}}), "spec.limits.maxOpenScrolls"),
+        (json!({"allowlist": {"mode": "Force"}}), "spec.allowlist.mode"),
+        (json!({"provider": "eck"}), "spec.provider"),
+    ] {
+        let refused = refusals::<SearchCluster>(&client, cluster(change.clone())).await;
+        let says = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(field));
+        assert!(refused.iter().all(says), "{field}: {change}: {refused:?}");
     }
 }
 
@@ -70,7 +103,8 @@ async fn more_than_a_list_or_a_text_may_hold_is_refused() {
 
 /// Creates it; `Err` is the refusal.
 async fn create(client: &Client, parameters: &str, object: &Value) -> Result<Value, kube::Error> {
-    let path = format!("/apis/reindex.dev/v1alpha1/namespaces/default/reindexes?{parameters}");
+    let kinds = if object["kind"] == "Reindex" { "reindexes" } else { "searchclusters" };
+    let path = format!("/apis/reindex.dev/v1alpha1/namespaces/default/{kinds}?{parameters}");
     let request =
         http::Request::post(path).header("content-type", "application/json").body(object.to_string().into_bytes());
     client.request(request.expect("a request")).await
@@ -96,6 +130,27 @@ async fn a_field_that_is_not_known_is_refused_or_gone() {
     assert_eq!(spec["source"]["query"], json!({"term": {"kept": {"value": 1}}}), "what is free stays as it is");
     let status = &taken["status"];
     assert_eq!((&status["phase"], &status["conditions"]), (&Value::Null, &json!([])), "nobody is born complete");
+}
+
+#[tokio::test]
+async fn a_field_of_a_search_cluster_that_is_not_known_is_refused_or_gone() {
+    let client = client().await;
+    let mut object = cluster(json!({
+        "password": "s3cret",
+        "auth": {"basic": {"secretRef": {"name": "es", "namespace": "others"}}},
+        "tls": {"insecure": true},
+    }));
+    object["status"] = json!({"connection": {"endpoint": "https://elsewhere:9200"}});
+    let refused = create(&client, "dryRun=All&fieldValidation=Strict", &object).await.expect_err("refused").to_string();
+    for field in ["spec.password", "spec.auth.basic.secretRef.namespace", "spec.tls.insecure"] {
+        assert!(refused.contains(&format!("unknown field \"{field}\"")), "{refused}");
+    }
+    assert!(!refused.contains("s3cret"), "{refused}");
+    let taken = create(&client, "dryRun=All&fieldValidation=Ignore", &object).await.expect("taken");
+    let spec = &taken["spec"];
+    assert_eq!((&spec["password"], &spec["tls"]["insecure"]), (&Value::Null, &Value::Null), "{taken:#}");
+    assert_eq!(spec["auth"], json!({"basic": {"secretRef": {"name": "es"}}}));
+    assert_eq!(taken["status"], json!({"observedGeneration": -1}), "nobody is born connected");
 }
 
 /// More than etcd takes, and more than the apiserver reads.

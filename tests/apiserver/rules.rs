@@ -59,7 +59,8 @@ pub fn reindex(change: Value) -> Value {
     merged(valid, &json!({"spec": change}))
 }
 
-fn cluster(change: Value) -> Value {
+/// A valid SearchCluster with a change of its spec.
+pub fn cluster(change: Value) -> Value {
     let valid = json!({
         "apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster", "metadata": {"generateName": "rules-", "namespace": "default"},
         "spec": {"endpoint": "https://es-1-http.search.svc:9200"},

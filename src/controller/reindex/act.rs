@@ -132,13 +132,13 @@ async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Sta
     let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Outcome::Unclear(gone())) };
     let limits = limits(ctx, &sides, &status, source_shards(&status));
     // An index of its own nobody else fills.
-    let alone = created(&status);
-    if !alone || !limits.is_unlimited() {
+    let (alone, counted) = (created(&status), !limits.is_unlimited());
+    if !alone || counted {
         let all = live_reindexes(ctx).await?;
         if !alone && let Some(trouble) = gate::busy(reindex, all.iter()) {
             return Ok(Outcome::Busy(trouble));
         }
-        if !limits.is_unlimited() && !plan::limits::admits(reindex, &all, &limits) {
+        if counted && !plan::limits::admits(reindex, &all, &limits) {
             return Ok(Outcome::LimitReached);
         }
     }
@@ -158,11 +158,11 @@ async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Sta
     match ready {
         Ok(true) => {}
         // The next look says what stands there.
-        Ok(false) => return Ok(Outcome::Started(vec![])),
+        Ok(false) => return Ok(Outcome::Started { ranges: vec![], counted }),
         Err(error) => return Ok(Outcome::Unclear(convert::trouble("the destination", &error))),
     }
     let all = starts.iter().map(|start| start_task(ctx, reindex, &destination, &source, start));
-    Ok(Outcome::Started(futures::future::join_all(all).await))
+    Ok(Outcome::Started { ranges: futures::future::join_all(all).await, counted })
 }
 
 async fn start_task(

@@ -11,8 +11,8 @@ use crate::{
     },
 };
 
-/// What was decided stands here until it is written. Only what something outside follows from, or what is waited with, must be: decisions
-/// that only lead to the next look go to the apiserver together.
+/// What was decided stands here until it is written. Only what something outside follows from, or what is waited with for long, must be:
+/// decisions that only lead to the next look go to the apiserver together.
 pub struct Draft {
     /// Its version before anything was written here.
     watched: Option<String>,

@@ -5,7 +5,7 @@
 //! 2. decide: what follows (pure, `plan::reindex`)
 //! 3. write: the new status, which holds the intent, under the resourceVersion that was read (I/O); what nothing follows from but the next
 //!    look is written with what comes next ([`Draft`])
-//! 4. act: do it, and write what came of it (I/O)
+//! 4. act: do it, and write what came of it (I/O); that a task was started may wait for a moment, to be written with what came of the task
 //!
 //! Passes follow one another until one says to wait.
 
@@ -46,10 +46,8 @@ use super::{context::Context, error::Error};
 
 use draft::Draft;
 
-/// More passes than a Reindex has stages: a loop that turns this often would turn for ever.
+/// Passes in one go; then others have their turn.
 const MAX_PASSES: usize = 12;
-/// How soon an object is looked at again which the watch has not told anew yet; it does by itself.
-const OUTDATED: Duration = Duration::from_millis(100);
 /// How long people see nothing of what was decided, while the next look goes on.
 const SOON: Duration = Duration::from_secs(1);
 /// How long a task is waited for that was just started: a small copy is done by then, and its number need not be written.
@@ -60,9 +58,6 @@ const MOMENT: Duration = Duration::from_millis(100);
 /// # Errors
 /// Trouble with the apiserver, or a conflict: both are tried again.
 pub async fn reconcile(reindex: Arc<Reindex>, ctx: Arc<Context>) -> Result<Action, Error> {
-    if ctx.own_writes.outdate(&reindex) {
-        return Ok(Action::requeue(OUTDATED));
-    }
     if reindex.metadata.deletion_timestamp.is_some() {
         ctx.proofs.stop(&reindex.uid().unwrap_or_default());
         return cleanup::cleanup(&ctx, &reindex).await;

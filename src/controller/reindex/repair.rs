@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 
-use crate::search::{BulkLoadSettings, DocumentVersion, SearchClient, SearchError};
+use crate::{
+    search::{BulkLoadSettings, DocumentVersion, SearchClient, SearchError},
+    telemetry::waits::waiting,
+};
 
 /// More pages of documents are not read: that would hold the object up for minutes.
 pub const MOST_PAGES: usize = 1000;
@@ -21,6 +24,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// # Errors
 /// Those of a refresh.
 pub async fn forget_deletions(client: &SearchClient, index: &str) -> Result<(), SearchError> {
+    let _waiting = waiting();
     tokio::time::sleep(TICK).await;
     client.refresh(index).await
 }

@@ -111,7 +111,7 @@ impl Plan<'_> {
                 PartitionSeen::Adopt(Some(task)) => self.run(at, task, "CopyAdopted"),
                 PartitionSeen::Adopt(None) => {
                     let told = self.report.status.partitions[at].message.clone();
-                    let why = told.unwrap_or_else(|| "the operator was interrupted while it started the task".into());
+                    let why = told.unwrap_or_else(|| "no task is found where one was to be started".into());
                     self.again(at, &why, Relief::None);
                 }
                 PartitionSeen::Task(task) => match self.judge(at, task) {
@@ -366,9 +366,9 @@ impl Plan<'_> {
     }
 
     /// What came of starts whose intent was written.
-    pub(super) fn started(mut self, started: Vec<(i32, Started)>) -> Decision {
+    pub(super) fn started(mut self, ranges: Vec<(i32, Started)>, counted: bool) -> Decision {
         let mut refused = None;
-        for (id, outcome) in started {
+        for (id, outcome) in ranges {
             let Some(at) = self.report.status.partitions.iter().position(|partition| partition.id == id) else {
                 continue;
             };
@@ -392,7 +392,11 @@ impl Plan<'_> {
         if let Some(progress) = &mut self.report.status.progress {
             progress.partitions_running = running as i32;
         }
-        self.decision(None, Requeue::Shortly)
+        // A task whose number is lost, and that has ended by then, is run again: nobody may be told that it failed, or find its documents.
+        let repeatable =
+            self.reindex.spec.destination.op_type == OpType::Index && self.reindex.spec.execution.backoff_limit > 0;
+        let requeue = if repeatable && !counted { Requeue::Shortly } else { Requeue::After(progress::soon()) };
+        self.decision(None, requeue)
     }
 
     fn run(&mut self, at: usize, task: String, reason: &'static str) {

@@ -270,7 +270,12 @@ pub enum Outcome {
     /// The destination refused the index.
     IndexRefused(String),
     /// What came of each start, by number of the range.
-    Started(Vec<(i32, Started)>),
+    Started {
+        /// What came of each range's start.
+        ranges: Vec<(i32, Started)>,
+        /// Whether a limit of a cluster counts these tasks, which other Reindexes read in the status.
+        counted: bool,
+    },
     /// A restart is about to begin on a cluster: the intents are withdrawn.
     GateClosed(String),
     /// Another Reindex that fills the index comes first: the intents are withdrawn.
@@ -309,7 +314,7 @@ pub enum Started {
 pub enum Requeue {
     /// At once.
     Now,
-    /// After a moment. Nothing is lost with what was decided now: it may be written with what is seen then.
+    /// After a moment. What was decided now may be lost, at the price of some work: it is written with what is seen then.
     Shortly,
     /// After this time, or when something wakes the object.
     After(Duration),

@@ -337,11 +337,8 @@ async fn a_stale_cache_starts_no_second_task() {
     let before = world.reindex().unwrap();
     world.until_copying().await;
     let tasks = world.destination.state().tasks.len();
-    world.faults.forget();
-    let round = world.reconcile(before.clone()).await;
-    assert!(matches!(&round, Round::Done(_)), "{round:?}");
-    assert!(world.faults.journal().is_empty(), "{}", world.story("the process knows what it wrote itself"));
-    world.restart();
+    assert!(world.ctx().own_writes.outdate(&before), "no pass is made over it");
+    // Another process may make one.
     for _ in 0..3 {
         let round = world.reconcile(before.clone()).await;
         assert!(matches!(&round, Round::Erred(error) if error.is_conflict()), "{round:?}");

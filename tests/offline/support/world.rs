@@ -24,7 +24,7 @@ use reindex_operator::{
     controller::{
         context::Context,
         error::Error,
-        events::{Told, events, write_one},
+        events::{Queued, events, write_one},
         own_writes::OwnWrites,
         proofs::Proofs,
         public_authorities::PublicAuthorities,
@@ -85,7 +85,7 @@ pub struct Operator {
     /// What it works with.
     pub ctx: Arc<Context>,
     recorder: Recorder,
-    told: Mutex<Told>,
+    told: Mutex<Queued>,
     reindexes: Writer<Reindex>,
     clusters: Writer<SearchCluster>,
 }
@@ -258,7 +258,7 @@ impl World {
     }
 
     /// A new process takes over, which knows nothing of the old one.
-    pub fn restart(&mut self) {
+    fn restart(&mut self) {
         self.faults.revive();
         self.operator = Operator::new(&self.api);
     }
@@ -397,9 +397,10 @@ impl Operator {
     pub async fn told<T>(&self, pass: impl Future<Output = T>) -> T {
         // The futures of a pass are large for the stack of a test.
         let ended = Box::pin(pass).await;
-        let mut told = self.told.lock().await;
-        while let Ok((event, object)) = told.try_recv() {
-            write_one(&self.recorder, event, object).await;
+        for lane in self.told.lock().await.iter_mut() {
+            while let Ok((event, object)) = lane.try_recv() {
+                write_one(&self.recorder, event, object).await;
+            }
         }
         ended
     }

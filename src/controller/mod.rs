@@ -228,7 +228,8 @@ fn spawned<P: Future<Output = Result<Action, Error>> + Send + 'static>(
     pass: impl FnOnce(Arc<Context>) -> P,
 ) -> CancelableJoinHandle<Result<Action, Error>> {
     let metrics = ctx.metrics.clone();
-    let pass = pass(ctx);
+    // It is large, and would be moved into what is around it layer by layer.
+    let pass = Box::pin(pass(ctx));
     let measured = async move {
         let result = metrics.measured(kind, pass.instrument(span.clone())).await;
         if result.is_err() {

@@ -1,6 +1,6 @@
 //! What an apiserver checks and fills in before it takes an object: the schema of the definitions, their defaults, their rules.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter};
 
 use jsonschema::error::ValidationErrorKind;
 use kube::ResourceExt;
@@ -65,8 +65,7 @@ impl Admission {
 
 /// The field, what is wrong with it, and where it can be read what is right.
 fn told(error: &jsonschema::ValidationError<'_>) -> String {
-    // `/source/query` is `spec.source.query`.
-    let field = format!("spec{}", error.instance_path().as_str().replace('/', "."));
+    let field = field(error.instance_path().as_str());
     match error.kind() {
         ValidationErrorKind::Required { property } => {
             format!("{field}.{}: is missing", property.as_str().unwrap_or_default())
@@ -77,6 +76,15 @@ fn told(error: &jsonschema::ValidationError<'_>) -> String {
         }
         _ => format!("{field}: {error}"),
     }
+}
+
+/// A place in the spec as the apiserver names it: `/access/0/roles` is `spec.access[0].roles`.
+fn field(pointer: &str) -> String {
+    let part = |part: &str| match part.parse::<usize>() {
+        Ok(number) => format!("[{number}]"),
+        Err(_) => format!(".{part}"),
+    };
+    iter::once("spec".to_owned()).chain(pointer.split('/').skip(1).map(part)).collect()
 }
 
 /// Defaults are filled in where a field is missing; null is the same as missing.

@@ -84,7 +84,7 @@ fn helm_takes_the_values_that_are_shown() {
             set += 1;
         }
     }
-    assert!(given >= 2 && set >= 2, "only {given} blocks and {set} arguments were found");
+    assert!(given >= 1 && set >= 5, "only {given} blocks and {set} arguments were found");
 }
 
 #[test]

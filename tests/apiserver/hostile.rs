@@ -60,7 +60,7 @@ async fn what_a_search_cluster_may_not_hold_is_refused_by_its_field() {
         (json!({"limits": {"maxTasks": 0}}), "spec.limits.maxTasks"),
         (json!({"limits": {"maxTasks": 1001}}), "spec.limits.maxTasks"),
         (json!({"limits": {"maxOpenScrolls": "500"}}), "spec.limits.maxOpenScrolls"),
-        (json!({"allowlist": {"mode": "Force"}}), "spec.allowlist.mode"),
+        (json!({"allowlist": {"management": "Force"}}), "spec.allowlist.management"),
         (json!({"provider": "eck"}), "spec.provider"),
     ] {
         let refused = refusals::<SearchCluster>(&client, cluster(change.clone())).await;
@@ -150,7 +150,12 @@ async fn a_field_of_a_search_cluster_that_is_not_known_is_refused_or_gone() {
     let spec = &taken["spec"];
     assert_eq!((&spec["password"], &spec["tls"]["insecure"]), (&Value::Null, &Value::Null), "{taken:#}");
     assert_eq!(spec["auth"], json!({"basic": {"secretRef": {"name": "es"}}}));
-    assert_eq!(taken["status"], json!({"observedGeneration": -1}), "nobody is born connected");
+    let status = &taken["status"];
+    assert_eq!(
+        (&status["connection"], &status["observedGeneration"]),
+        (&Value::Null, &json!(-1)),
+        "nobody is born connected"
+    );
 }
 
 /// More than etcd takes, and more than the apiserver reads.

@@ -1,6 +1,8 @@
 //! What every reconcile is given.
 
-use kube::{Client, runtime::reflector::Store};
+use std::collections::HashSet;
+
+use kube::{Client, ResourceExt, runtime::reflector::Store};
 
 use crate::{
     allowlist::alibaba_cloud::OperatorIdentity,
@@ -35,4 +37,11 @@ pub struct Context {
     pub own_writes: OwnWrites,
     /// Counters.
     pub metrics: Metrics,
+}
+
+impl Context {
+    /// UIDs of the Reindexes that are worked on.
+    pub fn known(&self) -> HashSet<String> {
+        self.reindexes.state().iter().filter_map(|reindex| reindex.uid()).collect()
+    }
 }

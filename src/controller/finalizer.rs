@@ -14,17 +14,17 @@ use crate::api::{FIELD_MANAGER, FINALIZER};
 
 use super::error::Error;
 
-/// Sets or removes ours, under the resourceVersion that was read, where that changes anything.
+/// Sets or removes ours, under the resourceVersion that was read, where that changes anything. Whether it did.
 ///
 /// # Errors
 /// What the apiserver said; a conflict when the object changed meanwhile.
-pub async fn set<K>(client: &Client, object: &mut K, wanted: bool) -> Result<(), Error>
+pub async fn set<K>(client: &Client, object: &mut K, wanted: bool) -> Result<bool, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let mut finalizers = object.finalizers().to_vec();
     if finalizers.iter().any(|finalizer| finalizer == FINALIZER) == wanted {
-        return Ok(());
+        return Ok(false);
     }
     match wanted {
         true => finalizers.push(FINALIZER.to_owned()),
@@ -35,5 +35,5 @@ where
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let patched = api.patch(&object.name_any(), &params, &Patch::Merge(patch)).await;
     *object = patched.map_err(Error::kube("set the finalizer"))?;
-    Ok(())
+    Ok(true)
 }

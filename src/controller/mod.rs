@@ -151,8 +151,9 @@ async fn before_it_began(end: impl Future<Output = ()>, reindexes: &Store<Reinde
 async fn sweep(ctx: &Context) {
     loop {
         tokio::time::sleep(SWEEP).await;
-        ctx.proofs.keep(&ctx.reindexes);
-        ctx.own_writes.keep(&ctx.reindexes);
+        let known = ctx.known();
+        ctx.proofs.keep(&known);
+        ctx.own_writes.keep(&known);
     }
 }
 

@@ -7,10 +7,8 @@ use std::{
     time::Duration,
 };
 
-use kube::{ResourceExt, runtime::reflector::Store};
+use kube::ResourceExt;
 use tokio::time::Instant;
-
-use crate::api::Reindex;
 
 /// After how long the watch counts, whatever it tells: who restores an etcd sets versions back.
 const FORGOTTEN: Duration = Duration::from_secs(10);
@@ -41,8 +39,7 @@ impl OwnWrites {
     }
 
     /// Forgets those that are gone.
-    pub fn keep(&self, reindexes: &Store<Reindex>) {
-        let known: HashSet<String> = reindexes.state().iter().filter_map(|reindex| reindex.uid()).collect();
+    pub fn keep(&self, known: &HashSet<String>) {
         self.lock().retain(|uid, _| known.contains(uid));
     }
 

@@ -7,11 +7,9 @@ use std::{
     time::Duration,
 };
 
-use kube::{ResourceExt, runtime::reflector::Store};
 use tokio::{sync::Semaphore, task::JoinHandle};
 
 use crate::{
-    api::Reindex,
     plan::{comparison::Compared, reindex::Proving, validate::Trouble},
     telemetry::waits::waiting,
     verify::{Fault, Job, Pace},
@@ -147,8 +145,7 @@ impl Proofs {
 
     /// Ends those whose Reindex is gone. One that goes in its own way is stopped by its last passes; one whose finalizer somebody took off by
     /// hand has none.
-    pub fn keep(&self, known: &Store<Reindex>) {
-        let known: HashSet<String> = known.state().iter().filter_map(|reindex| reindex.uid()).collect();
+    pub fn keep(&self, known: &HashSet<String>) {
         self.all().retain(|uid, _| known.contains(uid));
     }
 

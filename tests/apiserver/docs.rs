@@ -42,49 +42,57 @@ fn whole(mut part: Value) -> Value {
     object
 }
 
+/// What a text of YAML holds.
+fn objects(path: &str, text: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{path}: {error}\n{text}"))
+}
+
+/// Objects, each with its page.
+type Shown = Vec<(String, Value)>;
+
+/// What the pages' blocks hold, each with its page, pieces of the chart's values apart.
+fn of_pages() -> (Shown, Shown) {
+    let values: Value = serde_saphyr::from_str(&file("charts/reindex-operator/values.yaml")).unwrap();
+    let of_page = |path: String| {
+        let shown: Vec<_> = blocks(&file(&path)).iter().flat_map(|block| objects(&path, block)).collect();
+        shown.into_iter().map(move |object| (path.clone(), object))
+    };
+    pages::all().unwrap().into_iter().flat_map(of_page).partition(|(_, object)| is_values(object, &values))
+}
+
 #[test]
 fn the_apiserver_takes_all_that_is_shown() {
-    let mut taken = 0;
-    let values: Value = serde_saphyr::from_str(&file("charts/reindex-operator/values.yaml")).unwrap();
-    let pages = pages::all().unwrap();
-    let shown = pages.iter().flat_map(|path| blocks(&file(path)).into_iter().map(|block| (path.clone(), block)));
     let examples = fs::read_dir(format!("{}/deploy/examples", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let examples = examples.map(|entry| format!("deploy/examples/{}", entry.unwrap().file_name().display()));
-    for (path, block) in shown.chain(examples.map(|path| (path.clone(), file(&path)))) {
-        let objects: Vec<Value> =
-            serde_saphyr::from_multiple(&block).unwrap_or_else(|error| panic!("{path}: {error}\n{block}"));
-        for object in objects.into_iter().filter(|object| !is_values(object, &values)) {
-            let object = whole(object);
-            kubectl::dry_run(&object).unwrap_or_else(|error| panic!("{path}: {error:#}\n{object:#}"));
-            taken += 1;
-        }
+    let examples =
+        examples.flat_map(|path| objects(&path, &file(&path)).into_iter().map(move |object| (path.clone(), object)));
+    let mut taken = 0;
+    for (path, object) in of_pages().1.into_iter().chain(examples) {
+        let object = whole(object);
+        kubectl::dry_run(&object).unwrap_or_else(|error| panic!("{path}: {error:#}\n{object:#}"));
+        taken += 1;
     }
     assert!(taken >= 14, "only {taken} objects were found");
 }
 
 #[test]
 fn helm_takes_the_values_that_are_shown() {
-    let values: Value = serde_saphyr::from_str(&file("charts/reindex-operator/values.yaml")).unwrap();
-    let (mut given, mut set) = (0, 0);
-    for path in pages::all().unwrap() {
+    let blocks = of_pages().0;
+    let shown = blocks.iter().flat_map(|(path, values)| {
+        let values = values.as_object().unwrap().iter();
+        values.map(move |(key, value)| (path.clone(), "--set-json", format!("{key}={value}")))
+    });
+    let told = pages::all().unwrap().into_iter().flat_map(|path| {
         let page = file(&path);
-        for block in blocks(&page) {
-            let objects: Vec<Value> = serde_saphyr::from_multiple(&block).unwrap();
-            for shown in objects.iter().filter(|object| is_values(object, &values)) {
-                for (key, value) in shown.as_object().unwrap() {
-                    let given = format!("{key}={value}");
-                    render::chart(&["--set-json", &given]).unwrap_or_else(|error| panic!("{path}: {given}: {error:#}"));
-                }
-                given += 1;
-            }
-        }
-        let told = page.split("--set ").skip(1).filter_map(|rest| rest.split(['`', '\n', ' ']).next());
-        for value in told.filter(|value| value.contains('=')) {
-            render::chart(&["--set", value]).unwrap_or_else(|error| panic!("{path}: --set {value}: {error:#}"));
-            set += 1;
-        }
+        let words = page.split("--set ").skip(1).filter_map(|rest| rest.split(['`', '\n', ' ']).next());
+        let values: Vec<_> = words.filter(|word| word.contains('=')).map(str::to_owned).collect();
+        values.into_iter().map(move |value| (path.clone(), "--set", value))
+    });
+    let (shown, told): (Vec<_>, Vec<_>) = (shown.collect(), told.collect());
+    for (path, how, value) in shown.iter().chain(&told) {
+        render::chart(&[how, value]).unwrap_or_else(|error| panic!("{path}: {value}: {error:#}"));
     }
-    assert!(given >= 1 && set >= 5, "only {given} blocks and {set} arguments were found");
+    assert!(!blocks.is_empty() && told.len() >= 5, "only {shown:?} and {told:?} were found");
 }
 
 #[test]

@@ -1,10 +1,23 @@
 //! Specs that nobody writes by mistake alone: what the real apiserver makes of them, and the one in memory.
 
-use kube::Client;
+use std::fmt::Debug;
+
+use kube::{Client, Resource, core::NamespaceResourceScope};
 use reindex_operator::api::{Reindex, SearchCluster};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::rules::{client, cluster, refusals, reindex};
+
+/// Both refuse it, and say this.
+async fn refused<K>(client: &Client, object: Value, told: &str)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let refused = refusals::<K>(client, object.clone()).await;
+    let says = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(told));
+    assert!(refused.iter().all(says), "{told}: {refused:?}\n{object:#}");
+}
 
 #[tokio::test]
 async fn what_is_of_another_type_is_refused_by_its_field() {
@@ -30,9 +43,7 @@ async fn what_is_of_another_type_is_refused_by_its_field() {
         (json!({"execution": {"parallelism": 99_999_999_999_i64}}), "spec.execution.parallelism"),
         (json!({"verification": {"level": 1}}), "spec.verification.level"),
     ] {
-        let refused = refusals::<Reindex>(&client, reindex(change.clone())).await;
-        let says = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(field));
-        assert!(refused.iter().all(says), "{change}: {refused:?}");
+        refused::<Reindex>(&client, reindex(change), field).await;
     }
 }
 
@@ -63,9 +74,7 @@ async fn what_a_search_cluster_may_not_hold_is_refused_by_its_field() {
         (json!({"allowlist": {"management": "Force"}}), "spec.allowlist.management"),
         (json!({"provider": "eck"}), "spec.provider"),
     ] {
-        let refused = refusals::<SearchCluster>(&client, cluster(change.clone())).await;
-        let says = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(field));
-        assert!(refused.iter().all(says), "{field}: {change}: {refused:?}");
+        refused::<SearchCluster>(&client, cluster(change), field).await;
     }
 }
 
@@ -75,9 +84,7 @@ async fn names_that_are_no_names_are_refused_on_both_sides() {
     let client = client().await;
     for name in ["-a", "_a", "+a", "_all", "_search", ".", "..", "a b", " a", "a\\b", "a\"b", "a<b", "a|b", "a:b"] {
         for (side, told) in [("source", "one index, alias or data stream"), ("destination", "valid index name")] {
-            let refused = refusals::<Reindex>(&client, reindex(json!({side: {"index": name}}))).await;
-            let says = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(told));
-            assert!(refused.iter().all(says), "{side} {name:?}: {refused:?}");
+            refused::<Reindex>(&client, reindex(json!({side: {"index": name}})), told).await;
         }
     }
 }
@@ -95,9 +102,7 @@ async fn more_than_a_list_or_a_text_may_hold_is_refused() {
         (json!({"script": {"source": "x".repeat(100_000)}}), "spec.script.source"),
         (json!({"source": {"clusterRef": {"name": "x".repeat(300)}}}), "spec.source.clusterRef.name"),
     ] {
-        let refused = refusals::<Reindex>(&client, reindex(change)).await;
-        let says = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(field));
-        assert!(refused.iter().all(says), "{field}: {refused:?}");
+        refused::<Reindex>(&client, reindex(change), field).await;
     }
 }
 

@@ -54,6 +54,6 @@ async fn let_go(ctx: &Context, reindex: &Reindex, note: Option<Note>) -> Result<
 async fn release(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> {
     match finalizer::set(&ctx.client, &mut reindex.clone(), false).await {
         Err(Error::Kube { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(Action::await_change()),
-        other => other.map(|()| Action::await_change()),
+        other => other.map(|_| Action::await_change()),
     }
 }

@@ -1,7 +1,5 @@
 //! A Reindex between two writes of its status.
 
-use kube::ResourceExt;
-
 use crate::{
     api::Reindex,
     controller::{context::Context, error::Error, events, finalizer, status},
@@ -14,8 +12,6 @@ use crate::{
 /// What was decided stands here until it is written. Only what something outside follows from, or what is waited with for long, must be:
 /// decisions that only lead to the next look go to the apiserver together.
 pub struct Draft {
-    /// Its version before anything was written here.
-    watched: Option<String>,
     /// As the apiserver has it.
     written: Reindex,
     /// With the status that was decided since.
@@ -27,7 +23,7 @@ pub struct Draft {
 impl Draft {
     /// Nothing was decided yet.
     pub fn of(written: Reindex) -> Draft {
-        Draft { watched: written.resource_version(), reindex: written.clone(), written, notes: Vec::new() }
+        Draft { reindex: written.clone(), written, notes: Vec::new() }
     }
 
     /// The object as it will be.
@@ -48,8 +44,8 @@ impl Draft {
             && let Some(written) =
                 status::write(&ctx.client, &self.written, status).await.map_err(Error::kube("write the status"))?
         {
-            self.reindex = written.clone();
-            self.written = written;
+            ctx.own_writes.note(&written);
+            *self = Draft { notes: std::mem::take(&mut self.notes), ..Draft::of(written) };
         }
         for note in self.notes.drain(..) {
             events::tell(ctx, &self.reindex, note);
@@ -57,16 +53,11 @@ impl Draft {
         Ok(())
     }
 
-    /// Has it known what was written here, until the watch tells it.
-    pub fn note(&self, ctx: &Context) {
-        if self.written.resource_version() != self.watched {
-            ctx.own_writes.note(&self.written);
-        }
-    }
-
     /// Sets or removes the finalizer; what was decided waits on.
     pub async fn set_finalizer(&mut self, ctx: &Context, wanted: bool) -> Result<(), Error> {
-        finalizer::set(&ctx.client, &mut self.written, wanted).await?;
+        if finalizer::set(&ctx.client, &mut self.written, wanted).await? {
+            ctx.own_writes.note(&self.written);
+        }
         self.reindex.metadata = self.written.metadata.clone();
         Ok(())
     }

@@ -65,9 +65,7 @@ pub async fn reconcile(reindex: Arc<Reindex>, ctx: Arc<Context>) -> Result<Actio
     let mut draft = Draft::of(Arc::unwrap_or_clone(reindex));
     let requeue = passes(&ctx, &mut draft).await;
     // What was decided before an error stands.
-    let written = draft.write(&ctx).await;
-    draft.note(&ctx);
-    written?;
+    draft.write(&ctx).await?;
     match requeue? {
         Requeue::Now | Requeue::Shortly => Ok(Action::requeue(Duration::from_secs(1))),
         Requeue::After(wait) => Ok(Action::requeue(wait)),

@@ -8,6 +8,7 @@ use crate::{
     api::{
         conditions::{self, COMPLETE, FAILED, READY, RECONCILING, STALLED},
         reindex_status::{CopyResult, Failure, Partition, Tuning},
+        writing::OpType,
     },
     plan::{
         comparison::Compared,
@@ -87,6 +88,11 @@ pub(super) fn settled(reindex: &mut Reindex, outcome: Outcome, second: i64) -> D
     decision
 }
 
+/// Tasks were started, and no limit counts them.
+fn started(ranges: impl IntoIterator<Item = (i32, Started)>) -> Outcome {
+    Outcome::Started { ranges: ranges.into_iter().collect(), counted: false }
+}
+
 fn bucket(from: i64, to: i64, documents: i64) -> Bucket {
     Bucket { from, to, documents }
 }
@@ -118,8 +124,8 @@ pub(super) fn copying(ranges: i32) -> Reindex {
     let begun = see(&mut reindex, Observation::Survey(Box::new(survey(ranges))), 3);
     let starts = starts(&begun);
     assert_eq!(stage(&reindex), Stage::Copy, "the intents are written before the tasks are started");
-    let started = starts.iter().map(|start| (start.partition, Started::Task(format!("n:{}", start.partition))));
-    settled(&mut reindex, Outcome::Started { ranges: started.collect(), counted: false }, 3);
+    let tasks = starts.iter().map(|start| (start.partition, Started::Task(format!("n:{}", start.partition))));
+    settled(&mut reindex, started(tasks), 3);
     reindex
 }
 
@@ -253,9 +259,8 @@ fn ranges_wait_for_their_turn_and_are_counted_when_they_are_done() {
     assert_eq!(queries, [(2, json!({"range": {"_seq_no": {"gte": 4}}}))]);
     let progress = next.status.progress.unwrap();
     assert_eq!((progress.documents_copied, progress.partitions_done, progress.partitions_total), (3, 1, 3));
-    let started =
-        settled(&mut reindex, Outcome::Started { ranges: vec![(2, Started::Task("n:2".into()))], counted: false }, 4);
-    let progress = started.status.progress.unwrap();
+    let begun = settled(&mut reindex, started([(2, Started::Task("n:2".into()))]), 4);
+    let progress = begun.status.progress.unwrap();
     assert_eq!((progress.documents_copied, progress.partitions_running), (3, 2), "it does not go back");
     see(&mut reindex, looked([(1, ended(2)), (2, ended(2))]), 5);
     assert_eq!((stage(&reindex), reindex.status.clone().unwrap().result.unwrap().total), (Stage::Verify, 6));
@@ -271,11 +276,7 @@ fn a_lost_task_is_begun_again_and_given_up_in_the_end() {
         second += 400;
         let begun = see(&mut reindex, looked([]), second);
         assert_eq!(starts(&begun).iter().map(|start| start.attempt).collect::<Vec<_>>(), [attempt]);
-        settled(
-            &mut reindex,
-            Outcome::Started { ranges: vec![(0, Started::Task(format!("n:{attempt}")))], counted: false },
-            second,
-        );
+        settled(&mut reindex, started([(0, Started::Task(format!("n:{attempt}")))]), second);
     }
     see(&mut reindex, looked([(0, Task::Lost)]), second + 1);
     assert_eq!(failed(&reindex), "CopyFailed");
@@ -293,11 +294,7 @@ fn a_task_that_is_locked_out_is_begun_anew_and_never_given_up() {
         waits.push(out.status.partitions[0].started_at.0.duration_since(at(second)).as_secs());
         let begun = see(&mut reindex, looked([]), second + 300);
         assert_eq!(starts(&begun).iter().map(|start| start.attempt).collect::<Vec<_>>(), [attempt]);
-        settled(
-            &mut reindex,
-            Outcome::Started { ranges: vec![(0, Started::Task(format!("n:{attempt}")))], counted: false },
-            second + 300,
-        );
+        settled(&mut reindex, started([(0, Started::Task(format!("n:{attempt}")))]), second + 300);
         second += 400;
     }
     assert_eq!(waits[..6], [2, 10, 50, 250, 300, 300], "a node may be refused for ever where the operator is let in");
@@ -329,10 +326,7 @@ fn the_number_of_a_task_is_written_at_once_where_it_is_no_matter_of_time_alone()
     let at_once = Requeue::After(Duration::from_millis(250));
     assert_eq!(after_start(false, |_| {}), Requeue::Shortly);
     assert_eq!(after_start(true, |_| {}), at_once, "others count it");
-    assert_eq!(
-        after_start(false, |reindex| reindex.spec.destination.op_type = crate::api::writing::OpType::Create),
-        at_once
-    );
+    assert_eq!(after_start(false, |reindex| reindex.spec.destination.op_type = OpType::Create), at_once);
     assert_eq!(after_start(false, |reindex| reindex.spec.execution.backoff_limit = 0), at_once);
 }
 
@@ -354,11 +348,8 @@ fn only_a_range_that_was_copied_document_by_document_has_one_that_is_too_large()
     let sizes: Vec<_> = decision.status.partitions.iter().map(|partition| partition.batch_size).collect();
     assert_eq!(sizes, [Some(1), Some(1)]);
     see(&mut reindex, looked([]), 400);
-    let started = Outcome::Started {
-        ranges: vec![(0, Started::Task("n:9".into())), (1, Started::Task("n:10".into()))],
-        counted: false,
-    };
-    settled(&mut reindex, started, 400);
+    let tasks = [(0, Started::Task("n:9".into())), (1, Started::Task("n:10".into()))];
+    settled(&mut reindex, started(tasks), 400);
     let decision = see(&mut reindex, looked([(0, died(DeathClass::BatchTooLarge))]), 401);
     assert!(matches!(decision.effect, Some(Effect::FindTooLarge(_))), "{:?}", decision.effect);
 }
@@ -484,7 +475,7 @@ fn what_changed_meanwhile_is_a_round_of_its_own() {
     let round = see(&mut reindex, Observation::Survey(Box::new(moved)), 5);
     assert_eq!(starts(&round)[0].query, Some(json!({"range": {"_seq_no": {"gte": 6}}})));
     assert_eq!(round.status.plan.unwrap().round, 1);
-    settled(&mut reindex, Outcome::Started { ranges: vec![(0, Started::Task("n:1".into()))], counted: false }, 5);
+    settled(&mut reindex, started([(0, Started::Task("n:1".into()))]), 5);
     see(&mut reindex, looked([(0, ended(3))]), 6);
     let decision = see(&mut reindex, verified(8, 8, None), 7);
     assert!(conditions::is_true(&decision.status.conditions, COMPLETE));
@@ -588,7 +579,7 @@ proptest! {
             let fate = active.first().map(|id| (*id, fate.clone()));
             let others = active.iter().skip(1).map(|id| (*id, running(1)));
             let decision = see(&mut reindex, looked(fate.into_iter().chain(others)), second);
-            let started: Vec<_> =
+            let tasks: Vec<_> =
                 starts(&decision).iter().map(|start| (start.partition, Started::Task("n:7".into()))).collect();
             let mut ids: Vec<_> = decision.status.partitions.iter().map(|partition| partition.id).collect();
             ids.sort_unstable();
@@ -597,7 +588,7 @@ proptest! {
             let (before, after) = (status.progress.unwrap(), decision.status.progress.clone().unwrap());
             let again = decision.notes.iter().any(|note| note.reason == "CopyRetried");
             prop_assert!(again || after.partitions_done >= before.partitions_done);
-            settled(&mut reindex, Outcome::Started { ranges: started, counted: false }, second);
+            settled(&mut reindex, started(tasks), second);
         }
         let status = reindex.status.unwrap();
         if stage(&Reindex { status: Some(status.clone()), ..fresh() }) == Stage::Verify {
@@ -673,7 +664,7 @@ fn stale_documents_are_deleted_only_in_an_index_of_ours_that_is_to_be_as_the_sou
     assert!(reindex(|_| {}));
     let changes: [fn(&mut Reindex); 7] = [
         |it| it.spec.conflicts = crate::api::reindex::Conflicts::Proceed,
-        |it| it.spec.destination.op_type = crate::api::writing::OpType::Create,
+        |it| it.spec.destination.op_type = OpType::Create,
         |it| it.spec.destination.routing = "discard".into(),
         |it| it.spec.destination.pipeline = Some("p".into()),
         |it| it.status.as_mut().unwrap().destination.as_mut().unwrap().created = false,

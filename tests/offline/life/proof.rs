@@ -430,7 +430,7 @@ async fn a_suspension_a_deletion_and_a_deadline_end_a_comparison() {
 async fn a_comparison_ends_when_its_reindex_is_deleted_by_force() {
     let mut world = slow().await;
     world.delete_by_force();
-    world.ctx().proofs.keep(&world.ctx().reindexes);
+    world.ctx().proofs.keep(&world.ctx().known());
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_no_scroll_is_open(&world);
 }

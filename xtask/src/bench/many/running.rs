@@ -131,8 +131,8 @@ fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T>
     }
 }
 
-/// The seconds below which 99 of 100 passes over a Reindex stayed without their waits for engines, of those between two looks: within the bucket as if they were spread
-/// evenly, as Prometheus reckons.
+/// The seconds below which 99 of 100 passes over a Reindex stayed without their waits for engines, of those between two looks: within the
+/// bucket as if they were spread evenly, as Prometheus reckons.
 pub fn percentile(before: &str, after: &str) -> Option<f64> {
     let buckets = |text: &str| {
         let begin = "reindex_operator_reconcile_own_duration_seconds_bucket{le=\"";

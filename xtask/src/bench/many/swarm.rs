@@ -147,8 +147,8 @@ pub enum Pace {
     InTurn,
 }
 
-/// Copies between engines in memory: how long until all are complete, and how long a pass takes. A
-/// pass is the operator and the apiserver: what it waits for engines is left out.
+/// Copies between engines in memory: how long until all are complete, and how long a pass takes, without what it
+/// waits for engines: that is the operator and the apiserver.
 pub async fn against(place: &Place<'_>, stub: &Stub, copies: usize, pace: Pace) -> Result<Sample> {
     running::start()?;
     place.remove().await?;

@@ -17,7 +17,7 @@ pub const CGROUP: &str = "reindex-dev";
 /// The container runtime's socket.
 pub const CONTAINERD_SOCKET: &str = "/var/lib/reindex-dev/run/containerd.sock";
 /// The administrator's address of the apiserver.
-const SERVER: &str = "https://127.0.0.1:26443";
+pub const SERVER: &str = "https://127.0.0.1:26443";
 
 /// Every port that a component listens on, and which component it is.
 pub const PORTS: [(u16, &str); 11] = [

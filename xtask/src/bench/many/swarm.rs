@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// How long after a look the next follows; the operator writes its metrics anew for each.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long after one Reindex the next is applied, where they come one after the other: much longer than one takes.
-const INTERVAL: Duration = Duration::from_secs(1);
+pub const INTERVAL: Duration = Duration::from_secs(1);
 /// How the names of copied indices begin.
 pub const COPIES: &str = "many-";
 /// How many documents each copy has.

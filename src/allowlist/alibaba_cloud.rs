@@ -285,7 +285,8 @@ impl<'a> AlibabaCloud<'a> {
         let records = match records {
             // Without the right to see records the instance itself tells how far it is.
             Err(error) if error.class() == Class::Terminal => {
-                tracing::warn!(%error, "the record of the change can't be seen");
+                let (namespace, instance) = (self.namespace, &self.spec.instance_id);
+                tracing::warn!(namespace, instance, %error, "the record of the change can't be seen");
                 vec![]
             }
             records => records?,

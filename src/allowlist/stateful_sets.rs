@@ -158,7 +158,15 @@ impl StatefulSets<'_> {
         match api.create_subresource::<_, Status>("eviction", &node.pod, &params, &eviction).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 429) => {
-                tracing::info!(pod = node.pod, code = status.code, "the eviction has to wait: {}", status.message);
+                let namespace = self.namespace;
+                tracing::info!(
+                    kind = "Pod",
+                    namespace,
+                    name = node.pod,
+                    code = status.code,
+                    "the eviction has to wait: {}",
+                    status.message
+                );
                 Ok(())
             }
             Err(source) => Err(ProviderError::kube("evict pod", &node.pod)(source)),

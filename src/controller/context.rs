@@ -1,6 +1,6 @@
 //! What every reconcile is given.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use kube::{Client, ResourceExt, runtime::reflector::Store};
 
@@ -33,10 +33,26 @@ pub struct Context {
     pub connections: Connections,
     /// Comparisons of documents that go on.
     pub proofs: Proofs,
+    /// What a pass waits for.
+    pub pauses: Pauses,
     /// What was written of Reindexes and the watch has not told yet.
     pub own_writes: OwnWrites,
     /// Counters.
     pub metrics: Metrics,
+}
+
+/// For how long a pass waits for what an engine does by itself. Engines in memory, which do it at once, need no pauses.
+pub struct Pauses {
+    /// For a task that was just started: a small copy is done by then, and its number need not be written.
+    pub task: Duration,
+    /// For an engine's clock, which moves every 200 ms (`thread_pool.estimated_time_interval`).
+    pub clock: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Pauses {
+        Pauses { task: Duration::from_millis(100), clock: Duration::from_millis(250) }
+    }
 }
 
 impl Context {

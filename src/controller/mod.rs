@@ -44,7 +44,7 @@ use crate::{
     telemetry::{TRACES, metrics::Metrics},
 };
 
-use context::Context;
+use context::{Context, Pauses};
 use error::Error;
 use own_writes::OwnWrites;
 use proofs::Proofs;
@@ -87,6 +87,7 @@ pub async fn run(
         public_authorities: PublicAuthorities::default(),
         connections: Connections::default(),
         proofs: Proofs::default(),
+        pauses: Pauses::default(),
         own_writes: OwnWrites::default(),
         metrics,
     });

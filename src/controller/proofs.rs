@@ -127,7 +127,7 @@ impl Proofs {
                 };
             }
             Ok(Err(broken)) => {
-                tracing::error!(%broken, "a comparison of documents broke off");
+                tracing::error!(kind = "Reindex", uid, %broken, "a comparison of documents broke off");
                 return Look::Failed(Trouble {
                     reason: "VerificationBroken",
                     message: "the comparison of documents broke off: the operator's log says why".to_owned(),

@@ -1,5 +1,6 @@
 //! Does what was decided. Every effect may be repeated without harm.
 
+use kube::ResourceExt;
 use serde_json::Value;
 
 use crate::{
@@ -251,6 +252,7 @@ async fn repair(ctx: &Context, reindex: &Reindex, query: Option<&Value>, delete:
         destination: &destination.client,
         index: &reindex.spec.destination.index,
         settings: convert::settings(tuning),
+        clock: ctx.pauses.clock,
     };
     let repaired = async {
         match is_ours(&destination, reindex).await? {
@@ -274,7 +276,8 @@ async fn find_too_large(ctx: &Context, reindex: &Reindex, query: Option<&Value>)
     let found = too_large::find(&reindex.spec, &source.client, &destination.client, query).await;
     // What is wrong is known: only the name is missing.
     Ok(Outcome::TooLarge(found.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the document that is too large was not found");
+        let (namespace, name, uid) = (reindex.namespace(), reindex.name_any(), reindex.uid());
+        tracing::warn!(kind = "Reindex", namespace, name, uid, %error, "the document that is too large was not found");
         None
     })))
 }

@@ -67,6 +67,8 @@ pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[D
             && let Some(tuning) = &status.tuning
         {
             clear(&destination.client, reindex, convert::settings(tuning), differences).await?;
+            // What is missing somebody else may have deleted a moment ago.
+            forget_deletions(&destination.client, &reindex.spec.destination.index, ctx.pauses.clock).await?;
         }
         let Some(query) = to_be_copied(differences, reindex.spec.source.query.as_ref()) else { return Ok(()) };
         let batch_size = status.plan.as_ref().map_or(1, |plan| plan.batch_size);
@@ -111,8 +113,7 @@ async fn clear(
         let document = DocumentVersion { id: difference.id.clone(), routing: difference.routing.clone(), version: 0 };
         destination.delete_document(index, &document).await?;
     }
-    // What is missing somebody else may have deleted a moment ago.
-    forget_deletions(destination, index).await
+    Ok(())
 }
 
 /// Whether the task with this `X-Opaque-Id` runs.

@@ -50,8 +50,6 @@ use draft::Draft;
 const MAX_PASSES: usize = 12;
 /// How long people see nothing of what was decided, while the next look goes on.
 const SOON: Duration = Duration::from_secs(1);
-/// How long a task is waited for that was just started: a small copy is done by then, and its number need not be written.
-const MOMENT: Duration = Duration::from_millis(100);
 
 /// Brings one Reindex as far as it goes now.
 ///
@@ -79,7 +77,7 @@ async fn passes(ctx: &Context, draft: &mut Draft) -> Result<Requeue, Error> {
             Requeue::Now => {}
             Requeue::Shortly => {
                 let _waiting = waiting();
-                sleep(MOMENT).await;
+                sleep(ctx.pauses.task).await;
             }
             requeue => return Ok(requeue),
         }
@@ -100,8 +98,8 @@ async fn expire(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> {
             api.delete(&reindex.name_any(), &params)
                 .await
                 .map_err(Error::kube("delete a Reindex whose time is over"))?;
-            let (namespace, name) = (reindex.namespace(), reindex.name_any());
-            tracing::info!(kind = "Reindex", namespace, name, "deleted: its time is over");
+            let (namespace, name, uid) = (reindex.namespace(), reindex.name_any(), reindex.uid());
+            tracing::info!(kind = "Reindex", namespace, name, uid, "deleted: its time is over");
             Ok(Action::await_change())
         }
     }

@@ -15,17 +15,14 @@ pub const MOST_PAGES: usize = 1000;
 /// More than so many documents are not deleted: something else is wrong then.
 const MOST_STALE: usize = 10_000;
 
-/// An engine's clock for deletions moves every 200 ms (`thread_pool.estimated_time_interval`).
-const TICK: Duration = Duration::from_millis(250);
-
 /// Has the versions of deleted documents forgotten, in an index whose `gc_deletes` is 0: that is done at a refresh, for those that were
-/// deleted before the engine's clock last moved.
+/// deleted before the engine's clock last moved. `clock`: how long that takes at most.
 ///
 /// # Errors
 /// Those of a refresh.
-pub async fn forget_deletions(client: &SearchClient, index: &str) -> Result<(), SearchError> {
+pub async fn forget_deletions(client: &SearchClient, index: &str, clock: Duration) -> Result<(), SearchError> {
     let _waiting = waiting();
-    tokio::time::sleep(TICK).await;
+    tokio::time::sleep(clock).await;
     client.refresh(index).await
 }
 
@@ -41,6 +38,8 @@ pub struct Repair<'a> {
     pub index: &'a str,
     /// Its settings as they are to be again.
     pub settings: BulkLoadSettings,
+    /// How long the destination's clock takes to move.
+    pub clock: Duration,
 }
 
 impl Repair<'_> {
@@ -67,7 +66,7 @@ impl Repair<'_> {
         for document in &found.stale {
             self.destination.delete_document(self.index, document).await?;
         }
-        forget_deletions(self.destination, self.index).await?;
+        forget_deletions(self.destination, self.index, self.clock).await?;
         Ok(Some(found.stale.len() + found.missing))
     }
 

@@ -153,7 +153,7 @@ fn is_conflict(error: &kube::Error) -> bool {
 fn blocked(verb: &'static str, namespace: &str, name: &str, source: kube::Error) -> Blocked {
     let what = format!("ConfigMap {name}, which keeps the sources' authorities");
     let kube::Error::Api(status) = source else {
-        tracing::warn!(name, error = %source, "the sources' authorities can't be kept now");
+        tracing::warn!(kind = "ConfigMap", namespace, name, error = %source, "the sources' authorities can't be kept now");
         return Blocked::passing("KubernetesError", format!("failed to {verb} {what}: the apiserver did not answer"));
     };
     let said: String = status.message.chars().take(512).collect();

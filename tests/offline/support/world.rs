@@ -1,6 +1,6 @@
 //! One Reindex between two engines, and the operator that works on it.
 
-use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use k8s_openapi::{api::events::v1::Event, jiff::SignedDuration};
@@ -22,7 +22,7 @@ use reindex_operator::{
         reindex_status::PartitionState,
     },
     controller::{
-        context::Context,
+        context::{Context, Pauses},
         error::Error,
         events::{Queued, events, write_one},
         own_writes::OwnWrites,
@@ -386,6 +386,7 @@ impl Operator {
             public_authorities,
             connections: Connections::default(),
             proofs: Proofs::default(),
+            pauses: Pauses { task: Duration::ZERO, clock: Duration::ZERO },
             own_writes: OwnWrites::default(),
             metrics: Metrics::new(),
         };

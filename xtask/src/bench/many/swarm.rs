@@ -83,16 +83,31 @@ impl Place<'_> {
         }
     }
 
-    /// One copy from its begin to its end: the object as it is then.
+    /// One copy from its begin until the operator has let go of it: the object as it is then.
     pub async fn one(&self, object: Value) -> Result<Value> {
         let name = object["metadata"]["name"].as_str().context("failed: it has no name")?.to_owned();
         kubectl::apply(&[object])?;
         let what = format!("reindex/{name}");
         let wait = ["wait", "--for=condition=Complete", &what, "--namespace", self.namespace, "--timeout=300s"];
         let done = kubectl::run(&wait);
-        let object = self.api.get(&format!("{}/{name}", self.reindexes())).await?;
+        let object = self.released(&name).await?;
         self.remove().await?;
         done.map(|_| object)
+    }
+
+    /// The object, once nothing holds its deletion up any more.
+    async fn released(&self, name: &str) -> Result<Value> {
+        let begin = Instant::now();
+        loop {
+            let object = self.api.get(&format!("{}/{name}", self.reindexes())).await?;
+            if object["metadata"]["finalizers"].is_null() {
+                return Ok(object);
+            }
+            if begin.elapsed() > LIMIT {
+                bail!("failed: {name} has finalizers after {} s", LIMIT.as_secs());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// Puts these SearchClusters in the place of the namespace's others, and waits until the operator knows them.

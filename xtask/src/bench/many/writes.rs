@@ -75,8 +75,9 @@ impl<'a> Writes<'a> {
         let uid = done["metadata"]["uid"].as_str().context("failed: it has no uid")?;
         let found = api.get(&format!("{}?fieldSelector=regarding.uid={uid}", events(place))).await?;
         let events = found["items"].as_array().cloned().unwrap_or_default();
-        if writes.is_empty() || events.is_empty() {
-            bail!("failed: {} writes and {} events were recorded", writes.len(), events.len());
+        let is_whole = versions.last().is_some_and(|last| last["status"] == done["status"]) && !events.is_empty();
+        if !is_whole {
+            bail!("failed: {} writes and {} events of it were recorded, not all", writes.len(), events.len());
         }
         Ok(Self { place, writes, events })
     }

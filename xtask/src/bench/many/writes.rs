@@ -1,10 +1,11 @@
 //! The writes of one copy to the apiserver, as its watch and its events tell, and a client that makes them again for others: what the
 //! apiserver alone needs for them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use serde_json::{Value, json};
 
 use super::super::method::{SECONDS, Sample};
@@ -18,6 +19,13 @@ const RECORDED: &str = "many-recorded";
 /// The share of copies whose writes stay below what is told: a copy has about four passes, and one of them makes its writes, so that 99
 /// of 100 passes leave out as many as 96 of 100 copies.
 const SHARE: f64 = 0.96;
+
+/// How many events are written at once, beside the rest: as many as the operator writes.
+const LANES: usize = 4;
+/// How long the events of one copy may take: those of copies before it come first.
+const LIMIT: Duration = Duration::from_secs(300);
+/// How long after a look the next follows.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The writes of one copy.
 struct Writes<'a> {
@@ -40,15 +48,10 @@ pub async fn sample(place: &Place<'_>, stub: &Stub, copies: usize, pace: Pace) -
     place.set_clusters(&stub.search_clusters())?;
     let writes = Writes::record(place).await?;
     running::stop()?;
-    let begin = Instant::now();
-    let each = match pace {
-        Pace::AtOnce => {
-            let all = stream::iter((0..copies).map(|number| writes.again(copy(number))));
-            all.buffer_unordered(AT_ONCE).try_collect().await?
-        }
-        Pace::InTurn => writes.in_turn(copies).await?,
-    };
-    let seconds = begin.elapsed().as_secs_f64();
+    let (told, events) = unbounded();
+    let (written, posted) = future::join(writes.all(copies, pace, told), writes.tell(events)).await;
+    posted?;
+    let (each, seconds) = written?;
     place.remove().await?;
     let below = below(SHARE, each).context("failed: nothing was written")?;
     let count = (writes.writes.len() + writes.events.len()) as f64;
@@ -73,26 +76,42 @@ impl<'a> Writes<'a> {
         });
         let writes: Vec<_> = writes.collect();
         let uid = done["metadata"]["uid"].as_str().context("failed: it has no uid")?;
-        let found = api.get(&format!("{}?fieldSelector=regarding.uid={uid}", events(place))).await?;
-        let events = found["items"].as_array().cloned().unwrap_or_default();
-        let is_whole = versions.last().is_some_and(|last| last["status"] == done["status"]) && !events.is_empty();
+        let events = recorded_events(place, uid).await?;
+        let is_whole = versions.last().is_some_and(|last| last["status"] == done["status"]);
         if !is_whole {
-            bail!("failed: {} writes and {} events of it were recorded, not all", writes.len(), events.len());
+            bail!("failed: not all of its {} writes were recorded", writes.len());
         }
         Ok(Self { place, writes, events })
     }
 
-    async fn in_turn(&self, copies: usize) -> Result<Vec<f64>> {
-        let mut each = vec![];
-        for number in 0..copies {
-            each.push(self.again(copy(number)).await?);
-            tokio::time::sleep(INTERVAL).await;
-        }
-        Ok(each)
+    /// For so many copies: how many seconds each took, and how many all of them. Events are written beside, and may come later.
+    async fn all(&self, copies: usize, pace: Pace, told: UnboundedSender<Value>) -> Result<(Vec<f64>, f64)> {
+        let begin = Instant::now();
+        let one = |number| self.again(copy(number), &told);
+        let each = match pace {
+            Pace::AtOnce => stream::iter((0..copies).map(one)).buffer_unordered(AT_ONCE).try_collect().await?,
+            Pace::InTurn => {
+                let mut each = vec![];
+                for number in 0..copies {
+                    each.push(one(number).await?);
+                    tokio::time::sleep(INTERVAL).await;
+                }
+                each
+            }
+        };
+        Ok((each, begin.elapsed().as_secs_f64()))
+    }
+
+    async fn tell(&self, events: impl Stream<Item = Value>) -> Result<()> {
+        let path = events_of(self.place);
+        events
+            .map(Ok)
+            .try_for_each_concurrent(LANES, |event| async { self.place.api.post(&path, event).await.map(drop) })
+            .await
     }
 
     /// For one copy, one write after the other: how many seconds those to the object took.
-    async fn again(&self, name: String) -> Result<f64> {
+    async fn again(&self, name: String, told: &UnboundedSender<Value>) -> Result<f64> {
         let (api, reindexes) = (self.place.api, self.place.reindexes());
         let renamed = |value: &Value| serde_json::from_str::<Value>(&value.to_string().replace(RECORDED, &name));
         let mut object = api.post(&reindexes, self.place.reindex(&name, ["src", "dst"], SIX)).await?;
@@ -117,13 +136,29 @@ impl<'a> Writes<'a> {
             let uid = &object["metadata"]["uid"];
             event["metadata"] = json!({"name": format!("{name}.{}.{number}", uid.as_str().unwrap_or_default())});
             event["regarding"]["uid"] = uid.clone();
-            api.post(&events(self.place), event).await?;
+            told.unbounded_send(event).context("failed: nobody writes the events")?;
         }
         Ok(seconds)
     }
 }
 
-fn events(place: &Place<'_>) -> String {
+/// The events of the recorded copy: the operator writes them after the rest, the last one last.
+async fn recorded_events(place: &Place<'_>, uid: &str) -> Result<Vec<Value>> {
+    let begin = Instant::now();
+    loop {
+        let found = place.api.get(&format!("{}?fieldSelector=regarding.uid={uid}", events_of(place))).await?;
+        let events = found["items"].as_array().cloned().unwrap_or_default();
+        if events.iter().any(|event| event["reason"] == "Complete") {
+            return Ok(events);
+        }
+        if begin.elapsed() > LIMIT {
+            bail!("failed: after {} s {} events were written", LIMIT.as_secs(), events.len());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn events_of(place: &Place<'_>) -> String {
     format!("/apis/events.k8s.io/v1/namespaces/{}/events", place.namespace)
 }
 

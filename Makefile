@@ -32,7 +32,7 @@ lint: cargo ## Check the format, and what clippy has to say
 	@cargo clippy --quiet --workspace --all-targets -- --deny warnings
 	@cargo clippy --quiet --workspace --all-targets --features=reindex-operator/otel -- --deny warnings
 
-generate: cargo ## Write definitions, plain manifests, API reference and the chart's README anew, after a change of src/api or charts
+generate: cargo ## Write definitions, plain manifests, API reference, the chart's README and the benchmarks' page anew, after a change of src/api, charts or the page's words
 	@cargo run --quiet --bin reindex-operator -- crd crds charts/reindex-operator/files/crds
 	@$(xtask) render
 

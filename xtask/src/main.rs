@@ -80,7 +80,12 @@ fn run(action: Action) -> Result<()> {
     };
     match action {
         Action::Down => cluster::down(),
-        Action::Render => render::write().and_then(|()| reference::write()).and_then(|()| chart_readme::write()),
+        Action::Render => {
+            render::write()?;
+            reference::write()?;
+            chart_readme::write()?;
+            bench::rewrite_page()
+        }
         Action::Test { offline } => suite::run(offline),
         Action::Up => {
             cluster::up()?;

@@ -26,6 +26,8 @@ use groups::{Group, Subject};
 use method::Method;
 use world::World;
 
+pub use report::rewrite_page;
+
 use crate::operator::{self, Profile};
 
 /// Fewer repeats than this are not published.

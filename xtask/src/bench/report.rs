@@ -31,10 +31,7 @@ struct Store {
 /// one that is stopped keeps what it has.
 pub fn write(new: Measured, order: &[Group]) -> Result<()> {
     let checkout = paths::checkout()?;
-    let before: Store = match fs::read(checkout.join(SAMPLES)) {
-        Ok(text) => serde_json::from_slice(&text).with_context(|| format!("failed to parse {SAMPLES}"))?,
-        Err(_) => Store::default(),
-    };
+    let before = stored()?;
     let store = Store { machine: machine(), groups: replace(before.groups, new, order) };
     let pretty = |value: &serde_json::Value| format!("{value:#}\n");
     let samples = serde_json::to_value(&store).context("failed to write the samples")?;
@@ -49,6 +46,18 @@ pub fn write(new: Measured, order: &[Group]) -> Result<()> {
         cache::write(&checkout.join(PICTURES).join(format!("{}.svg", group.name)), chart::svg(group, &known.shown))?;
     }
     Ok(())
+}
+
+/// Writes the page anew from what was measured, where only its words changed.
+pub fn rewrite_page() -> Result<()> {
+    cache::write(&paths::checkout()?.join(PAGE), page(&stored()?))
+}
+
+fn stored() -> Result<Store> {
+    match fs::read(paths::checkout()?.join(SAMPLES)) {
+        Ok(text) => serde_json::from_slice(&text).with_context(|| format!("failed to parse {SAMPLES}")),
+        Err(_) => Ok(Store::default()),
+    }
 }
 
 /// A group's lines as people read them on a terminal.
@@ -146,6 +155,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_page_says_what_was_measured() {
+        let written = fs::read_to_string(paths::checkout().unwrap().join(PAGE)).unwrap();
+        assert!(written == page(&stored().unwrap()), "{PAGE} is not of {SAMPLES} and method.md: run make generate");
+    }
 
     #[test]
     fn what_is_not_reached_and_what_failed_is_shown() {

@@ -27,6 +27,11 @@ const NAME: usize = 50;
 pub async fn in_cluster(place: &Place, manifests: &Manifests) -> Result<End, Fault> {
     // Before anything is there that would be left.
     let mut signals = Signals::listen()?;
+    if manifests.objects.iter().any(|object| object["kind"] == "SearchCluster") {
+        eprintln!(
+            "note: SearchClusters are those that the cluster has now, not those of the file; --local takes these"
+        );
+    }
     let mut worst = End::Well;
     for wanted in manifests.objects.iter().filter(|object| object["kind"] == "Reindex") {
         let created = create(place, &rehearsal(wanted)).await?;

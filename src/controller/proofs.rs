@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, JoinHandle},
+};
 
 use crate::{
     plan::{comparison::Compared, reindex::Proving, validate::Trouble},
@@ -67,6 +70,8 @@ pub enum Look {
     Ended(Compared),
     /// It came to none, and is forgotten.
     Failed(Trouble),
+    /// So did this one, by a fault of this program.
+    Broken(JoinError),
     /// This side has a document that alone has more bytes than are read of an answer: it never comes to an end.
     TooLarge(&'static str, usize),
 }
@@ -126,13 +131,7 @@ impl Proofs {
                     None => Look::Failed(Trouble { reason: fault.reason(), message: fault.to_string() }),
                 };
             }
-            Ok(Err(broken)) => {
-                tracing::error!(kind = "Reindex", uid, %broken, "a comparison of documents broke off");
-                return Look::Failed(Trouble {
-                    reason: "VerificationBroken",
-                    message: "the comparison of documents broke off: the operator's log says why".to_owned(),
-                });
-            }
+            Ok(Err(broken)) => return Look::Broken(broken),
         };
         self.all().insert(uid.to_owned(), proof);
         look

@@ -64,9 +64,17 @@ fn the_operator_may_do_this_and_nothing_else() {
 /// Its home, and where it is to work.
 const HOME: &str = "rights-home";
 const WATCHED: [&str; 2] = ["rights-a", "rights-b"];
+/// Its name, and that of what it is granted.
+const NAME: &str = "scoped-reindex-operator";
 
 /// What the chart grants an operator that works in these namespaces only.
 fn granted_in(namespaces: &[&str]) -> Vec<Value> {
+    granted(&["verification.configMaps=true", &format!("watchNamespaces={{{}}}", namespaces.join(","))])
+}
+
+/// What the chart grants with these values.
+fn granted(values: &[&str]) -> Vec<Value> {
+    let values = values.iter().flat_map(|value| ["--set", value]);
     let rendered = Command::new(go::HELM.binary().expect("helm"))
         .args([
             "template",
@@ -75,8 +83,8 @@ fn granted_in(namespaces: &[&str]) -> Vec<Value> {
             "--namespace",
             HOME,
         ])
-        .args(["--set", "crds.install=false,verification.configMaps=true"])
-        .args(["--set", &format!("watchNamespaces={{{}}}", namespaces.join(","))])
+        .args(["--set", "crds.install=false"])
+        .args(values)
         .output()
         .expect("helm runs");
     assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
@@ -92,28 +100,17 @@ fn title(object: &Value) -> String {
     format!("{} {}/{}", text(&object["kind"]), text(&meta["namespace"]), text(&meta["name"]))
 }
 
-#[test]
-fn kept_to_some_namespaces_it_may_do_the_same_there_and_reach_its_own_objects_elsewhere() {
+fn is_everywhere(object: &&Value) -> bool {
+    object["metadata"]["namespace"].is_null()
+}
+
+/// Looks at an operator of its own that is granted this.
+fn with(granted: &[Value], look: impl Fn(&str)) {
     let all = [HOME, WATCHED[0], WATCHED[1]];
     let namespace = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
     kubectl::apply(&all.map(namespace)).expect("namespaces");
-    let granted = granted_in(&WATCHED);
-    let is_everywhere = |object: &&Value| object["metadata"]["namespace"].is_null();
-    let everywhere: Vec<_> = granted.iter().filter(is_everywhere).map(title).collect();
-    let name = "scoped-reindex-operator";
-    // View and edit are for people, and bound to nobody.
-    let expected = ["Role /NAME", "Role /NAME-view", "Role /NAME-edit", "RoleBinding /NAME"];
-    assert_eq!(everywhere, expected.map(|title| format!("Cluster{}", title.replace("NAME", name))));
-    kubectl::apply(&granted).expect("applied");
-    let operator = format!("system:serviceaccount:{HOME}:{name}");
-    for watched in WATCHED {
-        assert_eq!(rights(&operator, watched), EVERYWHERE, "{watched}");
-    }
-    assert_eq!(rights(&operator, "default"), OWN);
-    let mut at_home = OWN.map(str::to_owned).to_vec();
-    at_home.push(LEASES.to_owned());
-    at_home.sort();
-    assert_eq!(rights(&operator, HOME), at_home);
+    kubectl::apply(granted).expect("applied");
+    look(&format!("system:serviceaccount:{HOME}:{NAME}"));
     for object in granted.iter().filter(is_everywhere) {
         let kind = object["kind"].as_str().expect("a kind");
         kubectl::run(&["delete", kind, object["metadata"]["name"].as_str().expect("a name")]).expect("deleted");
@@ -121,6 +118,48 @@ fn kept_to_some_namespaces_it_may_do_the_same_there_and_reach_its_own_objects_el
     for namespace in all {
         kubectl::delete_namespace(namespace).expect("deleted");
     }
+}
+
+#[test]
+fn kept_to_some_namespaces_it_may_do_the_same_there_and_reach_its_own_objects_elsewhere() {
+    let granted = granted_in(&WATCHED);
+    let everywhere: Vec<_> = granted.iter().filter(is_everywhere).map(title).collect();
+    // View and edit are for people, and bound to nobody.
+    let expected = ["Role /NAME", "Role /NAME-view", "Role /NAME-edit", "RoleBinding /NAME"];
+    assert_eq!(everywhere, expected.map(|title| format!("Cluster{}", title.replace("NAME", NAME))));
+    with(&granted, |operator| {
+        for watched in WATCHED {
+            assert_eq!(rights(operator, watched), EVERYWHERE, "{watched}");
+        }
+        assert_eq!(rights(operator, "default"), OWN);
+        let mut at_home = OWN.map(str::to_owned).to_vec();
+        at_home.push(LEASES.to_owned());
+        at_home.sort();
+        assert_eq!(rights(operator, HOME), at_home);
+    });
+}
+
+#[test]
+fn as_the_chart_is_it_creates_no_config_map() {
+    let expected = EVERYWHERE.map(|right| right.replace("configmaps: create get update", "configmaps: get update"));
+    with(&granted(&[]), |operator| assert_eq!(rights(operator, "default"), expected));
+}
+
+#[test]
+fn a_provider_grants_its_own_objects_and_those_of_no_other() {
+    let values = ["providers.statefulSets=false", "providers.eck=true", "providers.openSearchOperator=true"];
+    let mut expected: Vec<_> = EVERYWHERE.map(str::to_owned).to_vec();
+    expected.retain(|right| !right.starts_with("pods") && !right.starts_with("statefulsets"));
+    expected.extend(
+        [
+            "elasticsearches.elasticsearch.k8s.elastic.co",
+            "opensearchclusters.opensearch.opster.io",
+            "opensearchclusters.opensearch.org",
+        ]
+        .map(|objects| format!("{objects}: get patch")),
+    );
+    expected.sort();
+    with(&granted(&values), |operator| assert_eq!(rights(operator, "default"), expected));
 }
 
 #[test]

@@ -59,6 +59,7 @@ impl Installed {
 impl Drop for Installed {
     fn drop(&mut self) {
         self.install(&[]);
+        kubectl::apply(&search_clusters()).expect("the SearchClusters");
     }
 }
 
@@ -103,9 +104,35 @@ async fn an_upgrade_goes_on_with_the_copy_and_what_was_uninstalled_can_come_back
     each_document_once("uninstalled");
 }
 
-/// Names of the chart's objects in the operator's namespace; the lease is the operator's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_uninstall_in_the_order_of_the_page_leaves_nothing_on_the_clusters() {
+    allowed().await;
+    let _installed = Installed::now();
+    copying_in("taken-away", 6).await;
+    for kind in ["reindexes.reindex.dev", "searchclusters.reindex.dev"] {
+        kubectl::run(&["delete", kind, "--all", "-n", NAMESPACE, "--timeout=120s"]).expect("they go");
+    }
+    let client = destination().client().expect("a client");
+    let tasks = client.get("/_tasks?actions=*reindex&group_by=none").await.expect("the tasks");
+    assert_eq!(tasks["tasks"], json!([]));
+    let settings = client.get("/taken-away/_settings?flat_settings=true").await.expect("the index's settings");
+    let settings = &settings["taken-away"]["settings"];
+    assert_eq!(settings["index.number_of_replicas"], "1", "{settings:#}");
+    assert_eq!(settings["index.refresh_interval"], Value::Null, "{settings:#}");
+    let settings = client.get("/_cluster/settings?flat_settings=true").await.expect("the cluster's settings");
+    for lasting in ["persistent", "transient"] {
+        assert_eq!(settings[lasting]["cluster.routing.allocation.enable"], Value::Null, "{settings:#}");
+    }
+    let begin = Timestamp::now();
+    helm(&["uninstall", "reindex-operator", "--wait"]);
+    wait_for("an end of all that the chart made", what_is_left, |left| left.as_array().is_some_and(Vec::is_empty));
+    rights::taken_away(begin, Timestamp::now());
+}
+
+/// Names of the chart's objects in the operator's namespace and in none; the lease is the operator's own.
 fn what_is_left() -> Value {
-    let listed = ["get", "all,serviceaccount,configmap,poddisruptionbudget", "-n", operator::NAMESPACE, "-o", "name"];
+    let kinds = "all,serviceaccount,configmap,poddisruptionbudget,networkpolicy,role,rolebinding,clusterrole,clusterrolebinding";
+    let listed = ["get", kinds, "-n", operator::NAMESPACE, "-o", "name"];
     let names = kubectl::run(&listed).expect("listed");
     names.lines().filter(|name| name.contains("reindex-operator")).collect()
 }

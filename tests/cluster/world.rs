@@ -38,13 +38,17 @@ pub fn begin() {
         destination().deploy().expect("the destination");
         source().wait(LIMIT).expect("the source is up");
         destination().wait(LIMIT).expect("the destination is up");
-        let managed = json!({
-            "provider": {"statefulSets": [{"name": "dst", "configMap": {"name": "dst-config"}}]},
-            "allowlist": {"management": "Automatic"},
-        });
-        kubectl::apply(&[search_cluster("src", "src", json!({})), search_cluster("dst", "dst", managed)])
-            .expect("the SearchClusters");
+        kubectl::apply(&search_clusters()).expect("the SearchClusters");
     });
+}
+
+/// The SearchClusters `src` and `dst`.
+pub fn search_clusters() -> [Value; 2] {
+    let managed = json!({
+        "provider": {"statefulSets": [{"name": "dst", "configMap": {"name": "dst-config"}}]},
+        "allowlist": {"management": "Automatic"},
+    });
+    [search_cluster("src", "src", json!({})), search_cluster("dst", "dst", managed)]
 }
 
 /// A SearchCluster `name` for the cluster `of`, with more in its spec.

@@ -319,7 +319,8 @@ fn manifest(name: &str) -> PathBuf {
     let mut reindex = reindex("a", json!({}));
     reindex["spec"]["pipelines"] = json!("p");
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.yaml", std::process::id()));
-    fs::write(&path, reindex.to_string()).unwrap();
+    let cluster = json!({"apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster", "metadata": {"name": "b"}});
+    fs::write(&path, format!("{reindex}\n---\n{cluster}")).unwrap();
     path
 }
 
@@ -338,6 +339,7 @@ async fn a_plan_asks_for_every_field_and_leaves_nothing() {
     let output = run(&server, &["plan", "-f", file.to_str().unwrap()], Stdio::piped()).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(text(&output.stdout).contains("search/a: b/c to d/e"), "it is told by its own name: {output:?}");
+    assert!(text(&output.stderr).contains("note: SearchClusters are those that the cluster has now"), "{output:?}");
     let said = said(&server).await;
     let [(_, _, posted), (verb, at, _)] = said.as_slice() else { panic!("{said:?}") };
     assert_eq!(posted["spec"]["pipelines"], "p", "{posted}");

@@ -191,6 +191,14 @@ impl Eyes<'_> {
             Look::Ended(compared) => Ok(compared),
             Look::Running(proving) => Err(Observation::Proving(proving)),
             Look::Failed(trouble) => Err(Observation::Trouble(trouble)),
+            Look::Broken(broken) => {
+                let (namespace, name) = (self.reindex.namespace(), self.reindex.name_any());
+                tracing::error!(kind = "Reindex", namespace, name, uid, %broken, "a comparison of documents broke off");
+                Err(Observation::Trouble(Trouble {
+                    reason: "VerificationBroken",
+                    message: "the comparison of documents broke off: the operator's log says why".to_owned(),
+                }))
+            }
             Look::TooLarge(side, limit) => Err(Observation::TooLargeToCompare { side, limit }),
             Look::Idle => Err(Observation::Moving(SOON)),
         }

@@ -31,6 +31,7 @@ const NO_REASONS: &[&str] = &[
     "NotIn",
     "OpenSearch",
     "PiB",
+    "Pod",
     "Provider",
     "Reindex",
     "Restarter",

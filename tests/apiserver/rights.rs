@@ -34,6 +34,13 @@ const OWN: [&str; 5] = [
 /// Where it runs.
 const LEASES: &str = "leases.coordination.k8s.io: create get update";
 
+/// These, and its lease.
+fn with_leases<'a>(rights: &[&'a str]) -> Vec<&'a str> {
+    let mut all = [rights, &[LEASES]].concat();
+    all.sort_unstable();
+    all
+}
+
 /// Resources and verbs; what every account may do (discovery, questions about itself) is left out.
 fn rights(operator: &str, namespace: &str) -> Vec<String> {
     let text = kubectl::run(&["auth", "can-i", "--list", "--as", operator, "-n", namespace, "--no-headers"]);
@@ -55,10 +62,7 @@ fn rights(operator: &str, namespace: &str) -> Vec<String> {
 #[test]
 fn the_operator_may_do_this_and_nothing_else() {
     assert_eq!(rights(OPERATOR, "default"), EVERYWHERE);
-    let mut at_home = EVERYWHERE.map(str::to_owned).to_vec();
-    at_home.push(LEASES.to_owned());
-    at_home.sort();
-    assert_eq!(rights(OPERATOR, "reindex-system"), at_home);
+    assert_eq!(rights(OPERATOR, "reindex-system"), with_leases(&EVERYWHERE));
 }
 
 /// Its home, and where it is to work.
@@ -132,10 +136,7 @@ fn kept_to_some_namespaces_it_may_do_the_same_there_and_reach_its_own_objects_el
             assert_eq!(rights(operator, watched), EVERYWHERE, "{watched}");
         }
         assert_eq!(rights(operator, "default"), OWN);
-        let mut at_home = OWN.map(str::to_owned).to_vec();
-        at_home.push(LEASES.to_owned());
-        at_home.sort();
-        assert_eq!(rights(operator, HOME), at_home);
+        assert_eq!(rights(operator, HOME), with_leases(&OWN));
     });
 }
 

@@ -13,11 +13,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::Client;
 use serde_json::Value;
 
+use super::apiserver::AT_ONCE;
 use super::http_client;
 use crate::network::NODE_ADDRESS;
 
-/// How many copies the client makes at once: as many as the operator works on.
-const AT_ONCE: usize = 16;
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(600);
 /// Headers that are sent again.

@@ -89,25 +89,21 @@ impl Place<'_> {
         kubectl::apply(&[object])?;
         let what = format!("reindex/{name}");
         let wait = ["wait", "--for=condition=Complete", &what, "--namespace", self.namespace, "--timeout=300s"];
-        let done = kubectl::run(&wait);
-        let object = self.released(&name).await?;
+        let done = match kubectl::run(&wait) {
+            Ok(_) => self.released(&name).await,
+            Err(error) => Err(error),
+        };
         self.remove().await?;
-        done.map(|_| object)
+        done
     }
 
     /// The object, once nothing holds its deletion up any more.
     async fn released(&self, name: &str) -> Result<Value> {
-        let begin = Instant::now();
-        loop {
+        let released = async || {
             let object = self.api.get(&format!("{}/{name}", self.reindexes())).await?;
-            if object["metadata"]["finalizers"].is_null() {
-                return Ok(object);
-            }
-            if begin.elapsed() > LIMIT {
-                bail!("failed: {name} has finalizers after {} s", LIMIT.as_secs());
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
+            Ok(object["metadata"]["finalizers"].is_null().then_some(object))
+        };
+        wait(&format!("{name} has no finalizers"), released).await
     }
 
     /// Puts these SearchClusters in the place of the namespace's others, and waits until the operator knows them.
@@ -126,17 +122,11 @@ impl Place<'_> {
     /// Deletes all Reindexes, and waits until they are gone.
     pub async fn remove(&self) -> Result<()> {
         self.api.delete(&self.reindexes()).await?;
-        let begin = Instant::now();
-        loop {
+        let gone = async || {
             let found = self.api.get(&format!("{}?limit=1", self.reindexes())).await?;
-            if found["items"].as_array().is_some_and(Vec::is_empty) {
-                return Ok(());
-            }
-            if begin.elapsed() > LIMIT {
-                bail!("failed: Reindexes are left after {} s", LIMIT.as_secs());
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
+            Ok(found["items"].as_array().is_some_and(Vec::is_empty).then_some(()))
+        };
+        wait("all Reindexes are gone", gone).await
     }
 
     /// A Reindex that says only what must be said; the copy has its name.
@@ -150,6 +140,20 @@ impl Place<'_> {
                 "destination": {"clusterRef": {"name": destination}, "index": name, "settings": {"numberOfReplicas": 0}}
             }
         })
+    }
+}
+
+/// Looks from time to time until something is found.
+pub async fn wait<T>(what: &str, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if begin.elapsed() > LIMIT {
+            bail!("failed: waited {} s until {what}", LIMIT.as_secs());
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

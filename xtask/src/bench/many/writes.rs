@@ -1,7 +1,7 @@
 //! The writes of one copy to the apiserver, as its watch and its events tell, and a client that makes them again for others: what the
 //! apiserver alone needs for them.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use futures::channel::mpsc::{UnboundedSender, unbounded};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::method::{SECONDS, Sample};
 use super::apiserver::AT_ONCE;
 use super::stub::{SIX, Stub};
-use super::swarm::{INTERVAL, Pace, Place, copy};
+use super::swarm::{INTERVAL, Pace, Place, copy, wait};
 use super::{PASS, running};
 
 /// The copy whose writes are recorded.
@@ -22,10 +22,6 @@ const SHARE: f64 = 0.96;
 
 /// How many events are written at once, beside the rest: as many as the operator writes.
 const LANES: usize = 4;
-/// How long the events of one copy may take: those of copies before it come first.
-const LIMIT: Duration = Duration::from_secs(300);
-/// How long after a look the next follows.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// The writes of one copy.
 struct Writes<'a> {
@@ -144,18 +140,13 @@ impl<'a> Writes<'a> {
 
 /// The events of the recorded copy: the operator writes them after the rest, the last one last.
 async fn recorded_events(place: &Place<'_>, uid: &str) -> Result<Vec<Value>> {
-    let begin = Instant::now();
-    loop {
-        let found = place.api.get(&format!("{}?fieldSelector=regarding.uid={uid}", events_of(place))).await?;
+    let path = format!("{}?fieldSelector=regarding.uid={uid}", events_of(place));
+    let all = async || {
+        let found = place.api.get(&path).await?;
         let events = found["items"].as_array().cloned().unwrap_or_default();
-        if events.iter().any(|event| event["reason"] == "Complete") {
-            return Ok(events);
-        }
-        if begin.elapsed() > LIMIT {
-            bail!("failed: after {} s {} events were written", LIMIT.as_secs(), events.len());
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+        Ok(events.iter().any(|event| event["reason"] == "Complete").then_some(events))
+    };
+    wait("an event says that the recorded copy is complete", all).await
 }
 
 fn events_of(place: &Place<'_>) -> String {

@@ -15,8 +15,7 @@ use crate::{
 /// Runs the tests: those that need no cluster, and unless `offline_only` those in the cluster with the operator of this checkout.
 pub fn run(offline_only: bool) -> Result<()> {
     let checkout = paths::checkout()?;
-    // Traces are in here, and not in the operator that runs in the cluster: both builds are tried.
-    let offline = ["test", "--workspace", "--features=reindex-operator/otel", "--lib", "--bins", "--test=offline"];
+    let offline = cargo_test(&["--lib", "--bins", "--test=offline"]);
     let mut not_tried = Vec::new();
     if !offline_only {
         doctor::prepare()?;
@@ -29,7 +28,7 @@ pub fn run(offline_only: bool) -> Result<()> {
         operator::deploy(Profile::Dev)?;
         let kubeconfig = paths::kubeconfig().display().to_string();
         let environment = [("KUBECONFIG", kubeconfig.as_str())];
-        let in_cluster = ["test", "--test", "apiserver", "--test", "cluster", "--", "--test-threads=1"];
+        let in_cluster = cargo_test(&["--test=apiserver", "--test=cluster", "--", "--test-threads=1"]);
         runs.push(cargo(&checkout, &in_cluster, &environment)?);
     }
     println!();
@@ -42,6 +41,12 @@ pub fn run(offline_only: bool) -> Result<()> {
         bail!("tests failed");
     }
     Ok(())
+}
+
+/// Traces are in what the tests are built with, and not in the operator that runs in the cluster: both builds are tried, and nothing is built
+/// twice for the two runs.
+fn cargo_test<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    [&["test", "--workspace", "--features=reindex-operator/otel"], arguments].concat()
 }
 
 struct Run {

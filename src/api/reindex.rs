@@ -104,6 +104,22 @@ pub struct ReindexSpec {
     pub ttl_seconds_after_finished: Option<i64>,
 }
 
+impl ReindexSpec {
+    /// Suspends it in memory, whatever its manifest says.
+    pub fn wind_down(&mut self) {
+        self.suspend = true;
+        self.suspend_policy = SuspendPolicy::WindDown;
+    }
+
+    /// Why it is suspended, where it is.
+    pub fn why_suspended(&self) -> &'static str {
+        match self.suspend_policy {
+            SuspendPolicy::WindDown => "the operator is being uninstalled",
+            SuspendPolicy::Finish | SuspendPolicy::Cancel => "spec.suspend is true",
+        }
+    }
+}
+
 /// What is copied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -361,6 +377,9 @@ pub enum SuspendPolicy {
     Finish,
     /// They are cancelled.
     Cancel,
+    /// Of no manifest: they are cancelled, since the operator is about to be uninstalled, and nobody waits for a range then.
+    #[serde(skip)]
+    WindDown,
 }
 
 /// How the copy is proved.

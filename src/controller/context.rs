@@ -3,6 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use kube::{Client, ResourceExt, runtime::reflector::Store};
+use tokio::sync::watch;
 
 use crate::{
     allowlist::alibaba_cloud::OperatorIdentity,
@@ -33,6 +34,8 @@ pub struct Context {
     pub connections: Connections,
     /// Comparisons of documents that go on.
     pub proofs: Proofs,
+    /// Whether the operator is about to be uninstalled: see [`wind_down`](crate::plan::wind_down).
+    pub winding_down: watch::Receiver<bool>,
     /// What a pass waits for.
     pub pauses: Pauses,
     /// What was written of Reindexes and the watch has not told yet.

@@ -16,7 +16,10 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     api::FIELD_MANAGER,
-    plan::lease::{DEADLINE, DURATION, PATIENCE, RETRY, Step, step},
+    plan::{
+        lease::{DEADLINE, DURATION, PATIENCE, RETRY, Step, step},
+        wind_down,
+    },
 };
 
 /// Why the lease was not written.
@@ -26,6 +29,8 @@ enum Fault {
     Read(kube::Error),
     #[error("failed to write the lease: {0}")]
     Write(kube::Error),
+    #[error("somebody else wrote the lease while it was renewed")]
+    Changed,
     #[error("failed to read or write the lease: the apiserver has not answered for {} s", PATIENCE.as_secs())]
     Silence,
 }
@@ -36,15 +41,24 @@ pub struct Candidate {
     identity: String,
     /// Whether the apiserver answered when it was last asked for the lease.
     in_touch: watch::Sender<bool>,
+    /// Whether the lease says that the operator is about to be uninstalled.
+    winding_down: watch::Sender<bool>,
     /// The lease as it was seen last, and since when it is so.
     seen: Option<(LeaseSpec, Instant)>,
 }
 
 impl Candidate {
-    /// `identity` must be another one for each process: a pod's name is. Whether the apiserver answers is told to `in_touch` at each look.
-    pub fn new(client: Client, namespace: &str, identity: &str, in_touch: watch::Sender<bool>) -> Candidate {
+    /// `identity` must be another one for each process: a pod's name is. Whether the apiserver answers, and whether the operator is to be
+    /// wound down, is told at each look.
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        identity: &str,
+        in_touch: watch::Sender<bool>,
+        winding_down: watch::Sender<bool>,
+    ) -> Candidate {
         let api = Api::namespaced(client, namespace);
-        Candidate { api, identity: identity.to_owned(), in_touch, seen: None }
+        Candidate { api, identity: identity.to_owned(), in_touch, winding_down, seen: None }
     }
 
     /// Waits until this instance leads; for as long as that takes, be there an apiserver or not.
@@ -99,9 +113,15 @@ impl Candidate {
         let Some(lease) = self.read().await? else { return self.create().await };
         let spec = lease.spec.clone().unwrap_or_default();
         let now = MicroTime(Timestamp::now());
+        let asked = lease.metadata.annotations.as_ref().is_some_and(|asked| wind_down::is_asked(asked, now.0));
+        self.winding_down.send_if_modified(|before| std::mem::replace(before, asked) != asked);
         match step(&spec, self.unchanged(&spec), &self.identity) {
             Step::Wait => Ok(false),
-            Step::Renew => self.write(lease, |spec| spec.renew_time = Some(now)).await,
+            // Whoever else wrote it need not be one who leads now: the next look tells.
+            Step::Renew => match self.write(lease, |spec| spec.renew_time = Some(now)).await? {
+                true => Ok(true),
+                false => Err(Fault::Changed),
+            },
             Step::Take => {
                 let (taken, transitions) = (self.taken(now), spec.lease_transitions.unwrap_or_default());
                 self.write(lease, |spec| *spec = LeaseSpec { lease_transitions: Some(transitions + 1), ..taken }).await

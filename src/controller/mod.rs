@@ -16,6 +16,7 @@ pub mod search_cluster;
 pub mod status;
 mod tasks;
 mod watch;
+pub mod wind_down;
 
 use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
@@ -30,7 +31,7 @@ use kube::{
         utils::CancelableJoinHandle,
     },
 };
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{runtime::Handle, sync::watch::Receiver, time::timeout};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
@@ -58,13 +59,15 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// How long events that are not written yet may hold up the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Runs both controllers on what is in `scope`, until `shutdown` ends; passes that are under way end first.
+/// Runs both controllers on what is in `scope`, until `shutdown` ends; passes that are under way end first. While `winding_down` is true
+/// nothing goes on, and what was changed on the search clusters for a while is put back.
 pub async fn run(
     client: Client,
     metrics: Metrics,
     instance: String,
     operator_identity: OperatorIdentity,
     scope: Scope,
+    winding_down: Receiver<bool>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let shutdown = shutdown.shared();
@@ -87,6 +90,7 @@ pub async fn run(
         public_authorities: PublicAuthorities::default(),
         connections: Connections::default(),
         proofs: Proofs::default(),
+        winding_down: winding_down.clone(),
         pauses: Pauses::default(),
         own_writes: OwnWrites::default(),
         metrics,
@@ -124,13 +128,18 @@ pub async fn run(
     };
     let needing = |reindex: &Reindex| needed_by(&cluster_store, reindex);
     let waiting = |cluster: &SearchCluster| waiting_for(&reindex_store, cluster);
+    let look_at_all = || {
+        reindex_queue.add_all(&reindex_store);
+        cluster_queue.add_all(&cluster_store);
+    };
     let (reindexes, clusters) = (scope::apis(&client, &scope), scope::apis(&client, &scope));
     let mut writing = pin!(events::write(told, &recorder));
     tokio::select! {
         () = both => {}
         () = before_it_began(shutdown, &reindex_store, &cluster_store) => {}
         () = watch(reindexes, reindex_writer, reindex_queue.clone(), cluster_queue.clone(), needing) => {}
-        () = watch(clusters, cluster_writer, cluster_queue, reindex_queue, waiting) => {}
+        () = watch(clusters, cluster_writer, cluster_queue.clone(), reindex_queue.clone(), waiting) => {}
+        () = wind_down::heed(winding_down, look_at_all) => {}
         () = sweep(&ctx) => {}
         () = &mut writing => {}
     }

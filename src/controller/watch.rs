@@ -12,7 +12,7 @@ use kube::{
     runtime::{
         WatchStreamExt,
         controller::ReconcileRequest,
-        reflector::{ObjectRef, store::Writer},
+        reflector::{ObjectRef, Store, store::Writer},
         watcher::{self, Event, watcher},
     },
 };
@@ -45,7 +45,12 @@ pub fn queue<K: Resource>(kind: &'static str, metrics: &Metrics) -> (Queue<K>, Q
     (Queue { kind, names, metrics: metrics.clone() }, queued)
 }
 
-impl<K: Resource> Queue<K> {
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Queue<K> {
+    /// Names every object that is there.
+    pub fn add_all(&self, store: &Store<K>) {
+        store.state().iter().for_each(|object| self.add(ObjectRef::from_obj(object.as_ref())));
+    }
+
     fn add(&self, object: ObjectRef<K>) {
         self.metrics.queued(self.kind, object.namespace.as_deref(), &object.name);
         // Who reads a queue ends only when everything does.

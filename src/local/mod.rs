@@ -17,6 +17,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use kube::Client;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::{
     alibaba_cloud::Identity, allowlist::alibaba_cloud::OperatorIdentity, controller, plan::scope::Scope,
@@ -87,5 +88,7 @@ fn title(object: &Value) -> String {
 pub async fn operate(client: Client) {
     let identity = OperatorIdentity { identity: Identity::from_environment(|_| None), namespaces: BTreeSet::new() };
     let everywhere = Scope::default();
-    controller::run(client, Metrics::new(), "local".to_owned(), identity, everywhere, std::future::pending()).await;
+    let (_never, winding_down) = watch::channel(false);
+    let end = std::future::pending();
+    controller::run(client, Metrics::new(), "local".to_owned(), identity, everywhere, winding_down, end).await;
 }

@@ -33,5 +33,6 @@ pub mod trust;
 pub mod validate;
 pub mod verification;
 pub mod verify;
+pub mod wind_down;
 pub mod window;
 pub mod words;

@@ -87,9 +87,9 @@ impl Report {
         }
     }
 
-    /// Nothing goes on until `spec.suspend` is false.
-    pub fn suspended(&mut self) {
-        let message = "spec.suspend is true; what is copied is kept";
+    /// Nothing goes on, and why.
+    pub fn suspended(&mut self, why: &str) {
+        let message = &format!("{why}; what is copied is kept");
         let before = conditions::is_true(&self.status.conditions, SUSPENDED);
         self.condition(READY, State::Unknown, "Suspended", message);
         self.condition(SUSPENDED, State::True, "Suspended", message);
@@ -106,7 +106,7 @@ impl Report {
     pub fn resumed(&mut self) {
         if conditions::is_true(&self.status.conditions, SUSPENDED) {
             self.condition(SUSPENDED, State::False, "Resumed", "");
-            self.note(false, "Resumed", "spec.suspend is false");
+            self.note(false, "Resumed", "it is not suspended any more");
         }
     }
 

@@ -73,6 +73,8 @@ pub struct Observation {
     pub managed_by: Option<String>,
     /// A close look, where the provider can be changed: entries are pending or a batch is open.
     pub close: Option<Result<Close, Trouble>>,
+    /// The operator is about to be uninstalled: no change begins, and what was said of the allowlist stands.
+    pub winding_down: bool,
 }
 
 /// A close look.
@@ -124,7 +126,7 @@ pub fn decide(cluster: &SearchCluster, seen: &Observation, now: Timestamp) -> De
     let open = plan.allowlist().batch.as_ref().is_some_and(|batch| batch.phase.closes_the_gate());
     if open {
         plan.go_on(seen);
-    } else if seen.reached.is_ok() {
+    } else if seen.reached.is_ok() && !seen.winding_down {
         plan.look_after(seen);
     }
     plan.finish(seen)

@@ -17,7 +17,7 @@ const NAMESPACE: &str = "lease-tests";
 const TAKEOVER: SignedDuration = SignedDuration::from_secs(20);
 
 fn candidate(client: &Client, name: &str) -> Candidate {
-    Candidate::new(client.clone(), NAMESPACE, name, watch::Sender::new(false))
+    Candidate::new(client.clone(), NAMESPACE, name, watch::Sender::new(false), watch::Sender::new(false))
 }
 
 async fn candidates() -> (Client, Candidate, Candidate) {

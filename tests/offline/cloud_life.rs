@@ -12,6 +12,7 @@ use reindex_operator::{
     controller::{error::Error, search_cluster::reconcile},
 };
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::support::{
     apiserver::ApiServer,
@@ -41,7 +42,7 @@ impl Life {
         let faults = Arc::new(Faults::default());
         let api = ApiServer::new(faults.clone());
         let engine = Engine::start("destination", faults, Network::default()).await;
-        let (cloud, operator) = (Cloud::start().await, Operator::new(&api));
+        let (cloud, operator) = (Cloud::start().await, Operator::new(&api, watch::channel(false).1));
         let life = Life { api, cloud, engine, operator, logs: Logs::capture() };
         life.api.apply(secret("cloud-key", &json!({"accessKeyId": KEY_ID, "accessKeySecret": KEY_SECRET})));
         life.api.apply(json!({

@@ -15,6 +15,7 @@ use reindex_operator::{
     controller::lease::Candidate,
     plan::lease::{DEADLINE, DURATION, PATIENCE, RETRY},
 };
+use serde_json::json;
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -50,7 +51,7 @@ impl World {
         });
         let in_touch = watch::Sender::new(false);
         let told = in_touch.subscribe();
-        (Candidate::new(Client::new(service, "default"), "default", name, in_touch), told)
+        (Candidate::new(Client::new(service, "default"), "default", name, in_touch, watch::Sender::new(false)), told)
     }
 
     fn hang(&self, hangs: bool) {
@@ -151,6 +152,24 @@ async fn whoever_may_not_see_the_lease_is_out_of_touch_until_it_may() {
     world.api.grant();
     a.elected().await;
     assert!(*in_touch.borrow_and_update());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_finds_the_lease_changed_while_it_renews_it_goes_on() {
+    let world = World::new();
+    let (mut a, _) = world.candidate("a");
+    a.elected().await;
+    let mut annotated = world.api.find(LEASES, "default", "reindex-operator").unwrap();
+    annotated["metadata"]["annotations"] = json!({"of": "a person"});
+    world.api.before("PUT", LEASES, annotated);
+    let (renewed, deadline) = (world.lease().renew_time, sleep(3 * DEADLINE));
+    tokio::select! {
+        () = a.deposed() => panic!("nobody else leads"),
+        () = deadline => {}
+    }
+    assert!(world.lease().renew_time > renewed);
+    let lease = world.api.find(LEASES, "default", "reindex-operator").unwrap();
+    assert_eq!(lease["metadata"]["annotations"]["of"], "a person");
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,3 +22,4 @@ mod support;
 mod telemetry;
 #[cfg(feature = "otel")]
 mod traces;
+mod wind_down;

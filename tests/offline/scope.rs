@@ -30,6 +30,7 @@ use reindex_operator::{
     telemetry::metrics::Metrics,
 };
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::support::engine::Pace;
 use crate::support::world::{
@@ -124,7 +125,7 @@ impl Scoped {
 async fn operator(client: Client, namespaces: &[&str], end: impl Future<Output = ()> + Send + 'static) {
     let identity = OperatorIdentity { identity: Identity::from_environment(|_| None), namespaces: BTreeSet::new() };
     let scope = Scope::of(namespaces.iter().map(|name| (*name).to_owned()));
-    controller::run(client, Metrics::new(), "scoped".to_owned(), identity, scope, end).await;
+    controller::run(client, Metrics::new(), "scoped".to_owned(), identity, scope, watch::channel(false).1, end).await;
 }
 
 /// A Reindex into an index of its own.

@@ -21,7 +21,8 @@ pub fn write() -> Result<()> {
 
 /// The text that it should have. The definitions of the custom resources are not in it: `deploy/kustomization.yaml` takes them from `crds/`.
 pub fn manifests() -> Result<String> {
-    Ok(HEADER.to_owned() + &chart(&["--set", "crds.install=false"])?)
+    // Who applies them has no hooks.
+    Ok(HEADER.to_owned() + &chart(&["--set", "crds.install=false", "--no-hooks"])?)
 }
 
 /// What the chart makes of values, which are given as Helm's arguments.

@@ -14,8 +14,9 @@ use crate::{
 pub struct Draft {
     /// As the apiserver has it.
     written: Reindex,
-    /// With the status that was decided since.
+    /// With the status that was decided since, and suspended while the operator is wound down.
     reindex: Reindex,
+    winding_down: bool,
     /// What is told of it, once it is written.
     notes: Vec<Note>,
 }
@@ -23,7 +24,18 @@ pub struct Draft {
 impl Draft {
     /// Nothing was decided yet.
     pub fn of(written: Reindex) -> Draft {
-        Draft { reindex: written.clone(), written, notes: Vec::new() }
+        Draft { reindex: written.clone(), written, winding_down: false, notes: Vec::new() }
+    }
+
+    /// Suspends it while the operator is wound down, and no longer. Whether that is news.
+    pub fn heed(&mut self, winding_down: bool) -> bool {
+        let is_news = winding_down != self.winding_down;
+        self.winding_down = winding_down;
+        self.reindex.spec = self.written.spec.clone();
+        if winding_down {
+            self.reindex.spec.wind_down();
+        }
+        is_news
     }
 
     /// The object as it will be.
@@ -45,7 +57,9 @@ impl Draft {
                 status::write(&ctx.client, &self.written, status).await.map_err(Error::kube("write the status"))?
         {
             ctx.own_writes.note(&written);
-            *self = Draft { notes: std::mem::take(&mut self.notes), ..Draft::of(written) };
+            *self =
+                Draft { notes: std::mem::take(&mut self.notes), winding_down: self.winding_down, ..Draft::of(written) };
+            self.heed(self.winding_down);
         }
         for note in self.notes.drain(..) {
             events::tell(ctx, &self.reindex, note);

@@ -106,6 +106,7 @@ async fn expire(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> {
 }
 
 async fn pass(ctx: &Context, draft: &mut Draft) -> Result<Requeue, Error> {
+    draft.heed(*ctx.winding_down.borrow());
     let (stage, uid) = (stage(draft.reindex()), draft.reindex().uid().unwrap_or_default());
     // Held only while a task may run or settings are changed, so that nothing else can hold a deletion up.
     let owes = matches!(
@@ -119,6 +120,10 @@ async fn pass(ctx: &Context, draft: &mut Draft) -> Result<Requeue, Error> {
     let seen = look(ctx, draft, stage).await?;
     if !needs_proof(&seen) {
         ctx.proofs.stop(&uid);
+    }
+    // What was looked at is not what is to be decided then.
+    if draft.heed(*ctx.winding_down.borrow()) {
+        return Ok(Requeue::Now);
     }
     let decision = plan::decide(draft.reindex(), seen, Timestamp::now());
     let (effect, requeue) = draft.decided(decision);

@@ -68,7 +68,8 @@ pub async fn observe(ctx: &Context, cluster: &SearchCluster) -> Result<Observati
         }
         false => None,
     };
-    Ok(Observation { reached, connection, wanted, trust, managed_by, close })
+    let winding_down = *ctx.winding_down.borrow();
+    Ok(Observation { reached, connection, wanted, trust, managed_by, close, winding_down })
 }
 
 fn open_batch(cluster: &SearchCluster) -> Option<&Batch> {

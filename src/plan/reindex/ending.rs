@@ -50,13 +50,14 @@ impl Plan<'_> {
         }
         let (wait, effect) = match self.reindex.spec.suspend_policy {
             SuspendPolicy::Finish => (progress::soon(), None),
-            SuspendPolicy::Cancel => {
+            SuspendPolicy::Cancel | SuspendPolicy::WindDown => {
                 let known = self.report.status.partitions.iter().filter_map(|partition| partition.task.clone());
                 (Duration::from_secs(1), Some(Effect::CancelTasks(known.collect())))
             }
         };
         let step = self.current_step();
-        self.report.running(step, "Suspending", "spec.suspend is true: waiting for the running tasks to end");
+        let message = format!("{}: waiting for the running tasks to end", self.reindex.spec.why_suspended());
+        self.report.running(step, "Suspending", &message);
         self.decision(effect, Requeue::After(wait))
     }
 
@@ -67,7 +68,7 @@ impl Plan<'_> {
         if status.steps.iter().any(|step| step.name == StepName::Copy) {
             status.suspension.get_or_insert_default().since.get_or_insert(Time(now));
         }
-        self.report.suspended();
+        self.report.suspended(self.reindex.spec.why_suspended());
         self.decision(None, Requeue::OnChange)
     }
 

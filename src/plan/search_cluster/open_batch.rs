@@ -17,6 +17,10 @@ impl Plan<'_> {
         if self.is_held_back(&batch) {
             return;
         }
+        // Nothing is touched yet.
+        if seen.winding_down && batch.phase == BatchPhase::Draining {
+            return self.look_again();
+        }
         let close = match &seen.close {
             Some(Ok(close)) => close,
             // The apiserver comes back by itself; what is gone or forbidden does not.

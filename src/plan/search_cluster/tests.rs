@@ -64,6 +64,7 @@ fn seen(wanted: &[&str]) -> Observation {
             copies: vec![],
             needed: needed(wanted),
         })),
+        winding_down: false,
     }
 }
 
@@ -156,6 +157,24 @@ fn what_is_in_the_way_for_a_while_does_not_use_an_approval_up() {
     assert_eq!((batch(&cluster).unwrap().id.as_str(), phase(&cluster)), (id.as_str(), Some(BatchPhase::Proposed)));
     see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:07:00.5Z");
     assert_eq!((batch(&cluster).unwrap().id.as_str(), phase(&cluster)), (id.as_str(), Some(BatchPhase::Draining)));
+}
+
+#[test]
+fn while_the_operator_is_wound_down_no_change_begins_and_one_that_touched_nothing_waits() {
+    let mut cluster = cluster(json!({"management": "Automatic"}));
+    let winding_down = Observation { winding_down: true, ..seen(&["a:9200"]) };
+    see(&mut cluster, &winding_down, NOON);
+    assert_eq!(phase(&cluster), None);
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:05:00.5Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Draining));
+    see(&mut cluster, &winding_down, "2026-11-27T12:05:02.5Z");
+    assert!(!is_open(cluster.status.as_ref()), "nothing was touched");
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:05:04.5Z");
+    see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:05:06.5Z");
+    assert_eq!(phase(&cluster), Some(BatchPhase::Editing));
+    // What is touched goes on.
+    see(&mut cluster, &winding_down, "2026-11-27T12:05:08.5Z");
+    assert!(is_open(cluster.status.as_ref()));
 }
 
 #[test]

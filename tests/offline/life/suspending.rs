@@ -1,6 +1,9 @@
 //! `spec.suspend`: what is copied is kept, nothing runs meanwhile, and it goes on from there.
 
-use reindex_operator::api::conditions::{RECONCILING, SUSPENDED};
+use reindex_operator::{
+    api::conditions::{RECONCILING, SUSPENDED},
+    plan::wind_down::left,
+};
 use serde_json::{Value, json};
 
 use super::{assert_copied, three};
@@ -58,6 +61,37 @@ async fn one_that_is_suspended_from_the_beginning_begins_later() {
     until_suspended(&mut world).await;
     assert!(world.destination.state().created.is_empty());
     world.change_reindex(json!({"spec": {"suspend": false}}));
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+}
+
+#[tokio::test]
+async fn before_the_operator_is_uninstalled_all_is_suspended_and_put_back_and_it_goes_on_later() {
+    let mut world = World::with(three).await;
+    world.destination.state().pace = Pace::PerPoll(0);
+    let reindex = world.until_copying().await;
+    assert_eq!(left(&[reindex], &[]).len(), 1);
+    world.winding_down.send_replace(true);
+    until_suspended(&mut world).await;
+    let reindex = world.reindex().unwrap();
+    assert_eq!(condition(&reindex, SUSPENDED).unwrap().1, "the operator is being uninstalled; what is copied is kept");
+    assert!(!reindex.spec.suspend, "what a person wrote stays");
+    assert_eq!(left(&[reindex], &[]), Vec::<String>::new());
+    let settings = world.destination.state().index("dest").settings.clone();
+    assert_eq!((&settings["refresh_interval"], &settings["number_of_replicas"]), (&Value::Null, &json!("1")));
+    world.destination.state().pace = Pace::PerPoll(2);
+    world.winding_down.send_replace(false);
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+}
+
+#[tokio::test]
+async fn nothing_begins_while_the_operator_is_wound_down() {
+    let mut world = World::new().await;
+    world.winding_down.send_replace(true);
+    until_suspended(&mut world).await;
+    assert!(world.destination.state().created.is_empty());
+    world.winding_down.send_replace(false);
     let reindex = world.end().await;
     assert_copied(&world, &reindex);
 }

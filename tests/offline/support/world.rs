@@ -37,7 +37,7 @@ use reindex_operator::{
     telemetry::metrics::Metrics,
 };
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::{apiserver::ApiServer, engine::Engine, faults::Faults, logs::Logs};
 
@@ -76,6 +76,8 @@ pub struct World {
     pub title: String,
     /// What was logged.
     pub logs: Logs,
+    /// Whether the operator is about to be uninstalled.
+    pub winding_down: watch::Sender<bool>,
     operator: Operator,
     errors: Vec<String>,
 }
@@ -120,13 +122,15 @@ impl World {
         destination.state().password = Some(DESTINATION_PASSWORD.into());
         destination.state().allowlist = vec![source.host_port()];
         fill(&source);
-        let operator = Operator::new(&api);
+        let winding_down = watch::Sender::new(false);
+        let operator = Operator::new(&api, winding_down.subscribe());
         let world = World {
             faults,
             api,
             source,
             destination,
             title: "a life".into(),
+            winding_down,
             operator,
             errors: vec![],
             logs: Logs::capture(),
@@ -260,12 +264,12 @@ impl World {
     /// A new process takes over, which knows nothing of the old one.
     fn restart(&mut self) {
         self.faults.revive();
-        self.operator = Operator::new(&self.api);
+        self.operator = Operator::new(&self.api, self.winding_down.subscribe());
     }
 
     /// The operator's image has no public authorities from now on.
     pub fn take_public_authorities(&mut self) {
-        self.operator = Operator::trusting(&self.api, PublicAuthorities::of(vec![]));
+        self.operator = Operator::trusting(&self.api, PublicAuthorities::of(vec![]), self.winding_down.subscribe());
     }
 
     /// Rounds until nothing moves any more, and the Reindex has ended. Returns it as it is then.
@@ -363,11 +367,16 @@ impl World {
 
 impl Operator {
     /// A new one, which knows nothing yet.
-    pub fn new(api: &ApiServer) -> Operator {
-        Operator::trusting(api, PublicAuthorities::of(authorities(PUBLIC_AUTHORITY.as_bytes()).unwrap()))
+    pub fn new(api: &ApiServer, winding_down: watch::Receiver<bool>) -> Operator {
+        let public_authorities = PublicAuthorities::of(authorities(PUBLIC_AUTHORITY.as_bytes()).unwrap());
+        Operator::trusting(api, public_authorities, winding_down)
     }
 
-    fn trusting(api: &ApiServer, public_authorities: PublicAuthorities) -> Operator {
+    fn trusting(
+        api: &ApiServer,
+        public_authorities: PublicAuthorities,
+        winding_down: watch::Receiver<bool>,
+    ) -> Operator {
         let client = api.client();
         let (reindex_store, reindexes) = store();
         let (cluster_store, clusters) = store();
@@ -386,6 +395,7 @@ impl Operator {
             public_authorities,
             connections: Connections::default(),
             proofs: Proofs::default(),
+            winding_down,
             pauses: Pauses { task: Duration::ZERO, clock: Duration::ZERO },
             own_writes: OwnWrites::default(),
             metrics: Metrics::new(),

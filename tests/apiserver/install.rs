@@ -25,28 +25,31 @@ fn the_apiserver_takes_all_of_it() {
     }
 }
 
-/// The operator's pod, as a Deployment would make it, in a namespace that enforces the strictest rules.
+/// The operator's pod and the hook's, as their controllers would make them, in a namespace that enforces the strictest rules.
 #[test]
-fn its_pod_is_admitted_where_the_strictest_rules_are_enforced() {
-    let pod = |change: fn(&mut Value)| {
-        let deployment = kubectl::get("deployment", "reindex-system", "reindex-operator").unwrap().expect("installed");
-        let mut spec = deployment["spec"]["template"]["spec"].clone();
-        spec["serviceAccountName"] = json!("default");
-        spec.as_object_mut().unwrap().remove("serviceAccount");
-        change(&mut spec);
-        let metadata = json!({"name": "admitted", "namespace": "reindex-system"});
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
-        kubectl::dry_run(&pod)
-    };
-    pod(|_| {}).expect("admitted");
-    let changes: [fn(&mut Value); 4] = [
-        |spec| spec["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true),
-        |spec| spec["containers"][0]["securityContext"]["capabilities"] = json!({}),
-        |spec| spec["securityContext"]["seccompProfile"] = Value::Null,
-        |spec| spec["securityContext"]["runAsNonRoot"] = Value::Null,
-    ];
-    for change in changes {
-        let error = pod(change).expect_err("refused").to_string();
-        assert!(error.contains(REFUSED), "{error}");
+fn its_pods_are_admitted_where_the_strictest_rules_are_enforced() {
+    let deployment = kubectl::get("deployment", "reindex-system", "reindex-operator").unwrap().expect("installed");
+    let job = render::chart(&["--show-only", "templates/wind-down.yaml"]).unwrap();
+    let job: Value = serde_saphyr::from_str(&job).unwrap();
+    for owner in [deployment, job] {
+        let pod = |change: fn(&mut Value)| {
+            let mut spec = owner["spec"]["template"]["spec"].clone();
+            spec["serviceAccountName"] = json!("default");
+            spec.as_object_mut().unwrap().remove("serviceAccount");
+            change(&mut spec);
+            let metadata = json!({"name": "admitted", "namespace": "reindex-system"});
+            kubectl::dry_run(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}))
+        };
+        pod(|_| {}).expect("admitted");
+        let changes: [fn(&mut Value); 4] = [
+            |spec| spec["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true),
+            |spec| spec["containers"][0]["securityContext"]["capabilities"] = json!({}),
+            |spec| spec["securityContext"]["seccompProfile"] = Value::Null,
+            |spec| spec["securityContext"]["runAsNonRoot"] = Value::Null,
+        ];
+        for change in changes {
+            let error = pod(change).expect_err("refused").to_string();
+            assert!(error.contains(REFUSED), "{error}");
+        }
     }
 }

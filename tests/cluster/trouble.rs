@@ -3,6 +3,7 @@
 use std::{fs, process::Command, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
+use reindex_operator::plan::wind_down;
 use serde_json::{Value, json};
 use xtask::{go, kubectl, operator, paths};
 
@@ -87,46 +88,53 @@ async fn an_upgrade_goes_on_with_the_copy_and_what_was_uninstalled_can_come_back
     // A pod that ends is listed until it has ended, and its rights go before it.
     wait_for("an end of all that the chart made", what_is_left, |left| left.as_array().is_some_and(Vec::is_empty));
     rights::taken_away(begin, Timestamp::now());
-    // The definitions stay, and the objects with them; a task ends its range by itself.
-    assert_eq!(get("reindex", "uninstalled")["status"]["phase"], "Copying");
-    let client = destination().client().expect("a client");
-    wait_for(
-        "the end of the tasks",
-        || {
-            let tasks = futures::executor::block_on(client.get("/_tasks?actions=*reindex&group_by=none"));
-            tasks.expect("the tasks")["tasks"].clone()
-        },
-        |tasks| tasks.as_array().is_some_and(Vec::is_empty),
-    );
+    nothing_is_left_of("uninstalled").await;
+    // The definitions stay, and the objects with them.
+    is_wound_down("uninstalled");
 
     kustomized(&installed.image);
+    // What was asked for is over, sooner than by itself.
+    let over = format!("{}-", wind_down::UNTIL);
+    kubectl::run(&["annotate", "lease", "reindex-operator", "-n", operator::NAMESPACE, &over]).expect("annotated");
     complete("uninstalled", DOCUMENTS as i64);
-    each_document_once("uninstalled");
+
+    // What kubectl installed has no hooks: the page's command.
+    copying_in("by-hand", 6).await;
+    let program = "/usr/local/bin/reindex-operator";
+    kubectl::run(&["exec", DEPLOYMENT, "-n", operator::NAMESPACE, "--", program, "wind-down"]).expect("wound down");
+    let deployment = ["delete", DEPLOYMENT, "-n", operator::NAMESPACE, "--wait"];
+    kubectl::run(&deployment).expect("it goes");
+    nothing_is_left_of("by-hand").await;
+    is_wound_down("by-hand");
+    for kind in ["reindexes.reindex.dev", "searchclusters.reindex.dev"] {
+        kubectl::run(&["delete", kind, "--all", "-n", NAMESPACE, "--timeout=60s"]).expect("nothing holds them");
+    }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_uninstall_in_the_order_of_the_page_leaves_nothing_on_the_clusters() {
-    allowed().await;
-    let _installed = Installed::now();
-    copying_in("taken-away", 6).await;
-    for kind in ["reindexes.reindex.dev", "searchclusters.reindex.dev"] {
-        kubectl::run(&["delete", kind, "--all", "-n", NAMESPACE, "--timeout=120s"]).expect("they go");
-    }
+/// It is suspended, and says why; what a person wrote stands.
+fn is_wound_down(name: &str) {
+    let reindex = get("reindex", name);
+    assert_eq!(reindex["status"]["phase"], "Suspended", "{reindex:#}");
+    let conditions = reindex["status"]["conditions"].as_array().expect("conditions");
+    let suspended = conditions.iter().find(|condition| condition["type"] == "Suspended").expect("one");
+    assert!(suspended["message"].as_str().is_some_and(|why| why.contains("uninstalled")), "{suspended:#}");
+    assert_ne!(reindex["spec"]["suspend"], true);
+    assert_eq!(reindex["metadata"]["finalizers"], Value::Null);
+}
+
+/// No task runs on the destination, and nothing of the index or of the cluster is as it was only for the copy or for a restart.
+async fn nothing_is_left_of(name: &str) {
     let client = destination().client().expect("a client");
     let tasks = client.get("/_tasks?actions=*reindex&group_by=none").await.expect("the tasks");
     assert_eq!(tasks["tasks"], json!([]));
-    let settings = client.get("/taken-away/_settings?flat_settings=true").await.expect("the index's settings");
-    let settings = &settings["taken-away"]["settings"];
+    let settings = client.get(&format!("/{name}/_settings?flat_settings=true")).await.expect("the index's settings");
+    let settings = &settings[name]["settings"];
     assert_eq!(settings["index.number_of_replicas"], "1", "{settings:#}");
     assert_eq!(settings["index.refresh_interval"], Value::Null, "{settings:#}");
     let settings = client.get("/_cluster/settings?flat_settings=true").await.expect("the cluster's settings");
     for lasting in ["persistent", "transient"] {
         assert_eq!(settings[lasting]["cluster.routing.allocation.enable"], Value::Null, "{settings:#}");
     }
-    let begin = Timestamp::now();
-    helm(&["uninstall", "reindex-operator", "--wait"]);
-    wait_for("an end of all that the chart made", what_is_left, |left| left.as_array().is_some_and(Vec::is_empty));
-    rights::taken_away(begin, Timestamp::now());
 }
 
 /// Names of the chart's objects in the operator's namespace and in none; the lease is the operator's own.

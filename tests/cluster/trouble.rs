@@ -58,8 +58,15 @@ fn install(chart: &str, image: &str, more: &[&str]) {
     rolled_out();
 }
 
+/// Who asked for it has what they wanted: sooner than by itself it is over.
+fn no_longer_wound_down() {
+    let over = format!("{}-", wind_down::UNTIL);
+    kubectl::run(&["annotate", "lease", "reindex-operator", "-n", operator::NAMESPACE, &over]).expect("annotated");
+}
+
 impl Drop for Installed {
     fn drop(&mut self) {
+        no_longer_wound_down();
         self.install(&[]);
         kubectl::apply(&search_clusters()).expect("the SearchClusters");
     }
@@ -94,9 +101,7 @@ async fn an_upgrade_goes_on_with_the_copy_and_what_was_uninstalled_can_come_back
     is_wound_down("uninstalled");
 
     kustomized(&installed.image);
-    // What was asked for is over, sooner than by itself.
-    let over = format!("{}-", wind_down::UNTIL);
-    kubectl::run(&["annotate", "lease", "reindex-operator", "-n", operator::NAMESPACE, &over]).expect("annotated");
+    no_longer_wound_down();
     complete("uninstalled", DOCUMENTS as i64);
 
     // What kubectl installed has no hooks: the page's command.
@@ -122,6 +127,7 @@ async fn an_upgrade_from_the_last_release_goes_on_with_the_copy() {
     kubectl::run(&["delete", "reindexes.reindex.dev,searchclusters.reindex.dev", "--all", "-n", NAMESPACE])
         .expect("they go");
     helm(&["uninstall", "reindex-operator", "--wait"]);
+    no_longer_wound_down();
     install(earlier.chart.to_str().expect("text"), &earlier.image, &[]);
     kubectl::apply(&search_clusters()).expect("the SearchClusters");
     allowed().await;

@@ -17,7 +17,7 @@ pub const COMPLETE: &str = "Complete";
 pub const PLANNED: &str = "Planned";
 /// Reindex: ended without success; the reason says why. Negative, terminal.
 pub const FAILED: &str = "Failed";
-/// Reindex: `spec.suspend` is true, and nothing runs. Present once it was suspended.
+/// Reindex: `spec.suspend` is true, or the operator is being uninstalled, and nothing runs. Present once it was suspended.
 pub const SUSPENDED: &str = "Suspended";
 /// SearchCluster: the allowlist holds every entry that Reindexes need, on every node. Positive.
 pub const ALLOWLIST_READY: &str = "AllowlistReady";

@@ -107,8 +107,12 @@ pub struct ReindexSpec {
 impl ReindexSpec {
     /// Suspends it in memory, whatever its manifest says.
     pub fn wind_down(&mut self) {
+        // Who suspended it still has, and it stays so afterwards.
+        self.suspend_policy = match self.suspend {
+            true => SuspendPolicy::Cancel,
+            false => SuspendPolicy::WindDown,
+        };
         self.suspend = true;
-        self.suspend_policy = SuspendPolicy::WindDown;
     }
 
     /// Why it is suspended, where it is.

@@ -95,7 +95,7 @@ pub enum Phase {
     Preparing,
     /// Documents are copied.
     Copying,
-    /// `spec.suspend` is true, and nothing runs any more.
+    /// `spec.suspend` is true, or the operator is being uninstalled, and nothing runs any more.
     Suspended,
     /// What was written meanwhile is copied.
     CatchingUp,

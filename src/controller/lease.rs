@@ -9,7 +9,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{ObjectMeta, PostParams},
 };
 use tokio::{sync::watch, time::Instant};
@@ -104,16 +104,16 @@ impl Candidate {
     /// Looks, for so long at most: a connection whose other end is gone would be waited for for ever.
     async fn look_within(&mut self, limit: Duration) -> Result<bool, Fault> {
         let looked = tokio::time::timeout(limit, self.look()).await.unwrap_or(Err(Fault::Silence));
-        self.in_touch.send_replace(looked.is_ok());
+        self.in_touch.send_replace(matches!(looked, Ok(_) | Err(Fault::Changed)));
         looked
     }
 
     /// Looks at the lease, and takes or renews it where that is due. Whether it is this instance's then.
     async fn look(&mut self) -> Result<bool, Fault> {
-        let Some(lease) = self.read().await? else { return self.create().await };
+        let Some(mut lease) = self.read().await? else { return self.create().await };
         let spec = lease.spec.clone().unwrap_or_default();
         let now = MicroTime(Timestamp::now());
-        let asked = lease.metadata.annotations.as_ref().is_some_and(|asked| wind_down::is_asked(asked, now.0));
+        let asked = wind_down::heed(lease.annotations_mut(), now.0);
         self.winding_down.send_if_modified(|before| std::mem::replace(before, asked) != asked);
         match step(&spec, self.unchanged(&spec), &self.identity) {
             Step::Wait => Ok(false),

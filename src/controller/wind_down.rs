@@ -3,7 +3,11 @@
 use std::{fmt::Debug, future::pending, time::Duration};
 
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime, jiff::Timestamp};
-use kube::{Api, Client, Resource, ResourceExt, api::PostParams, core::NamespaceResourceScope};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ListParams, PostParams},
+    core::NamespaceResourceScope,
+};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::watch,
@@ -15,23 +19,23 @@ use crate::{
     plan::{
         lease::DURATION,
         scope::Scope,
-        wind_down::{ask, left},
+        wind_down::{ask, is_heard, left_of_cluster, left_of_reindex},
     },
 };
 
-use super::{error::Error, scope::list};
+use super::{error::Error, scope::apis};
 
 /// How often it is asked for, and looked how far it is.
 const PAUSE: Duration = Duration::from_secs(3);
-/// So many looks in a row find nothing left: what a pass had decided just before it heard is written by then.
-const QUIET_LOOKS: usize = 2;
+/// Objects in one answer.
+const PAGE: u32 = 100;
 
 /// Why it is not wound down.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// Something is left.
     #[error(
-        "failed to wind down in {} s. Left: {}. Run it again when that has ended, or go without: what is left stays as it is then",
+        "failed to wind down in {} s. Left: {}. Run it again when that has ended, or go without (docs/install.md, Uninstall): it stays as it is then",
         patience.as_secs(), left.join("; ")
     )]
     Left {
@@ -69,74 +73,90 @@ pub async fn heed(mut winding_down: watch::Receiver<bool>, look_at_all: impl Fn(
 pub async fn wind_down(client: Client, namespace: &str, scope: &Scope, patience: Duration) -> Result<(), Fault> {
     let begun = Instant::now();
     let mut asking = Asking { api: Api::namespaced(client.clone(), namespace), first: None };
-    let mut quiet = 0;
     loop {
-        let seen = look(&client, scope, &mut asking).await;
-        quiet = match &seen {
-            Ok(Seen { heard: true, left }) if left.is_empty() => quiet + 1,
-            _ => 0,
-        };
-        if quiet == QUIET_LOOKS {
-            return Ok(());
-        }
-        match seen {
-            Ok(Seen { left, .. }) if begun.elapsed() >= patience && !left.is_empty() => {
-                return Err(Fault::Left { patience, left });
-            }
-            Err(error) if begun.elapsed() >= patience => return Err(Fault::Unknown { patience, error }),
-            Ok(seen) => tracing::info!(heard = seen.heard, left = seen.left.join("; "), "winding down"),
+        let left = look(&client, scope, &mut asking).await;
+        let is_over = begun.elapsed() >= patience;
+        match left {
+            Ok(left) if left.is_empty() => return Ok(()),
+            Ok(left) if is_over => return Err(Fault::Left { patience, left }),
+            Err(error) if is_over => return Err(Fault::Unknown { patience, error }),
+            Ok(left) => tracing::info!(left = left.join("; "), "winding down"),
             Err(error) => tracing::warn!(%error, "how far it is is not known"),
         }
         sleep(PAUSE).await;
     }
 }
 
-struct Seen {
-    heard: bool,
-    left: Vec<String>,
+/// What is left. That nobody has heard yet is, too: a task may begin.
+async fn look(client: &Client, scope: &Scope, asking: &mut Asking) -> Result<Vec<String>, Error> {
+    if !asking.ask().await? {
+        return Ok(vec!["the operator has not heard of it yet".to_owned()]);
+    }
+    let mut left = all(client, scope, "list the Reindexes", left_of_reindex).await?;
+    left.extend(all(client, scope, "list the SearchClusters", left_of_cluster).await?);
+    Ok(left)
 }
 
-async fn look(client: &Client, scope: &Scope, asking: &mut Asking) -> Result<Seen, Error> {
-    let heard = asking.ask().await?;
-    let reindexes = all(client, scope, "list the Reindexes").await?;
-    let clusters = all(client, scope, "list the SearchClusters").await?;
-    Ok(Seen { heard, left: left(&reindexes, &clusters) })
-}
-
-/// Every object of a kind; where its definition is gone, so are the objects.
-async fn all<K>(client: &Client, scope: &Scope, action: &'static str) -> Result<Vec<K>, Error>
+/// What is left of every object of a kind. They are read some at a time: of thousands each is as large as when it ran.
+async fn all<K>(
+    client: &Client,
+    scope: &Scope,
+    action: &'static str,
+    left: impl Fn(&K) -> Option<String>,
+) -> Result<Vec<String>, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
-    match list(client, scope, action).await {
-        Err(Error::Kube { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(vec![]),
-        listed => listed,
+    let mut found = vec![];
+    for (_, api) in apis::<K>(client, scope) {
+        let mut params = ListParams::default().limit(PAGE);
+        loop {
+            let page = match api.list(&params).await {
+                // Where the definition is gone, so are the objects.
+                Err(kube::Error::Api(status)) if status.code == 404 => break,
+                page => page.map_err(Error::kube(action))?,
+            };
+            found.extend(page.items.iter().filter_map(&left));
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => break,
+            }
+        }
     }
+    Ok(found)
 }
 
 struct Asking {
     api: Api<Lease>,
-    /// When it was first asked for, and when the lease had been renewed then.
-    first: Option<(Instant, Option<MicroTime>)>,
+    first: Option<First>,
+}
+
+/// The first asking, and how the lease was then.
+struct First {
+    at: Instant,
+    until: Timestamp,
+    renewed: Option<MicroTime>,
 }
 
 impl Asking {
-    /// Asks, for as long as that holds. Whether whoever leads has heard an earlier asking: nobody renews the lease without having read
-    /// it; and where it is not renewed, nobody leads.
+    /// Asks, for as long as that holds. Whether whoever leads has heard it, or nobody leads.
     async fn ask(&mut self) -> Result<bool, Error> {
         let lease = self.api.get_opt(FIELD_MANAGER).await.map_err(Error::kube("read the lease"))?;
         let Some(mut lease) = lease else { return Ok(true) };
         let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
-        ask(lease.annotations_mut(), Timestamp::now());
+        let is_heard = self.first.as_ref().is_some_and(|first| {
+            is_heard(lease.annotations(), first.until) || (first.renewed == renewed && first.at.elapsed() > DURATION)
+        });
+        let until = ask(lease.annotations_mut(), Timestamp::now());
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         match self.api.replace(FIELD_MANAGER, &params, &lease).await.map_err(Error::kube("write the lease")) {
             // Renewed at this very moment. What was asked before still holds.
             Err(error) if error.is_conflict() => {}
             written => {
                 written?;
-                self.first.get_or_insert_with(|| (Instant::now(), renewed.clone()));
+                self.first.get_or_insert_with(|| First { at: Instant::now(), until, renewed });
             }
         }
-        Ok(self.first.as_ref().is_some_and(|(since, before)| *before != renewed || since.elapsed() > DURATION))
+        Ok(is_heard)
     }
 }

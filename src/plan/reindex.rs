@@ -84,7 +84,7 @@ pub fn stage(reindex: &Reindex) -> Stage {
         return match (runs(status), &status.tuning) {
             (true, _) => Stage::Copy,
             (false, Some(_)) => Stage::Restore,
-            // Documents may be deleted that are not there again yet: that is brought to its end.
+            // Documents that are being copied again are deleted before: that is brought to its end.
             (false, None) if is_mending(status) && status.plan.as_ref().is_some_and(partitions::all_done) => {
                 Stage::Verify
             }
@@ -184,6 +184,7 @@ pub fn decide(reindex: &Reindex, seen: Observation, now: Timestamp) -> Decision 
         Observation::ScrollsTaken => plan.scrolls_taken(),
         Observation::TooLargeToCompare { side, limit } => plan.too_large_to_compare(side, limit),
         Observation::Mending => plan.mending(),
+        Observation::RepairEnded => plan.repair_ended(),
         Observation::RepairPaused(wait) => plan.repair_later(wait),
         Observation::Verify(seen) => plan.verify(*seen),
         Observation::Release(seen) => plan.release(seen),

@@ -398,7 +398,9 @@ impl<'a> Plan<'a> {
     }
 
     fn finish(mut self, seen: &Observation) -> Decision {
-        for type_ in [RECONCILING, STALLED] {
+        // What was said before stands where nothing was looked for.
+        let stands = seen.winding_down && self.waiting.is_none();
+        for type_ in [RECONCILING, STALLED].into_iter().filter(|_| !stands) {
             let wanted = self.waiting.clone().filter(|(stalled, ..)| (type_ == STALLED) == *stalled);
             match wanted {
                 Some((_, reason, message)) => self.condition(type_, State::True, reason, &message),

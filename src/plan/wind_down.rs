@@ -9,36 +9,62 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use crate::api::{Reindex, SearchCluster};
+use crate::api::{FINALIZER, Reindex, SearchCluster};
 
 use super::{reindex::owes_cleanup, search_cluster::is_open};
 
 /// Annotation of the lease: the time until which it is asked for.
 pub const UNTIL: &str = "reindex.dev/winding-down-until";
+/// Annotation of the lease: the time until which whoever leads has heard that it is.
+const HEARD: &str = "reindex.dev/winding-down-heard";
 
 /// How long it holds. Pods are gone by then if all went well, and if not, copies soon go on.
 const HOLDS: SignedDuration = SignedDuration::from_mins(2);
 
-/// Asks for it, or does so for longer.
-pub fn ask(annotations: &mut BTreeMap<String, String>, now: Timestamp) {
-    annotations.insert(UNTIL.to_owned(), (now + HOLDS).to_string());
+/// Asks for it, or does so for longer. Until when.
+pub fn ask(annotations: &mut BTreeMap<String, String>, now: Timestamp) -> Timestamp {
+    let until = now + HOLDS;
+    annotations.insert(UNTIL.to_owned(), until.to_string());
+    until
 }
 
-/// Whether it is asked for now.
-pub fn is_asked(annotations: &BTreeMap<String, String>, now: Timestamp) -> bool {
-    annotations.get(UNTIL).and_then(|until| until.parse().ok()).is_some_and(|until: Timestamp| now < until)
+/// Whether it is asked for now; that it was heard is noted with the answer.
+pub fn heed(annotations: &mut BTreeMap<String, String>, now: Timestamp) -> bool {
+    match time(annotations, UNTIL).filter(|until| now < *until) {
+        Some(until) => {
+            annotations.insert(HEARD.to_owned(), until.to_string());
+            true
+        }
+        None => {
+            annotations.remove(HEARD);
+            false
+        }
+    }
 }
 
-/// What is still to be ended or put back, in words.
-pub fn left(reindexes: &[Reindex], clusters: &[SearchCluster]) -> Vec<String> {
-    let copies = reindexes.iter().filter(|reindex| reindex.status.as_ref().is_some_and(owes_cleanup)).map(|reindex| {
-        format!("Reindex {}: its tasks may run, or its index's settings are to be put back", name(reindex))
-    });
-    let changes = clusters
-        .iter()
-        .filter(|cluster| is_open(cluster.status.as_ref()))
-        .map(|cluster| format!("SearchCluster {}: a change of its allowlist goes on", name(cluster)));
-    copies.chain(changes).collect()
+/// Whether whoever leads has heard this asking, or a later one.
+pub fn is_heard(annotations: &BTreeMap<String, String>, asked: Timestamp) -> bool {
+    time(annotations, HEARD).is_some_and(|heard| heard >= asked)
+}
+
+fn time(annotations: &BTreeMap<String, String>, name: &str) -> Option<Timestamp> {
+    annotations.get(name)?.parse().ok()
+}
+
+/// What of a Reindex is still to be ended or put back, in words. The finalizer goes last.
+pub fn left_of_reindex(reindex: &Reindex) -> Option<String> {
+    let owes = has_finalizer(reindex) || reindex.status.as_ref().is_some_and(owes_cleanup);
+    owes.then(|| format!("Reindex {}: its tasks may run, or its index's settings are to be put back", name(reindex)))
+}
+
+/// The same of a SearchCluster.
+pub fn left_of_cluster(cluster: &SearchCluster) -> Option<String> {
+    let owes = has_finalizer(cluster) || is_open(cluster.status.as_ref());
+    owes.then(|| format!("SearchCluster {}: a change of its allowlist goes on", name(cluster)))
+}
+
+fn has_finalizer(object: &impl ResourceExt) -> bool {
+    object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
 fn name(object: &impl ResourceExt) -> String {
@@ -58,17 +84,21 @@ mod tests {
     #[test]
     fn it_holds_for_two_minutes_and_longer_where_it_is_asked_for_again() {
         let mut annotations = BTreeMap::new();
-        assert!(!is_asked(&annotations, at(0)));
-        ask(&mut annotations, at(0));
-        assert!(is_asked(&annotations, at(0)) && is_asked(&annotations, at(119)) && !is_asked(&annotations, at(120)));
-        ask(&mut annotations, at(100));
-        assert!(is_asked(&annotations, at(219)) && !is_asked(&annotations, at(220)));
+        assert!(!heed(&mut annotations, at(0)));
+        let asked = ask(&mut annotations, at(0));
+        assert!(!is_heard(&annotations, asked));
+        assert!(heed(&mut annotations, at(119)) && is_heard(&annotations, asked));
+        let again = ask(&mut annotations, at(119));
+        assert!(is_heard(&annotations, asked) && !is_heard(&annotations, again));
+        assert!(heed(&mut annotations, at(238)) && is_heard(&annotations, again));
+        assert!(!heed(&mut annotations, at(239)));
+        assert!(!is_heard(&annotations, asked), "what is over is no answer to whoever asks next");
     }
 
     #[test]
     fn what_is_no_time_asks_for_nothing() {
-        let annotations = BTreeMap::from([(UNTIL.to_owned(), "for ever".to_owned())]);
-        assert!(!is_asked(&annotations, at(0)));
+        let mut annotations = BTreeMap::from([(UNTIL.to_owned(), "for ever".to_owned())]);
+        assert!(!heed(&mut annotations, at(0)));
     }
 
     fn reindex(name: &str, status: serde_json::Value) -> Reindex {
@@ -109,8 +139,13 @@ mod tests {
             reindex("ended", json!({"phase": "Complete"})),
         ];
         let clusters = [cluster("asks", "Proposed"), cluster("restarts", "Restarting"), cluster("done", "Done")];
-        let left = left(&reindexes, &clusters);
+        let mut held = reindex("held", json!({}));
+        held.finalizers_mut().push(FINALIZER.to_owned());
+        let reindexes = reindexes.iter().chain([&held]).filter_map(left_of_reindex);
+        let left: Vec<_> = reindexes.chain(clusters.iter().filter_map(left_of_cluster)).collect();
         let of: Vec<_> = left.iter().map(|line| line.split(':').next().unwrap()).collect();
-        assert_eq!(of, ["Reindex shop/copying", "Reindex shop/tuned", "SearchCluster search/restarts"]);
+        let named =
+            ["Reindex shop/copying", "Reindex shop/tuned", "Reindex shop/held", "SearchCluster search/restarts"];
+        assert_eq!(of, named);
     }
 }

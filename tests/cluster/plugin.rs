@@ -58,41 +58,68 @@ async fn a_copy_is_shown_steered_and_watched_to_its_end() {
     wait_for("its end", || get("reindex", "cancelled-by-a-person"), serde_json::Value::is_null);
 }
 
-/// Ends the terminal, whatever happens.
-struct Terminal(&'static str);
+/// A real terminal with the plugin in it; it ends with this, whatever happens.
+struct Terminal(String);
 
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = Command::new("tmux").args(["-L", self.0, "kill-server"]).output();
+impl Terminal {
+    /// None where there is no tmux.
+    fn with(arguments: &str) -> Option<Terminal> {
+        if Command::new("tmux").arg("-V").output().is_err() {
+            eprintln!("not tried in a terminal: there is no tmux");
+            return None;
+        }
+        let terminal = Terminal(format!("reindex-tests-{}", arguments.replace(' ', "-")));
+        let kubeconfig = xtask::paths::kubeconfig();
+        let command = format!(
+            "KUBECONFIG={} LC_ALL=C.UTF-8 {PLUGIN} --namespace {NAMESPACE} {arguments}; echo ended: $?; sleep 600",
+            kubeconfig.display()
+        );
+        terminal.tmux(&["-u", "new-session", "-d", "-x", "80", "-y", "40", &command]);
+        Some(terminal)
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> String {
+        let output = Command::new("tmux").args(["-L", &self.0]).args(arguments).output().expect("tmux runs");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// What is on its screen as soon as that has all of these.
+    fn shows(&self, parts: &[&str]) -> String {
+        let screen = || Value::String(self.tmux(&["capture-pane", "-p", "-J"]));
+        let has = |seen: &Value| seen.as_str().is_some_and(|seen| parts.iter().all(|part| seen.contains(part)));
+        wait_for(&format!("{parts:?}"), screen, has).as_str().unwrap_or_default().to_owned()
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_terminal_is_drawn_over_in_place() {
-    if Command::new("tmux").arg("-V").output().is_err() {
-        eprintln!("skipped: there is no tmux");
-        return;
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").args(["-L", &self.0, "kill-server"]).output();
     }
+}
+
+/// What is on the screen after the plugin asked this question in a real terminal and was answered so; None where there is no tmux.
+pub fn answered(arguments: &str, question: &str, answer: &str) -> Option<String> {
+    let terminal = Terminal::with(arguments)?;
+    terminal.shows(&[&format!("{question} [y/N]")]);
+    terminal.tmux(&["send-keys", answer, "Enter"]);
+    Some(terminal.shows(&["ended: "]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_is_drawn_over_in_place_and_asked_in() {
     copying_in("in-a-terminal", 6).await;
-    let terminal = Terminal("reindex-tests");
-    let tmux = |arguments: &[&str]| {
-        let output = Command::new("tmux").args(["-L", terminal.0]).args(arguments).output().expect("tmux runs");
-        String::from_utf8(output.stdout).expect("text")
-    };
-    let kubeconfig = xtask::paths::kubeconfig();
-    let watch = format!(
-        "KUBECONFIG={} LC_ALL=C.UTF-8 {PLUGIN} --namespace {NAMESPACE} watch in-a-terminal; echo ended: $?; sleep 600",
-        kubeconfig.display()
-    );
-    tmux(&["-u", "new-session", "-d", "-x", "80", "-y", "40", &watch]);
-    let screen = || serde_json::Value::String(tmux(&["capture-pane", "-p"]));
-    let text = |seen: &serde_json::Value| seen.as_str().unwrap_or_default().to_owned();
-    let midway = wait_for("a bar", screen, |seen| text(seen).contains('█') && text(seen).contains("… Copy"));
-    assert!(text(&midway).contains("range "), "{midway}");
-    let end = text(&wait_for("its end", screen, |seen| text(seen).contains("ended: 0")));
+    let Some(terminal) = Terminal::with("watch in-a-terminal") else { return };
+    let midway = terminal.shows(&["█", "… Copy"]);
+    assert!(midway.contains("range "), "{midway}");
+    let end = terminal.shows(&["ended: 0"]);
     assert!(end.contains("100 %  30,000 of 30,000 documents") && end.contains("✓ Verify"), "{end}");
     assert_eq!(end.matches("cluster-tests/in-a-terminal:").count(), 1, "it is drawn once: {end}");
-    kubectl::run(&["delete", "reindexes.reindex.dev", "-n", NAMESPACE, "in-a-terminal"]).expect("deleted");
+    for (answer, says, is_there) in [("n", "ended: 1", true), ("y", "cancelled Reindex in-a-terminal", false)] {
+        let screen = answered("cancel in-a-terminal", "Cancel it?", answer).expect("a terminal");
+        assert!(screen.contains(says), "{screen}");
+        let there = |seen: &Value| seen.is_null() != is_there;
+        wait_for("what was answered", || get("reindex", "in-a-terminal"), there);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,9 +21,7 @@ fn helm(arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn chart() -> String {
-    format!("{}/charts/reindex-operator", env!("CARGO_MANIFEST_DIR"))
-}
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/reindex-operator");
 
 fn rolled_out() {
     kubectl::wait_for_rollout(operator::NAMESPACE, DEPLOYMENT, Duration::from_secs(120)).expect("it is ready");
@@ -45,20 +43,30 @@ impl Installed {
 
     /// Installs or upgrades the chart, also where other tools installed its objects.
     pub fn install(&self, more: &[&str]) {
-        let (repository, tag) = self.image.rsplit_once(':').expect("an image with a tag");
-        let (repository, tag) = (format!("image.repository={repository}"), format!("image.tag={tag}"));
-        let mut arguments = vec!["upgrade", "--install", "reindex-operator"];
-        let chart = chart();
-        arguments.extend([chart.as_str(), "--take-ownership", "--set", &repository, "--set-string", &tag]);
-        arguments.extend(["--set", "verification.configMaps=true"]);
-        arguments.extend(more);
-        helm(&arguments);
-        rolled_out();
+        install(CHART, &self.image, more);
     }
+}
+
+fn install(chart: &str, image: &str, more: &[&str]) {
+    let (repository, tag) = image.rsplit_once(':').expect("an image with a tag");
+    let (repository, tag) = (format!("image.repository={repository}"), format!("image.tag={tag}"));
+    let mut arguments = vec!["upgrade", "--install", "reindex-operator"];
+    arguments.extend([chart, "--take-ownership", "--set", &repository, "--set-string", &tag]);
+    arguments.extend(["--set", "verification.configMaps=true", "--set", "replicas=1"]);
+    arguments.extend(more);
+    helm(&arguments);
+    rolled_out();
+}
+
+/// Who asked for it has what they wanted: sooner than by itself it is over.
+fn no_longer_wound_down() {
+    let over = format!("{}-", wind_down::UNTIL);
+    kubectl::run(&["annotate", "lease", "reindex-operator", "-n", operator::NAMESPACE, &over]).expect("annotated");
 }
 
 impl Drop for Installed {
     fn drop(&mut self) {
+        no_longer_wound_down();
         self.install(&[]);
         kubectl::apply(&search_clusters()).expect("the SearchClusters");
     }
@@ -93,9 +101,7 @@ async fn an_upgrade_goes_on_with_the_copy_and_what_was_uninstalled_can_come_back
     is_wound_down("uninstalled");
 
     kustomized(&installed.image);
-    // What was asked for is over, sooner than by itself.
-    let over = format!("{}-", wind_down::UNTIL);
-    kubectl::run(&["annotate", "lease", "reindex-operator", "-n", operator::NAMESPACE, &over]).expect("annotated");
+    no_longer_wound_down();
     complete("uninstalled", DOCUMENTS as i64);
 
     // What kubectl installed has no hooks: the page's command.
@@ -109,6 +115,26 @@ async fn an_upgrade_goes_on_with_the_copy_and_what_was_uninstalled_can_come_back
     for kind in ["reindexes.reindex.dev", "searchclusters.reindex.dev"] {
         kubectl::run(&["delete", kind, "--all", "-n", NAMESPACE, "--timeout=60s"]).expect("nothing holds them");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_from_the_last_release_goes_on_with_the_copy() {
+    let Some(earlier) = operator::earlier().expect("built") else {
+        eprintln!("not tried: nothing was released before this, and UPGRADE_FROM names no commit");
+        return;
+    };
+    let installed = Installed::now();
+    kubectl::run(&["delete", "reindexes.reindex.dev,searchclusters.reindex.dev", "--all", "-n", NAMESPACE])
+        .expect("they go");
+    helm(&["uninstall", "reindex-operator", "--wait"]);
+    no_longer_wound_down();
+    install(earlier.chart.to_str().expect("text"), &earlier.image, &[]);
+    kubectl::apply(&search_clusters()).expect("the SearchClusters");
+    allowed().await;
+    copying_in("begun-before", 6).await;
+    installed.install(&[]);
+    complete("begun-before", DOCUMENTS as i64);
+    each_document_once("begun-before");
 }
 
 /// It is suspended, and says why; what a person wrote stands.

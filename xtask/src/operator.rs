@@ -32,12 +32,46 @@ pub enum Profile {
 /// Builds and installs the operator of this checkout, and waits until it is ready.
 pub fn deploy(profile: Profile) -> Result<()> {
     let checkout = paths::checkout()?;
-    let binary = build(&checkout, profile)?;
+    let binary = build(&checkout, profile, "bin/reindex-operator")?;
     let tag = cache::key(std::slice::from_ref(&binary), &[])?;
     images::import(&[image(&binary, &tag)?])?;
     install(&checkout, &tag)?;
     kubectl::wait_for_rollout(NAMESPACE, &format!("deployment/{RELEASE}"), Duration::from_secs(120))?;
     images::keep_only(REPOSITORY, LAYER, &tag)
+}
+
+/// An older operator, whose image the nodes have.
+pub struct Earlier {
+    /// Its chart.
+    pub chart: PathBuf,
+    /// Its image, with the tag.
+    pub image: String,
+}
+
+/// Builds the last release before this commit, or the commit that `UPGRADE_FROM` names; None where nothing was released yet.
+pub fn earlier() -> Result<Option<Earlier>> {
+    let checkout = paths::checkout()?;
+    let mut last_tag = git(&checkout, &["describe", "--tags", "--match=v*", "--abbrev=0", "HEAD^"]);
+    let commit = std::env::var("UPGRADE_FROM").ok().or_else(|| progress::output(&mut last_tag).ok());
+    let Some(commit) = commit else { return Ok(None) };
+    let folder = paths::state("earlier");
+    cache::remove(&folder)?;
+    let (from, to) = (checkout.display().to_string(), folder.display().to_string());
+    progress::output(&mut git(&checkout, &["clone", "--quiet", "--no-checkout", &from, &to]))?;
+    progress::output(&mut git(&folder, &["checkout", "--quiet", commit.trim()]))?;
+    let binary = build(&folder, Profile::Dev, "bin/earlier")?;
+    let tag = cache::key(std::slice::from_ref(&binary), &[])?;
+    let image = image(&binary, &tag)?;
+    let reference = image.reference.clone();
+    images::import(&[image])?;
+    cache::remove(&folder.join("target"))?;
+    Ok(Some(Earlier { chart: folder.join("charts/reindex-operator"), image: reference }))
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> Command {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(folder).args(arguments);
+    git
 }
 
 /// Ends the operator and waits until another is ready.
@@ -85,8 +119,8 @@ pub fn log() -> String {
         .unwrap_or_else(|error| format!("{error:#}"))
 }
 
-/// Builds, and takes the symbols away.
-fn build(checkout: &Path, profile: Profile) -> Result<PathBuf> {
+/// Builds, and takes the symbols away. The binary is kept under that name.
+fn build(checkout: &Path, profile: Profile, name: &str) -> Result<PathBuf> {
     let mut build = Command::new("cargo");
     build.args(["build", "--bin", "reindex-operator"]).current_dir(checkout);
     let folder = match profile {
@@ -103,7 +137,7 @@ fn build(checkout: &Path, profile: Profile) -> Result<PathBuf> {
     let metadata: Value =
         serde_json::from_str(&progress::output(&mut metadata)?).context("failed to parse cargo's metadata")?;
     let target = metadata["target_directory"].as_str().context("failed to find cargo's target folder")?;
-    let stripped = paths::state("bin/reindex-operator");
+    let stripped = paths::state(name);
     let mut strip = Command::new("strip");
     strip.arg("--strip-debug").arg("-o").arg(&stripped);
     progress::output(strip.arg(Path::new(target).join(folder).join("reindex-operator")))?;
@@ -156,7 +190,8 @@ fn install(checkout: &Path, tag: &str) -> Result<()> {
     let mut helm = Command::new(go::HELM.binary()?);
     helm.args(["upgrade", "--install", RELEASE]).arg(chart).args(["--namespace", NAMESPACE]);
     helm.args(["--set", &format!("image.repository={REPOSITORY}"), "--set-string", &format!("image.tag={tag}")]);
-    helm.args(["--set", "verification.configMaps=true"]);
+    // One, whose log is the log, and whose end is seen.
+    helm.args(["--set", "verification.configMaps=true", "--set", "replicas=1"]);
     helm.arg("--kubeconfig").arg(paths::kubeconfig());
     progress::run("install the chart", &mut helm, &paths::log("helm"))
 }

@@ -129,6 +129,11 @@ async fn pass(ctx: &Context, draft: &mut Draft) -> Result<Requeue, Error> {
     let (effect, requeue) = draft.decided(decision);
     let Some(effect) = effect else { return Ok(requeue) };
     draft.write(ctx).await?;
+    // What is intended is written: whoever has the operator wound down sees it, or it is seen here that they do. Then nothing begins, and the
+    // next pass finds that, as after a crash.
+    if draft.heed(*ctx.winding_down.borrow()) {
+        return Ok(Requeue::Now);
+    }
     match act::act(ctx, draft.reindex(), effect).await? {
         Some(outcome) => {
             let decision = plan::settle(draft.reindex(), outcome, Timestamp::now());

@@ -41,9 +41,13 @@ impl Eyes<'_> {
     /// Where the source moved, and there are rounds left, it is cut again; else documents are compared, and the numbers are read.
     pub async fn verify(&self) -> Seen<Observation> {
         let destination = self.read_primaries(self.destination().await?);
+        self.nothing_runs(&destination).await?;
+        // It is here for a repair only, and that has ended.
+        if self.reindex.spec.suspend {
+            return Ok(Observation::RepairEnded);
+        }
         let source = self.source().await?;
         let (name, index) = (&self.reindex.spec.source.index, &self.reindex.spec.destination.index);
-        self.nothing_runs(&destination).await?;
         let shards = convert::shards(source.client.positions(name).await.map_err(of("the source"))?);
         self.all_there(&shards)?;
         if let Some(round) = self.next_round(&shards) {

@@ -43,6 +43,7 @@ enum End {
 impl Plan<'_> {
     /// Writes the plan down, and that its first ranges are about to be started.
     pub(super) fn survey(mut self, seen: Survey) -> Decision {
+        self.no_repair_runs();
         let status = &mut self.report.status;
         let round = status.plan.as_ref().map_or(0, |plan| plan.round + 1);
         let (indices, undivided) = planning::plan(&seen);

@@ -11,7 +11,7 @@ use crate::{
     api::{
         Reindex, ReindexStatus,
         reindex::SuspendPolicy,
-        reindex_status::{StepName, Tuning, Verdict},
+        reindex_status::{StepName, Tuning},
     },
     plan::{
         copy::{self, Running, Task},
@@ -197,11 +197,7 @@ impl Plan<'_> {
             return self.decision(Some(Effect::CancelTasks(seen.running)), Requeue::After(Duration::from_secs(1)));
         }
         self.report.status.partitions.clear();
-        if let Some(result) =
-            self.report.status.verification.as_mut().filter(|result| result.verdict == Verdict::Repairing)
-        {
-            result.verdict = Verdict::Failed;
-        }
+        self.no_repair_runs();
         match self.report.status.tuning.clone() {
             Some(tuning) => self.decision(Some(Effect::Restore(tuning)), Requeue::Now),
             None => self.decision(None, Requeue::OnChange),

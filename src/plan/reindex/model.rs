@@ -68,6 +68,8 @@ pub enum Observation {
     },
     /// For [`super::Stage::Verify`]: documents that differed are being copied again.
     Mending,
+    /// It is suspended, and no task that copies documents again runs any more.
+    RepairEnded,
     /// For [`super::Stage::Verify`]: a repair could not be begun, and its next attempt waits so long.
     RepairPaused(Duration),
     /// For [`super::Stage::Verify`].

@@ -85,6 +85,20 @@ impl Plan<'_> {
         }
     }
 
+    /// It is suspended, and no task that copies documents again runs any more: what differed is compared anew when it goes on.
+    pub(super) fn repair_ended(mut self) -> Decision {
+        self.no_repair_runs();
+        self.decision(None, Requeue::Now)
+    }
+
+    /// What was found different stays so until it is compared again.
+    pub(super) fn no_repair_runs(&mut self) {
+        let result = self.report.status.verification.as_mut();
+        if let Some(result) = result.filter(|result| result.verdict == Verdict::Repairing) {
+            result.verdict = Verdict::Failed;
+        }
+    }
+
     /// What differs can't be copied again now, whatever that is; nothing is written, so that nothing wakes it before its time.
     pub(super) fn repair_later(self, wait: Duration) -> Decision {
         self.decision(None, Requeue::After(wait))

@@ -8,18 +8,17 @@ use crate::{
     },
 };
 
-use super::{Close, Configuration, Observation, Plan};
+use super::{Close, Configuration, Observation, Plan, proposal};
 
 impl Plan<'_> {
     /// The next step of the change that is on its way.
     pub(super) fn go_on(&mut self, seen: &Observation) {
         let Some(batch) = self.allowlist().batch.clone() else { return };
+        if seen.winding_down && !proposal::is_touched(&batch) {
+            return self.look_again();
+        }
         if self.is_held_back(&batch) {
             return;
-        }
-        // Nothing is touched yet.
-        if seen.winding_down && batch.phase == BatchPhase::Draining {
-            return self.look_again();
         }
         let close = match &seen.close {
             Some(Ok(close)) => close,

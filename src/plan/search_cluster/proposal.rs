@@ -125,8 +125,7 @@ impl Plan<'_> {
 
     /// Whether a change that has begun, and has touched nothing yet, must not go on: then it is proposed again, under the same id.
     pub(super) fn is_held_back(&mut self, batch: &Batch) -> bool {
-        let touched = batch.added.is_some() || !matches!(batch.phase, BatchPhase::Draining | BatchPhase::Editing);
-        if touched || self.cluster.metadata.deletion_timestamp.is_some() {
+        if is_touched(batch) || self.cluster.metadata.deletion_timestamp.is_some() {
             return false;
         }
         // After an edit of the spec it is made anew: another provider may have to be changed now.
@@ -143,6 +142,11 @@ impl Plan<'_> {
             batch.phase = phase;
         }
     }
+}
+
+/// Whether a change that has begun has touched anything.
+pub(super) fn is_touched(batch: &Batch) -> bool {
+    batch.added.is_some() || !matches!(batch.phase, BatchPhase::Draining | BatchPhase::Editing)
 }
 
 /// The time makes it the only one of its kind; in whole seconds, as a status keeps it.

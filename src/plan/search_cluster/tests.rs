@@ -172,9 +172,24 @@ fn while_the_operator_is_wound_down_no_change_begins_and_one_that_touched_nothin
     see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:05:04.5Z");
     see(&mut cluster, &seen(&["a:9200"]), "2026-11-27T12:05:06.5Z");
     assert_eq!(phase(&cluster), Some(BatchPhase::Editing));
-    // What is touched goes on.
     see(&mut cluster, &winding_down, "2026-11-27T12:05:08.5Z");
+    assert!(!is_open(cluster.status.as_ref()), "nothing is edited");
+    // What is touched goes on.
+    let status = cluster.status.as_mut().unwrap().allowlist.as_mut().unwrap();
+    let batch = status.batch.as_mut().unwrap();
+    (batch.phase, batch.added) = (BatchPhase::Editing, Some(vec!["a:9200".into()]));
+    see(&mut cluster, &winding_down, "2026-11-27T12:05:10.5Z");
     assert!(is_open(cluster.status.as_ref()));
+}
+
+#[test]
+fn what_waits_for_a_person_still_does_while_the_operator_is_wound_down() {
+    let mut cluster = cluster(json!({"management": "Verify"}));
+    see(&mut cluster, &seen(&["a:9200"]), NOON);
+    let before = cluster.status.clone().unwrap().conditions;
+    assert!(conditions::is_true(&before, RECONCILING));
+    see(&mut cluster, &Observation { winding_down: true, ..seen(&["a:9200"]) }, "2026-11-27T12:05:00.5Z");
+    assert_eq!(cluster.status.unwrap().conditions, before);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use reindex_operator::{
     api::conditions::{RECONCILING, SUSPENDED},
-    plan::wind_down::left,
+    plan::wind_down::left_of_reindex,
 };
 use serde_json::{Value, json};
 
@@ -70,13 +70,13 @@ async fn before_the_operator_is_uninstalled_all_is_suspended_and_put_back_and_it
     let mut world = World::with(three).await;
     world.destination.state().pace = Pace::PerPoll(0);
     let reindex = world.until_copying().await;
-    assert_eq!(left(&[reindex], &[]).len(), 1);
+    assert!(left_of_reindex(&reindex).is_some());
     world.winding_down.send_replace(true);
     until_suspended(&mut world).await;
     let reindex = world.reindex().unwrap();
     assert_eq!(condition(&reindex, SUSPENDED).unwrap().1, "the operator is being uninstalled; what is copied is kept");
     assert!(!reindex.spec.suspend, "what a person wrote stays");
-    assert_eq!(left(&[reindex], &[]), Vec::<String>::new());
+    assert_eq!(left_of_reindex(&reindex), None);
     let settings = world.destination.state().index("dest").settings.clone();
     assert_eq!((&settings["refresh_interval"], &settings["number_of_replicas"]), (&Value::Null, &json!("1")));
     world.destination.state().pace = Pace::PerPoll(2);

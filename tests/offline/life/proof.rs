@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use reindex_operator::api::{
-    Reindex,
-    conditions::{COMPLETE, READY, RECONCILING},
-    reindex_status::{DifferenceKind, Verdict, VerificationResult},
+use reindex_operator::{
+    api::{
+        Reindex,
+        conditions::{COMPLETE, READY, RECONCILING, SUSPENDED},
+        reindex_status::{DifferenceKind, Verdict, VerificationResult},
+    },
+    plan::wind_down::left_of_reindex,
 };
 use serde_json::{Value, json};
 
@@ -200,6 +203,29 @@ async fn a_repair_that_can_never_be_begun_is_given_up_like_a_range() {
     assert_eq!(reason, "ContentMismatch");
     assert!(message.contains("could not be begun in 7 attempts"), "{message}");
     assert_eq!((result(&reindex).repairs, result(&reindex).repair_attempts), (Some(1), Some(7)));
+}
+
+#[tokio::test]
+async fn a_repair_that_waits_holds_no_suspension_up_and_begins_anew_later() {
+    let mut world = meddled(repair("Content", false), change).await;
+    world.destination.state().refused_starts = usize::MAX;
+    world
+        .until_it("it repairs", |reindex| {
+            let result = reindex.status.as_ref().and_then(|status| status.verification.as_ref());
+            result.is_some_and(|result| result.verdict == Verdict::Repairing)
+        })
+        .await;
+    world.source.state().index("product_info").put("G", json!({}));
+    let tasks = world.destination.state().tasks.len();
+    world.winding_down.send_replace(true);
+    let reindex = world.until_it("it is suspended", |reindex| condition(reindex, SUSPENDED).is_some()).await;
+    assert_eq!(left_of_reindex(&reindex), None);
+    assert_eq!(world.destination.state().tasks.len(), tasks, "nothing begins meanwhile");
+    world.winding_down.send_replace(false);
+    world.destination.state().refused_starts = 0;
+    let reindex = world.end().await;
+    assert!(condition(&reindex, COMPLETE).is_some(), "{}", world.story("it is Complete"));
+    assert_eq!(world.destination.state().index("dest").documents.len(), 7);
 }
 
 #[tokio::test]

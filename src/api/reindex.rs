@@ -109,10 +109,16 @@ impl ReindexSpec {
     pub fn wind_down(&mut self) {
         // Who suspended it still has, and it stays so afterwards.
         self.suspend_policy = match self.suspend {
-            true => SuspendPolicy::Cancel,
+            true if self.may_be_repeated() => SuspendPolicy::Cancel,
+            true => self.suspend_policy,
             false => SuspendPolicy::WindDown,
         };
         self.suspend = true;
+    }
+
+    /// Whether a range may be copied again that was cut off: otherwise its own documents are conflicts that fail it.
+    pub fn may_be_repeated(&self) -> bool {
+        self.destination.op_type != OpType::Create || self.conflicts == Conflicts::Proceed
     }
 
     /// Why it is suspended, where it is.
@@ -381,7 +387,8 @@ pub enum SuspendPolicy {
     Finish,
     /// They are cancelled.
     Cancel,
-    /// Of no manifest: they are cancelled, since the operator is about to be uninstalled, and nobody waits for a range then.
+    /// Of no manifest: they are cancelled where their ranges may be repeated, since the operator is about to be uninstalled, and nobody
+    /// waits for a range then.
     #[serde(skip)]
     WindDown,
 }

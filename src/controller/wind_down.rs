@@ -11,7 +11,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
         lease::DURATION,
         scope::Scope,
         wind_down::{ask, is_heard, left_of_cluster, left_of_reindex},
+        words::first_names,
     },
 };
 
@@ -27,6 +28,10 @@ use super::{error::Error, scope::apis};
 
 /// How often it is asked for, and looked how far it is.
 const PAUSE: Duration = Duration::from_secs(3);
+/// How long one look may take: a connection whose other end is gone would be waited for for ever.
+const LOOK: Duration = Duration::from_secs(30);
+/// So many of what is left are named.
+const NAMED: usize = 12;
 /// Objects in one answer.
 const PAGE: u32 = 100;
 
@@ -35,8 +40,8 @@ const PAGE: u32 = 100;
 pub enum Fault {
     /// Something is left.
     #[error(
-        "failed to wind down in {} s. Left: {}. Run it again when that has ended, or go without (docs/install.md, Uninstall): it stays as it is then",
-        patience.as_secs(), left.join("; ")
+        "failed to wind down in {} s. Left: {}. Run it again when that has ended. To go without leaves it on the clusters as it is (docs/install.md, Uninstall)",
+        patience.as_secs(), first_names(left, NAMED)
     )]
     Left {
         /// How long it was waited for.
@@ -50,7 +55,7 @@ pub enum Fault {
         /// How long it was tried.
         patience: Duration,
         /// The last trouble.
-        error: Error,
+        error: String,
     },
 }
 
@@ -74,13 +79,17 @@ pub async fn wind_down(client: Client, namespace: &str, scope: &Scope, patience:
     let begun = Instant::now();
     let mut asking = Asking { api: Api::namespaced(client.clone(), namespace), first: None };
     loop {
-        let left = look(&client, scope, &mut asking).await;
+        let looked = timeout(LOOK, look(&client, scope, &mut asking)).await;
+        let left = match looked {
+            Ok(left) => left.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("the apiserver has not answered for {} s", LOOK.as_secs())),
+        };
         let is_over = begun.elapsed() >= patience;
         match left {
             Ok(left) if left.is_empty() => return Ok(()),
             Ok(left) if is_over => return Err(Fault::Left { patience, left }),
             Err(error) if is_over => return Err(Fault::Unknown { patience, error }),
-            Ok(left) => tracing::info!(left = left.join("; "), "winding down"),
+            Ok(left) => tracing::info!(left = first_names(&left, NAMED), "winding down"),
             Err(error) => tracing::warn!(%error, "how far it is is not known"),
         }
         sleep(PAUSE).await;
@@ -145,7 +154,8 @@ impl Asking {
         let Some(mut lease) = lease else { return Ok(true) };
         let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
         let is_heard = self.first.as_ref().is_some_and(|first| {
-            is_heard(lease.annotations(), first.until) || (first.renewed == renewed && first.at.elapsed() > DURATION)
+            is_heard(lease.annotations(), first.until, Timestamp::now())
+                || (first.renewed == renewed && first.at.elapsed() > DURATION)
         });
         let until = ask(lease.annotations_mut(), Timestamp::now());
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };

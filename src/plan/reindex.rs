@@ -211,6 +211,10 @@ pub fn settle(reindex: &Reindex, outcome: Outcome, now: Timestamp) -> Decision {
             plan.withdraw_repair();
             plan.gate_closed(&cluster)
         }
+        Outcome::WindingDown => {
+            plan.withdraw_repair();
+            plan.withdraw("Suspending", "the operator is being uninstalled: nothing begins")
+        }
         Outcome::Busy(trouble) => plan.withdraw(trouble.reason, &trouble.message),
         Outcome::LimitReached => plan.withdraw("WaitingForTasks", telling::LIMITED),
         Outcome::Repaired(stale) => plan.repaired(stale),

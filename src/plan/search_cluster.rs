@@ -73,7 +73,7 @@ pub struct Observation {
     pub managed_by: Option<String>,
     /// A close look, where the provider can be changed: entries are pending or a batch is open.
     pub close: Option<Result<Close, Trouble>>,
-    /// The operator is about to be uninstalled: no change begins, and what was said of the allowlist stands.
+    /// The operator is about to be uninstalled: no change begins.
     pub winding_down: bool,
 }
 
@@ -126,7 +126,7 @@ pub fn decide(cluster: &SearchCluster, seen: &Observation, now: Timestamp) -> De
     let open = plan.allowlist().batch.as_ref().is_some_and(|batch| batch.phase.closes_the_gate());
     if open {
         plan.go_on(seen);
-    } else if seen.reached.is_ok() && !seen.winding_down {
+    } else if seen.reached.is_ok() {
         plan.look_after(seen);
     }
     plan.finish(seen)
@@ -251,7 +251,9 @@ impl<'a> Plan<'a> {
 
     /// No change is on its way: is one needed, and may it be made?
     fn look_after(&mut self, seen: &Observation) {
-        self.take_out(seen);
+        if !seen.winding_down {
+            self.take_out(seen);
+        }
         let pending = self.pending(seen);
         // It stands only as long as everything that led to it does.
         let proposed = self.allowlist().batch.take_if(|batch| batch.phase == BatchPhase::Proposed);
@@ -306,6 +308,9 @@ impl<'a> Plan<'a> {
         // What is in the way from here on passes.
         if proposed.is_some() {
             self.allowlist().batch.clone_from(&proposed);
+        }
+        if seen.winding_down {
+            return self.hold(false, "Pending", "the operator is being uninstalled: no change begins");
         }
         match &seen.close {
             Some(Ok(close @ Close { view: Ok(view), configuration, .. })) => {
@@ -398,9 +403,7 @@ impl<'a> Plan<'a> {
     }
 
     fn finish(mut self, seen: &Observation) -> Decision {
-        // What was said before stands where nothing was looked for.
-        let stands = seen.winding_down && self.waiting.is_none();
-        for type_ in [RECONCILING, STALLED].into_iter().filter(|_| !stands) {
+        for type_ in [RECONCILING, STALLED] {
             let wanted = self.waiting.clone().filter(|(stalled, ..)| (type_ == STALLED) == *stalled);
             match wanted {
                 Some((_, reason, message)) => self.condition(type_, State::True, reason, &message),

@@ -1,8 +1,8 @@
 //! Before the operator goes, what it changed for a while on the search clusters is put back.
 //!
 //! Whoever takes it away asks for that by an annotation of the leader's Lease, which the leader reads every two seconds anyway. While it is
-//! asked for, every Reindex is suspended, its tasks are cancelled, and no restart begins; one that has begun goes on to its end. The
-//! objects stay, and go on where an operator is there again.
+//! asked for, every Reindex is suspended: tasks that copy ranges are cancelled, one that repairs is waited for. No restart begins; one that
+//! has begun goes on to its end. The objects stay, and go on where an operator is there again.
 
 use std::collections::BTreeMap;
 
@@ -42,9 +42,9 @@ pub fn heed(annotations: &mut BTreeMap<String, String>, now: Timestamp) -> bool 
     }
 }
 
-/// Whether whoever leads has heard this asking, or a later one.
-pub fn is_heard(annotations: &BTreeMap<String, String>, asked: Timestamp) -> bool {
-    time(annotations, HEARD).is_some_and(|heard| heard >= asked)
+/// Whether whoever leads has heard this asking, or a later one, and still heeds it.
+pub fn is_heard(annotations: &BTreeMap<String, String>, asked: Timestamp, now: Timestamp) -> bool {
+    time(annotations, HEARD).is_some_and(|heard| heard >= asked && now < heard)
 }
 
 fn time(annotations: &BTreeMap<String, String>, name: &str) -> Option<Timestamp> {
@@ -86,13 +86,14 @@ mod tests {
         let mut annotations = BTreeMap::new();
         assert!(!heed(&mut annotations, at(0)));
         let asked = ask(&mut annotations, at(0));
-        assert!(!is_heard(&annotations, asked));
-        assert!(heed(&mut annotations, at(119)) && is_heard(&annotations, asked));
+        assert!(!is_heard(&annotations, asked, at(1)));
+        assert!(heed(&mut annotations, at(119)) && is_heard(&annotations, asked, at(119)));
         let again = ask(&mut annotations, at(119));
-        assert!(is_heard(&annotations, asked) && !is_heard(&annotations, again));
-        assert!(heed(&mut annotations, at(238)) && is_heard(&annotations, again));
+        assert!(is_heard(&annotations, asked, at(119)) && !is_heard(&annotations, again, at(119)));
+        assert!(!is_heard(&annotations, asked, at(120)), "whoever leads may have forgotten it");
+        assert!(heed(&mut annotations, at(238)) && is_heard(&annotations, again, at(238)));
         assert!(!heed(&mut annotations, at(239)));
-        assert!(!is_heard(&annotations, asked), "what is over is no answer to whoever asks next");
+        assert!(!is_heard(&annotations, asked, at(1)), "what is over is no answer to whoever asks next");
     }
 
     #[test]

@@ -38,7 +38,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     api::Reindex,
-    plan::reindex::{self as plan, Observation, Requeue, Stage, stage},
+    plan::reindex::{self as plan, Effect, Observation, Outcome, Requeue, Stage, stage},
     telemetry::waits::waiting,
 };
 
@@ -129,12 +129,13 @@ async fn pass(ctx: &Context, draft: &mut Draft) -> Result<Requeue, Error> {
     let (effect, requeue) = draft.decided(decision);
     let Some(effect) = effect else { return Ok(requeue) };
     draft.write(ctx).await?;
-    // What is intended is written: whoever has the operator wound down sees it, or it is seen here that they do. Then nothing begins, and the
-    // next pass finds that, as after a crash.
-    if draft.heed(*ctx.winding_down.borrow()) {
-        return Ok(Requeue::Now);
-    }
-    match act::act(ctx, draft.reindex(), effect).await? {
+    // The intent is written: whoever has the operator wound down sees it, or it is seen here that they do.
+    let begins = matches!(effect, Effect::StartTasks { .. } | Effect::Mend { .. });
+    let outcome = match begins && *ctx.winding_down.borrow() {
+        true => Some(Outcome::WindingDown),
+        false => act::act(ctx, draft.reindex(), effect).await?,
+    };
+    match outcome {
         Some(outcome) => {
             let decision = plan::settle(draft.reindex(), outcome, Timestamp::now());
             let (_, requeue) = draft.decided(decision);

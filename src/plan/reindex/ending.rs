@@ -50,6 +50,7 @@ impl Plan<'_> {
         }
         let (wait, effect) = match self.reindex.spec.suspend_policy {
             SuspendPolicy::Finish => (progress::soon(), None),
+            SuspendPolicy::WindDown if !self.reindex.spec.may_be_repeated() => (progress::soon(), None),
             SuspendPolicy::Cancel | SuspendPolicy::WindDown => {
                 let known = self.report.status.partitions.iter().filter_map(|partition| partition.task.clone());
                 (Duration::from_secs(1), Some(Effect::CancelTasks(known.collect())))

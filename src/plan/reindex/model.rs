@@ -280,6 +280,8 @@ pub enum Outcome {
     },
     /// A restart is about to begin on a cluster: the intents are withdrawn.
     GateClosed(String),
+    /// The operator is about to be uninstalled: the intents are withdrawn.
+    WindingDown,
     /// Another Reindex that fills the index comes first: the intents are withdrawn.
     Busy(Trouble),
     /// Other Reindexes use what the clusters' limits allow: the intents are withdrawn.

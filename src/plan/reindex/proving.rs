@@ -416,6 +416,7 @@ mod tests {
         assert_eq!(begun(Some(Outcome::MendRefused(refused))), (None, 2, false));
         assert_eq!(begun(Some(unclear())), (Some(1), 1, true));
         assert_eq!(begun(Some(Outcome::GateClosed("n/b".into()))), (Some(0), 1, false));
+        assert_eq!(begun(Some(Outcome::WindingDown)), (Some(0), 1, false));
     }
 
     #[test]

@@ -370,13 +370,15 @@ fn an_intent_without_a_task_is_adopted_or_begun_again() {
 }
 
 #[test]
-fn a_closed_gate_withdraws_the_intents() {
-    let mut reindex = copying(1);
-    let partition = &mut reindex.status.as_mut().unwrap().partitions[0];
-    (partition.state, partition.task) = (PartitionState::Starting, None);
-    let decision = settled(&mut reindex, Outcome::GateClosed("n/b".into()), 4);
-    assert_eq!((stage(&reindex), decision.status.partitions.len()), (Stage::Survey, 0));
-    assert_eq!(decision.status.checkpoint, None, "the source may move while the restart is waited for");
+fn a_closed_gate_and_an_uninstall_withdraw_the_intents() {
+    for outcome in [Outcome::GateClosed("n/b".into()), Outcome::WindingDown] {
+        let mut reindex = copying(1);
+        let partition = &mut reindex.status.as_mut().unwrap().partitions[0];
+        (partition.state, partition.task) = (PartitionState::Starting, None);
+        let decision = settled(&mut reindex, outcome, 4);
+        assert_eq!((stage(&reindex), decision.status.partitions.len()), (Stage::Survey, 0));
+        assert_eq!(decision.status.checkpoint, None, "the source may move while it is waited for");
+    }
 }
 
 #[test]

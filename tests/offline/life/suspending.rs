@@ -1,7 +1,7 @@
 //! `spec.suspend`: what is copied is kept, nothing runs meanwhile, and it goes on from there.
 
 use reindex_operator::{
-    api::conditions::{RECONCILING, SUSPENDED},
+    api::conditions::{COMPLETE, RECONCILING, SUSPENDED},
     plan::wind_down::left_of_reindex,
 };
 use serde_json::{Value, json};
@@ -83,6 +83,19 @@ async fn before_the_operator_is_uninstalled_all_is_suspended_and_put_back_and_it
     world.winding_down.send_replace(false);
     let reindex = world.end().await;
     assert_copied(&world, &reindex);
+}
+
+#[tokio::test]
+async fn a_range_that_can_not_be_repeated_is_waited_for_before_the_operator_is_uninstalled() {
+    let mut world = World::with(|reindex| reindex["spec"]["destination"]["opType"] = json!("Create")).await;
+    world.destination.state().pace = Pace::PerPoll(1);
+    world.until_copying().await;
+    world.round().await;
+    world.winding_down.send_replace(true);
+    until_suspended(&mut world).await;
+    world.winding_down.send_replace(false);
+    let reindex = world.end().await;
+    assert!(condition(&reindex, COMPLETE).is_some(), "{}", world.story("it is Complete"));
 }
 
 #[tokio::test]

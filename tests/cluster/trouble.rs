@@ -105,13 +105,13 @@ async fn an_upgrade_goes_on_with_the_copy_and_what_was_uninstalled_can_come_back
     complete("uninstalled", DOCUMENTS as i64);
 
     // What kubectl installed has no hooks: the page's command.
-    copying_in("by-hand", 6).await;
+    copying_in("taken-away", 6).await;
     let program = "/usr/local/bin/reindex-operator";
     kubectl::run(&["exec", DEPLOYMENT, "-n", operator::NAMESPACE, "--", program, "wind-down"]).expect("wound down");
     let deployment = ["delete", DEPLOYMENT, "-n", operator::NAMESPACE, "--wait"];
     kubectl::run(&deployment).expect("it goes");
-    nothing_is_left_of("by-hand").await;
-    is_wound_down("by-hand");
+    nothing_is_left_of("taken-away").await;
+    is_wound_down("taken-away");
     for kind in ["reindexes.reindex.dev", "searchclusters.reindex.dev"] {
         kubectl::run(&["delete", kind, "--all", "-n", NAMESPACE, "--timeout=60s"]).expect("nothing holds them");
     }

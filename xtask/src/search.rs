@@ -1,7 +1,7 @@
 //! A minimal client that talks to a search engine in the cluster from the host.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use reqwest::{Certificate, Client, Method};
@@ -11,6 +11,8 @@ use crate::kubectl;
 
 /// The port of every search engine's HTTP API.
 const PORT: u16 = 9200;
+/// For how long a heap may be full.
+const FULL: Duration = Duration::from_secs(60);
 
 /// A search engine behind a Service, reached at the Service's address under its name in the cluster.
 #[derive(Clone)]
@@ -90,11 +92,16 @@ impl SearchClient {
     }
 
     async fn expect_success(&self, method: Method, path: &str, body: Option<(&str, String)>) -> Result<Value> {
-        let (status, answer) = self.send(method.clone(), path, body).await?;
-        if !(200..300).contains(&status) {
-            bail!("failed: {method} {}{path}: {status} {answer}", self.base);
+        let begin = Instant::now();
+        loop {
+            let (status, answer) = self.send(method.clone(), path, body.clone()).await?;
+            match status {
+                200..300 => return Ok(answer),
+                // An engine whose heap is full for a moment.
+                429 if begin.elapsed() < FULL => tokio::time::sleep(Duration::from_secs(1)).await,
+                _ => bail!("failed: {method} {}{path}: {status} {answer}", self.base),
+            }
         }
-        Ok(answer)
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<(&str, String)>) -> Result<(u16, Value)> {

@@ -67,6 +67,9 @@ fn no_longer_wound_down() {
 impl Drop for Installed {
     fn drop(&mut self) {
         no_longer_wound_down();
+        // Of the plain manifests, whose two replicas have one; the tests' chart has not.
+        let budget = ["delete", "poddisruptionbudget", "reindex-operator", "-n", operator::NAMESPACE];
+        kubectl::run(&[&budget[..], &["--ignore-not-found"]].concat()).expect("deleted");
         self.install(&[]);
         kubectl::apply(&search_clusters()).expect("the SearchClusters");
     }

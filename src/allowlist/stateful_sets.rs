@@ -16,7 +16,7 @@ use kube::{
 };
 
 use crate::{
-    api::{BatchNode, FIELD_MANAGER, search_cluster::StatefulSetPool},
+    api::{BatchNode, search_cluster::StatefulSetPool, write_params},
     plan::{allowlist::Change, restart, trust},
 };
 
@@ -135,7 +135,7 @@ impl StatefulSets<'_> {
             if edited != *text {
                 *text = edited;
                 // Its resourceVersion goes with it: who wrote it meanwhile wins, and we look again.
-                let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+                let params = write_params();
                 self.maps().replace(name, &params, &map).await.map_err(ProviderError::kube("write ConfigMap", name))?;
             }
         }

@@ -17,6 +17,7 @@ pub use reindex::{Reindex, ReindexSpec};
 pub use reindex_status::ReindexStatus;
 pub use search_cluster::{SearchCluster, SearchClusterSpec, SearchClusterStatus};
 
+use kube::api::PostParams;
 use serde::{Deserialize, Serialize};
 
 /// The API group of every kind here.
@@ -30,6 +31,11 @@ pub const FINALIZER: &str = "reindex.dev/cleanup";
 pub const APPROVAL: &str = "reindex.dev/approve-allowlist";
 /// The field manager of every write.
 pub const FIELD_MANAGER: &str = "reindex-operator";
+
+/// With its name: how an object is created, or written whole.
+pub fn write_params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
 
 /// Names a SearchCluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]

@@ -8,14 +8,11 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::MicroTime,
     jiff::Timestamp,
 };
-use kube::{
-    Api, Client, ResourceExt,
-    api::{ObjectMeta, PostParams},
-};
+use kube::{Api, Client, ResourceExt, api::ObjectMeta};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    api::FIELD_MANAGER,
+    api::{FIELD_MANAGER, write_params},
     plan::{
         lease::{DEADLINE, DURATION, PATIENCE, RETRY, Step, step},
         wind_down,
@@ -162,22 +159,18 @@ impl Candidate {
     async fn create(&self) -> Result<bool, Fault> {
         let metadata = ObjectMeta { name: Some(FIELD_MANAGER.to_owned()), ..ObjectMeta::default() };
         let lease = Lease { metadata, spec: Some(self.taken(MicroTime(Timestamp::now()))) };
-        won(self.api.create(&params(), &lease).await)
+        won(self.api.create(&write_params(), &lease).await)
     }
 
     /// Under the resourceVersion that was read: of two who write, one is refused.
     async fn write(&self, mut lease: Lease, change: impl FnOnce(&mut LeaseSpec)) -> Result<bool, Fault> {
         change(lease.spec.get_or_insert_default());
-        won(self.api.replace(FIELD_MANAGER, &params(), &lease).await)
+        won(self.api.replace(FIELD_MANAGER, &write_params(), &lease).await)
     }
 }
 
 fn let_go(spec: &mut LeaseSpec) {
     *spec = LeaseSpec { lease_transitions: spec.lease_transitions, ..LeaseSpec::default() };
-}
-
-fn params() -> PostParams {
-    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
 fn won(written: kube::Result<Lease>) -> Result<bool, Fault> {

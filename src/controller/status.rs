@@ -2,10 +2,10 @@
 
 use std::fmt::Debug;
 
-use kube::{Api, Client, Resource, ResourceExt, api::PostParams, core::NamespaceResourceScope};
+use kube::{Api, Client, Resource, ResourceExt, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::api::{FIELD_MANAGER, Reindex, ReindexStatus, SearchCluster, SearchClusterStatus};
+use crate::api::{Reindex, ReindexStatus, SearchCluster, SearchClusterStatus, write_params};
 
 /// A kind with a status.
 pub trait WithStatus:
@@ -43,6 +43,6 @@ pub async fn write<K: WithStatus>(client: &Client, object: &K, status: &K::Statu
     }
     *next.status_mut() = Some(status.clone());
     let api: Api<K> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let params = write_params();
     api.replace_status(&object.name_any(), &params, &next).await.map(Some)
 }

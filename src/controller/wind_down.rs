@@ -3,11 +3,7 @@
 use std::{fmt::Debug, future::pending, time::Duration};
 
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime, jiff::Timestamp};
-use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{ListParams, PostParams},
-    core::NamespaceResourceScope,
-};
+use kube::{Api, Client, Resource, ResourceExt, api::ListParams, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::watch,
@@ -15,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    api::FIELD_MANAGER,
+    api::{FIELD_MANAGER, write_params},
     plan::{
         lease::DURATION,
         scope::Scope,
@@ -158,8 +154,7 @@ impl Asking {
                 || (first.renewed == renewed && first.at.elapsed() > DURATION)
         });
         let until = ask(lease.annotations_mut(), Timestamp::now());
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match self.api.replace(FIELD_MANAGER, &params, &lease).await.map_err(Error::kube("write the lease")) {
+        match self.api.replace(FIELD_MANAGER, &write_params(), &lease).await.map_err(Error::kube("write the lease")) {
             // Renewed at this very moment. What was asked before still holds.
             Err(error) if error.is_conflict() => {}
             written => {

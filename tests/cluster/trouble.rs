@@ -68,8 +68,8 @@ impl Drop for Installed {
     fn drop(&mut self) {
         no_longer_wound_down();
         // Of the plain manifests, whose two replicas have one; the tests' chart has not.
-        let budget = ["delete", "poddisruptionbudget", "reindex-operator", "-n", operator::NAMESPACE];
-        kubectl::run(&[&budget[..], &["--ignore-not-found"]].concat()).expect("deleted");
+        let name = "poddisruptionbudget/reindex-operator";
+        kubectl::run(&["delete", name, "-n", operator::NAMESPACE, "--ignore-not-found"]).expect("deleted");
         self.install(&[]);
         kubectl::apply(&search_clusters()).expect("the SearchClusters");
     }
@@ -111,8 +111,7 @@ async fn an_upgrade_goes_on_with_the_copy_and_what_was_uninstalled_can_come_back
     copying_in("taken-away", 6).await;
     let program = "/usr/local/bin/reindex-operator";
     kubectl::run(&["exec", DEPLOYMENT, "-n", operator::NAMESPACE, "--", program, "wind-down"]).expect("wound down");
-    let deployment = ["delete", DEPLOYMENT, "-n", operator::NAMESPACE, "--wait"];
-    kubectl::run(&deployment).expect("it goes");
+    kubectl::run(&["delete", DEPLOYMENT, "-n", operator::NAMESPACE, "--wait"]).expect("it goes");
     nothing_is_left_of("taken-away").await;
     is_wound_down("taken-away");
     for kind in ["reindexes.reindex.dev", "searchclusters.reindex.dev"] {
@@ -144,9 +143,7 @@ async fn an_upgrade_from_the_last_release_goes_on_with_the_copy() {
 fn is_wound_down(name: &str) {
     let reindex = get("reindex", name);
     assert_eq!(reindex["status"]["phase"], "Suspended", "{reindex:#}");
-    let conditions = reindex["status"]["conditions"].as_array().expect("conditions");
-    let suspended = conditions.iter().find(|condition| condition["type"] == "Suspended").expect("one");
-    assert!(suspended["message"].as_str().is_some_and(|why| why.contains("uninstalled")), "{suspended:#}");
+    assert!(condition(&reindex, "Suspended").2.contains("uninstalled"), "{reindex:#}");
     assert_ne!(reindex["spec"]["suspend"], true);
     assert_eq!(reindex["metadata"]["finalizers"], Value::Null);
 }

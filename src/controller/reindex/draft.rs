@@ -57,8 +57,8 @@ impl Draft {
                 status::write(&ctx.client, &self.written, status).await.map_err(Error::kube("write the status"))?
         {
             ctx.own_writes.note(&written);
-            *self =
-                Draft { notes: std::mem::take(&mut self.notes), winding_down: self.winding_down, ..Draft::of(written) };
+            self.written = written;
+            self.reindex = self.written.clone();
             self.heed(self.winding_down);
         }
         for note in self.notes.drain(..) {

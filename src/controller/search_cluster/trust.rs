@@ -5,10 +5,10 @@
 use std::{collections::BTreeMap, fmt::Display};
 
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{Api, api::PostParams};
+use kube::Api;
 
 use crate::{
-    api::{FIELD_MANAGER, SearchCluster},
+    api::{SearchCluster, write_params},
     controller::{
         connect::{ConnectFault, authority},
         context::Context,
@@ -115,7 +115,7 @@ async fn write(
     if bundle.text == text || bundle.text.is_empty() {
         return Ok(Ok(bundle));
     }
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let params = write_params();
     let (verb, written) = match found {
         Some(mut map) => {
             map.data.get_or_insert_default().insert(FILE.to_owned(), bundle.text.clone());

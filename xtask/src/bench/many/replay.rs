@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
@@ -19,6 +19,8 @@ use crate::network::NODE_ADDRESS;
 
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(600);
+/// How long after a look the next follows, as with the operator.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Headers that are sent again.
 const HEADERS: [&str; 3] = ["authorization", "content-type", "x-opaque-id"];
 
@@ -31,6 +33,8 @@ struct Call {
     path: String,
     headers: Vec<(&'static str, String)>,
     body: String,
+    /// How it was answered.
+    status: StatusCode,
     /// The task that the answer named.
     task: Option<String>,
 }
@@ -114,35 +118,48 @@ impl Recording {
     }
 
     async fn replay_one(&self, name: String) -> Result<()> {
-        let mut tasks: Vec<(&str, String)> = Vec::new();
+        let mut tasks: Vec<(String, String)> = Vec::new();
         for call in &self.calls {
             let renamed = |text: &str| {
                 let text = text.replace(&self.name, &name);
-                tasks.iter().fold(text, |text, (recorded, task)| text.replace(recorded, task))
+                tasks.iter().fold(text, |text, (recorded, task)| text.replace(recorded.as_str(), task))
             };
             let (path, body) = (renamed(&call.path), renamed(&call.body));
+            let begin = Instant::now();
             let answer = loop {
-                let answer = self.send(call, &path, body.clone()).await?;
-                // The recorded looks need not be those at which this task is done.
-                if answer["completed"] != false {
+                let (status, answer) = self.send(call, &path, body.clone()).await?;
+                // An engine whose heap is full for a moment refuses; the recorded looks need not be those at which this task is done.
+                if status == call.status && answer["completed"] != false {
                     break answer;
                 }
+                if begin.elapsed() > LIMIT {
+                    bail!(
+                        "failed: {} {path} was answered with {}, and now with {status} {answer}",
+                        call.method,
+                        call.status
+                    );
+                }
+                tokio::time::sleep(PAUSE).await;
             };
             if let (Some(recorded), Some(task)) = (&call.task, answer["task"].as_str()) {
-                tasks.push((recorded, task.to_owned()));
+                // In a path the colon is encoded.
+                let encoded = |task: &str| task.replace(':', "%3A");
+                tasks.push((encoded(recorded), encoded(task)));
+                tasks.push((recorded.clone(), task.to_owned()));
             }
         }
         Ok(())
     }
 
-    async fn send(&self, call: &Call, path: &str, body: String) -> Result<Value> {
+    async fn send(&self, call: &Call, path: &str, body: String) -> Result<(StatusCode, Value)> {
         let url = format!("http://{}{path}", call.to);
         let headers = call.headers.iter();
         let request = self.http.request(call.method.clone(), url);
         let request = headers.fold(request, |request, (name, value)| request.header(*name, value));
         let response = request.body(body).send().await.with_context(|| format!("failed: {} {path}", call.method))?;
+        let status = response.status();
         let text = response.text().await.with_context(|| format!("failed to read the answer to {path}"))?;
-        Ok(serde_json::from_str(&text).unwrap_or_default())
+        Ok((status, serde_json::from_str(&text).unwrap_or_default()))
     }
 }
 
@@ -159,10 +176,12 @@ fn router(http: Client, engine: SocketAddr, record: Calls) -> Router {
             path: uri.to_string(),
             headers: HEADERS.into_iter().filter_map(header).collect(),
             body: String::from_utf8_lossy(&body).into_owned(),
+            status: StatusCode::OK,
             task: None,
         };
         let passed = pass_on(&http, &call).await;
-        if let Ok((_, text)) = &passed {
+        if let Ok((status, text)) = &passed {
+            call.status = *status;
             let answer: Value = serde_json::from_str(text).unwrap_or_default();
             call.task = answer["task"].as_str().map(str::to_owned);
             calls(&record).push(call);

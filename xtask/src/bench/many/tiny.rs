@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use reqwest::Method;
+use serde_json::Value;
 
 use super::super::corpus::SIX;
 use super::super::method::{SECONDS, Sample};
@@ -65,9 +66,10 @@ impl<'a> Tiny<'a> {
         let path = format!("/{COPIES}*/_stats/docs?filter_path=indices.*.primaries.docs.count");
         let found = self.world.destination.get(&path).await?;
         let indices = found["indices"].as_object().context("failed to read how many documents there are")?;
-        let whole = indices.values().filter(|index| index["primaries"]["docs"]["count"] == DOCUMENTS).count();
-        if whole != copies {
-            bail!("failed: {whole} of {copies} copies are whole");
+        let is_whole = |index: &Value| index["primaries"]["docs"]["count"] == DOCUMENTS;
+        let (whole, other): (Vec<_>, Vec<_>) = indices.iter().partition(|(_, index)| is_whole(index));
+        if whole.len() != copies {
+            bail!("failed: {} of {copies} copies are whole; others: {other:?}", whole.len());
         }
         Ok(())
     }

@@ -252,7 +252,8 @@ pub struct IndexSettings {
     pub additional: Option<Value>,
 }
 
-/// Where mappings come from.
+/// Where mappings come from when `mappings` is not given: `Source` (the default) copies the source's, `None` leaves them to the
+/// destination's dynamic mapping. Analysis is copied with the mappings that use it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum MappingsFrom {
     /// The source index.
@@ -306,8 +307,8 @@ pub struct Execution {
     #[serde(default)]
     #[schemars(range(min = 0, max = 512))]
     pub partitions: i32,
-    /// How many tasks run at once: 1 to 32. Default: as many as the destination's data nodes have processors, between 4 and 16, and
-    /// fewer where their memory or the source's open scrolls do not allow it. May be changed at any time.
+    /// How many tasks run at once: 1 to 32. Default: two for each processor of the destination's data nodes, between 8 and 16, and
+    /// fewer where the source's open scrolls do not allow it. May be changed at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 32))]
     pub parallelism: Option<i32>,

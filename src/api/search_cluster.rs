@@ -355,7 +355,7 @@ pub struct Allowlist {
     /// Have the nodes trust the certificate authorities of sources, in the same change as the entries: those that `tls.caRef` of a
     /// source's SearchCluster names, or that its provider keeps. They are put into the ConfigMap `<name>-reindex-sources` of this
     /// namespace, which the nodes mount and `reindex.ssl.certificate_authorities` names. Only with the providers `eck` and
-    /// `openSearchOperator`. The nodes then trust no public authority as a source's any more, and each of these for every source.
+    /// `openSearchOperator`. The nodes then trust these for every source, and public authorities only where a source needs them.
     /// Default: no.
     #[serde(default)]
     pub trust_source: bool,

@@ -245,7 +245,7 @@ async fn granted(installed: &Installed) {
     let name = format!("rights-{}", installed.namespace);
     let chart = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("charts/reindex-operator");
     let rendered = Command::new(xtask::go::HELM.binary().expect("helm"))
-        .args(["template", &name])
+        .args(["template", &name, xtask::render::FOR_OLDEST])
         .arg(chart)
         .args(["--namespace", &installed.namespace, "--set", "providers.eck=true,providers.openSearchOperator=true"])
         .args(["--show-only", "templates/roles-providers.yaml"])

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, process::Command};
 
 use serde_json::{Value, json};
-use xtask::{go, kubectl};
+use xtask::{go, kubectl, render::FOR_OLDEST};
 
 const OPERATOR: &str = "system:serviceaccount:reindex-system:reindex-operator";
 
@@ -86,6 +86,7 @@ fn granted(values: &[&str]) -> Vec<Value> {
             concat!(env!("CARGO_MANIFEST_DIR"), "/charts/reindex-operator"),
             "--namespace",
             HOME,
+            FOR_OLDEST,
         ])
         .args(["--set", "crds.install=false"])
         .args(values)

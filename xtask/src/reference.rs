@@ -71,7 +71,7 @@ fn rows(page: &mut String, path: &str, schema: &Value) {
 /// The type, with its values or bounds.
 fn type_of(field: &Value) -> String {
     let bounds = [("minimum", "≥"), ("maximum", "≤")].into_iter();
-    let bounds = bounds.filter_map(|(key, sign)| field.get(key).map(|bound| format!(" {sign} {bound}")));
+    let bounds = bounds.filter_map(|(key, sign)| Some(format!(" {sign} {}", field[key].as_f64()?)));
     let bounds: String = bounds.collect();
     match field["enum"].as_array() {
         Some(values) => {
@@ -89,9 +89,13 @@ fn line(field: &Value) -> String {
     cell(text_of(&field["description"]))
 }
 
-/// Without what would end a cell of a table, or look like HTML.
+/// Without what would end a cell of a table, or look like HTML; code is shown as it stands.
 fn cell(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('<', "&lt;")
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+    let is_code = |part: usize| part % 2 == 1;
+    let parts = line.split('`').enumerate();
+    let parts = parts.map(|(at, part)| if is_code(at) { part.to_owned() } else { part.replace('<', "&lt;") });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 fn text_of(value: &Value) -> &str {

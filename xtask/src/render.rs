@@ -25,10 +25,13 @@ pub fn manifests() -> Result<String> {
     Ok(HEADER.to_owned() + &chart(&["--set", "crds.install=false", "--no-hooks"])?)
 }
 
+/// For the oldest Kubernetes that the chart is for: the Helm that is built here takes a cluster that it isn't shown for a 1.20.
+pub const FOR_OLDEST: &str = "--kube-version=1.29.0";
+
 /// What the chart makes of values, which are given as Helm's arguments.
 pub fn chart(values: &[&str]) -> Result<String> {
     let mut helm = Command::new(go::HELM.binary()?);
-    helm.args(["template", "reindex-operator", "charts/reindex-operator", "--namespace", NAMESPACE]);
+    helm.args(["template", "reindex-operator", "charts/reindex-operator", "--namespace", NAMESPACE, FOR_OLDEST]);
     helm.args(values).current_dir(paths::checkout()?);
     let rendered = progress::output(&mut helm).context("failed to render the chart")?;
     Ok(plain(&rendered))

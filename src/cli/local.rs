@@ -6,6 +6,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -15,12 +16,15 @@ use serde_json::json;
 use crate::{
     api::{Reindex, reindex_status::Phase},
     local::{self, manifests::Manifests},
+    plan::cleanup,
+    text::one_line,
 };
 
 use super::{
     End, Fault,
     signals::Signals,
-    watch::{self, Watched},
+    text,
+    watch::{self, Until, Watched},
 };
 
 /// Where manifests are.
@@ -56,13 +60,14 @@ pub struct Run<'a> {
     pub manifests: Manifests,
     /// Where its state is kept; nowhere, if a run that is killed need not go on.
     pub state: Option<PathBuf>,
-    /// Whether waiting for a person is an end.
+    /// Whether waiting for a person is an end, once no other goes on.
     pub exit_when_stalled: bool,
     /// Namespace of what names none.
     pub namespace: &'a str,
 }
 
-/// Runs them and shows how far they are, until all have ended, or a signal has stopped them. Returns the objects as they are then.
+/// Runs them and shows how far they are, until all have ended and nothing of them is left on the destination, or a signal has stopped
+/// them. Returns the objects as they are then.
 pub async fn run(run: Run<'_>) -> Result<(End, Vec<Reindex>), Fault> {
     for note in &run.manifests.notes {
         eprintln!("note: {note}");
@@ -76,20 +81,33 @@ pub async fn run(run: Run<'_>) -> Result<(End, Vec<Reindex>), Fault> {
         };
         reindexes.iter().map(of).collect::<Vec<_>>()
     };
-    let (stopping, ended) = (AtomicBool::new(false), watch::ended(run.exit_when_stalled));
+    let (begun, stopping, ended) = (Timestamp::now(), AtomicBool::new(false), watch::ended(run.exit_when_stalled));
     let end = |reindex: &Reindex| {
-        let phase = reindex.status.as_ref().and_then(|status| status.phase);
-        let stopped = stopping.load(Ordering::Relaxed) && phase == Some(Phase::Suspended);
+        let status = reindex.status.as_ref()?;
+        // Nobody else cancels the tasks of one that failed, and puts settings back.
+        if cleanup::is_waited_for(status, begun, Timestamp::now()) {
+            return None;
+        }
+        let stopped = stopping.load(Ordering::Relaxed) && status.phase == Some(Phase::Suspended);
         ended(reindex).or(stopped.then_some(End::Unfinished))
     };
     let end = tokio::select! {
-        end = watch::watch(watched(), &end) => end?,
+        end = watch::watch(watched(), Until::AllHaveEnded, &end) => end?,
         () = local::operate(client.clone()) => End::Unfinished,
         stopped = stop_on_signals(&stopping, watched()) => stopped?,
     };
     let mut last = Vec::new();
     for Watched { api, name } in watched() {
         last.extend(api.get_opt(&name).await.map_err(Fault::kube("read the Reindex"))?);
+    }
+    for reindex in &last {
+        if let Some(remains) = cleanup::remains(reindex) {
+            let name = text::name(reindex);
+            let told = format!(
+                "Reindex {name} has ended, but not everything is put back: {remains}. The same command tries again"
+            );
+            eprintln!("{}", one_line(&told));
+        }
     }
     Ok((end, last))
 }

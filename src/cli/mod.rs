@@ -1,8 +1,9 @@
 //! The plugin of kubectl: what a person asks of Reindexes and SearchClusters, and says to them.
 //!
-//! [`text`] is what is shown (pure), [`watch`] shows it again and again, [`change`] is what is said; [`plan`] shows what would be done, and
-//! [`local`] does it without Kubernetes.
+//! [`text`] is what is shown (pure), [`watch`] shows it again and again, [`change`] is what is said, [`approval`] what is approved of (pure);
+//! [`plan`] shows what would be done, and [`local`] does it without Kubernetes.
 
+mod approval;
 mod change;
 mod local;
 mod logs;
@@ -29,11 +30,11 @@ use kube::{
 };
 
 use crate::{
-    api::{Reindex, SearchCluster},
+    api::{Reindex, SearchCluster, search_cluster::Management},
     local::{LocalFault, manifests::ManifestFault},
 };
 
-use watch::Watched;
+use watch::{Until, Watched};
 
 /// The exit code of whatever could not be asked or said. 1 is a Reindex that failed, 2 a wrong command line.
 pub const FAULT: u8 = 3;
@@ -72,7 +73,7 @@ enum Command {
         /// Names of Reindexes.
         #[arg(required = true)]
         names: Vec<String>,
-        /// End, with exit code 4, when one waits for a person.
+        /// End as soon as one waits for a person, with exit code 4 (1 if another has failed by then).
         #[arg(long)]
         exit_when_stalled: bool,
     },
@@ -114,7 +115,7 @@ enum Command {
         /// File that keeps how far the run is. It holds no Secrets.
         #[arg(long, default_value = "reindex-state.json")]
         state: PathBuf,
-        /// End, with exit code 4, when one waits for a person.
+        /// Don't wait for a person: end, with exit code 4, once the others have ended.
         #[arg(long)]
         exit_when_stalled: bool,
     },
@@ -204,6 +205,21 @@ pub enum Fault {
         /// What it says instead.
         says: String,
     },
+    /// Its changes wait for nobody's approval, or it makes none.
+    #[error(
+        "SearchCluster {name} waits for no approval: its allowlist.management is {management:?}, not Approval; its condition AllowlistReady says: {says}"
+    )]
+    NotByApproval {
+        /// Its name.
+        name: String,
+        /// How it is instead.
+        management: Management,
+        /// What it says.
+        says: String,
+    },
+    /// Another object has its name by now.
+    #[error("Reindex {0} was deleted meanwhile, and another one has its name: that one is left alone")]
+    Replaced(String),
     /// It has ended already.
     #[error("Reindex {name} has ended ({phase}): a finished Reindex can't be suspended or resumed")]
     Ended {
@@ -370,7 +386,7 @@ async fn watch_all(place: &Place, names: &[String], exit_when_stalled: bool) -> 
         place.reindex(name).await?;
         watched.push(Watched { api: place.reindexes(), name: name.clone() });
     }
-    watch::watch(watched, &watch::ended(exit_when_stalled)).await
+    watch::watch(watched, Until::OneIsUnfinished, &watch::ended(exit_when_stalled)).await
 }
 
 async fn list(place: &Place, all_namespaces: bool) -> Result<End, Fault> {

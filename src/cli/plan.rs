@@ -15,7 +15,7 @@ use super::{
     show,
     signals::Signals,
     text,
-    watch::{self, Watched},
+    watch::{self, Until, Watched},
 };
 
 /// Seconds after which what is left of a plan goes by itself, if this process can't delete it.
@@ -77,7 +77,7 @@ async fn create(place: &Place, reindex: &Value) -> Result<Reindex, Fault> {
 /// Watches a dry run until it has ended.
 async fn seen(api: &Api<Reindex>, name: &str) -> Result<(End, Reindex), Fault> {
     let watched = vec![Watched { api: api.clone(), name: name.to_owned() }];
-    let end = watch::watch(watched, &watch::ended(true)).await?;
+    let end = watch::watch(watched, Until::AllHaveEnded, &watch::ended(true)).await?;
     Ok((end, api.get(name).await.map_err(Fault::kube("read the dry run"))?))
 }
 

@@ -40,9 +40,28 @@ pub struct Watched {
     pub name: String,
 }
 
-/// Shows them until `end` says of each how it ended. A terminal is drawn anew in place; anything else gets a line for each change.
-/// Returns the worst end.
-pub async fn watch(watched: Vec<Watched>, end: &impl Fn(&Reindex) -> Option<End>) -> Result<End, Fault> {
+/// How long several are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Until each has ended: where the operator runs in this process, nobody goes on with the others after that.
+    AllHaveEnded,
+    /// The same, or until one can't go on; the others do, whoever watches.
+    OneIsUnfinished,
+}
+
+/// How they ended, at worst, None while they are watched on; `ends` has those of all `count` that were seen by now.
+fn over(ends: &[Option<End>], count: usize, until: Until) -> Option<End> {
+    if ends.len() < count {
+        return None;
+    }
+    let have_ended = ends.iter().all(Option::is_some);
+    let is_unfinished = until == Until::OneIsUnfinished && ends.contains(&Some(End::Unfinished));
+    ends.iter().flatten().copied().max().filter(|_| have_ended || is_unfinished)
+}
+
+/// Shows them until it is over; `end` says of each how it ended. A terminal is drawn anew in place; anything else gets a line for each
+/// change. Returns the worst end.
+pub async fn watch(watched: Vec<Watched>, until: Until, end: &impl Fn(&Reindex) -> Option<End>) -> Result<End, Fault> {
     let mut screen = Screen::new(watched.len());
     let names: Vec<_> = watched.iter().map(|watched| watched.name.clone()).collect();
     let versions = watched.into_iter().enumerate().map(|(at, Watched { api, name })| {
@@ -65,8 +84,8 @@ pub async fn watch(watched: Vec<Watched>, end: &impl Fn(&Reindex) -> Option<End>
             Some((_, Err(error))) => screen.tell(&error),
             None => {}
         }
-        let ends: Option<Vec<_>> = last.values().map(end).collect();
-        let worst = ends.filter(|ends| ends.len() == names.len()).and_then(|ends| ends.into_iter().max());
+        let ends: Vec<_> = last.values().map(end).collect();
+        let worst = over(&ends, names.len(), until);
         screen.show(&last, worst.is_some())?;
         if let Some(worst) = worst {
             return Ok(worst);
@@ -175,5 +194,28 @@ impl Screen {
         out.flush()?;
         self.drawn = page.lines().count();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_waits_for_a_person_ends_the_watch_of_all_where_others_go_on_elsewhere() {
+        let (goes_on, well, waits, failed) = (None, Some(End::Well), Some(End::Unfinished), Some(End::Otherwise));
+        for (ends, all, one) in [
+            ([goes_on, goes_on], None, None),
+            ([well, goes_on], None, None),
+            ([failed, goes_on], None, None),
+            ([goes_on, waits], None, waits),
+            ([well, waits], waits, waits),
+            ([waits, failed], failed, failed),
+            ([well, well], well, well),
+        ] {
+            let seen = [Until::AllHaveEnded, Until::OneIsUnfinished].map(|until| over(&ends, 2, until));
+            assert_eq!(seen, [all, one], "{ends:?}");
+            assert_eq!(over(&ends[..1], 2, Until::OneIsUnfinished), None, "one was not seen yet");
+        }
     }
 }

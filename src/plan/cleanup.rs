@@ -1,22 +1,29 @@
-//! What deleting a Reindex does before the object may go: always something that ends.
+//! What deleting a Reindex does before the object may go, and what one that ended may still leave: always something that ends.
 
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use crate::api::{Reindex, ReindexStatus, reindex::DeletionPolicy, reindex_status::Tuning};
+use kube::ResourceExt;
+
+use crate::api::{FINALIZER, Reindex, ReindexStatus, reindex::DeletionPolicy, reindex_status::Tuning};
 
 use super::{
-    reindex::{is_mending, runs},
+    reindex::{is_mending, owes_cleanup, runs},
     report::{Note, is_finished},
     validate::Trouble,
 };
 
-/// How long a cluster that can't be reached may hold a deletion up.
+/// How long a cluster that can't be reached may hold a deletion up, or the end of a run without Kubernetes.
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 
 /// How long to wait before it is asked again.
 pub const PAUSE: Duration = Duration::from_secs(5);
+
+/// Whether the object holds our finalizer.
+pub fn has_finalizer(object: &impl ResourceExt) -> bool {
+    object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
 
 /// What follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,22 +75,40 @@ pub fn give_up(reindex: &Reindex, trouble: &Trouble, now: Timestamp) -> Option<N
     is_overdue(reindex, now).then(|| warning(told))
 }
 
+/// Whether a Reindex that has ended is waited for, as something of it is still to be cancelled or put back. Nobody waits for ever: `since`
+/// is when somebody began to wait, which may be long after it had ended.
+pub fn is_waited_for(status: &ReindexStatus, since: Timestamp, now: Timestamp) -> bool {
+    let ended = status.completion_time.as_ref().map_or(since, |time| time.0.max(since));
+    is_finished(status) && owes_cleanup(status) && now.duration_since(ended) < PATIENCE
+}
+
+/// What a Reindex that has ended leaves on the destination, for people; None where that is nothing.
+pub fn remains(reindex: &Reindex) -> Option<String> {
+    let status = reindex.status.as_ref().filter(|status| is_finished(status) && owes_cleanup(status))?;
+    let may_run = runs(status) || is_mending(status);
+    let tasks = may_run.then(|| "a task of it may still run on the destination".to_owned());
+    Some([tasks, settings(reindex)].into_iter().flatten().collect::<Vec<_>>().join("; "))
+}
+
 fn is_overdue(reindex: &Reindex, now: Timestamp) -> bool {
     reindex.metadata.deletion_timestamp.as_ref().is_some_and(|since| now.duration_since(since.0) >= PATIENCE)
 }
 
-/// Settings that stay as they are on the index, for a person to put back.
+/// The same at the end of a sentence.
 fn left(reindex: &Reindex) -> String {
-    let tuning = reindex.status.as_ref().and_then(|status| status.tuning.as_ref());
-    tuning.map_or(String::new(), |tuning| {
-        format!(
-            "; put back on index {}: number_of_replicas {}, refresh_interval {}, gc_deletes {}",
-            reindex.spec.destination.index,
-            tuning.number_of_replicas,
-            tuning.refresh_interval.as_deref().unwrap_or("null"),
-            tuning.gc_deletes.as_deref().unwrap_or("null")
-        )
-    })
+    settings(reindex).map_or(String::new(), |settings| format!("; {settings}"))
+}
+
+/// Settings that stay as they are on the index, for a person to put back.
+fn settings(reindex: &Reindex) -> Option<String> {
+    let tuning = reindex.status.as_ref()?.tuning.as_ref()?;
+    Some(format!(
+        "put back on index {}: number_of_replicas {}, refresh_interval {}, gc_deletes {}",
+        reindex.spec.destination.index,
+        tuning.number_of_replicas,
+        tuning.refresh_interval.as_deref().unwrap_or("null"),
+        tuning.gc_deletes.as_deref().unwrap_or("null")
+    ))
 }
 
 fn warning(message: String) -> Note {
@@ -92,7 +117,7 @@ fn warning(message: String) -> Note {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -124,5 +149,46 @@ mod tests {
         assert_eq!(decide(&reindex, Err(unreachable()), now), Cleanup::Wait(Duration::from_secs(5)));
         let (reindex, now) = deleted(120);
         assert!(matches!(decide(&reindex, Err(unreachable()), now), Cleanup::Release(Some(_))));
+    }
+
+    /// One that failed so many seconds ago, with this on the destination.
+    fn failed(seconds_ago: i64, mut left: Value) -> (Reindex, Timestamp) {
+        let (mut reindex, now) = deleted(0);
+        let ended = (now - SignedDuration::from_secs(seconds_ago)).to_string();
+        left["completionTime"] = json!(ended);
+        left["conditions"] = json!([{"type": "Failed", "status": "True", "reason": "DocumentFailures", "message": "", "lastTransitionTime": ended}]);
+        reindex.status = Some(serde_json::from_value(left).unwrap());
+        (reindex, now)
+    }
+
+    fn tuned() -> Value {
+        json!({"tuning": {"numberOfReplicas": "1"}})
+    }
+
+    #[test]
+    fn one_that_failed_is_waited_for_while_it_owes_something_but_two_minutes_only() {
+        let waited = |(reindex, now): (Reindex, Timestamp), begun: i64| {
+            is_waited_for(reindex.status.as_ref().unwrap(), now - SignedDuration::from_secs(begun), now)
+        };
+        assert!(waited(failed(119, tuned()), 3600));
+        assert!(!waited(failed(120, tuned()), 3600));
+        assert!(waited(failed(3600, tuned()), 1), "a later run waits as long");
+        assert!(!waited(failed(1, json!({})), 3600), "it owes nothing");
+        let mut running = failed(1, tuned());
+        running.0.status.as_mut().unwrap().conditions.clear();
+        assert!(!waited(running, 3600), "it has not ended");
+    }
+
+    #[test]
+    fn what_is_left_is_told_with_the_values_to_put_back() {
+        let partition = json!({"id": 0, "attempt": 1, "state": "Cancelling", "startedAt": "2026-11-25T12:00:00Z"});
+        let mut left = tuned();
+        left["partitions"] = json!([partition]);
+        assert_eq!(
+            remains(&failed(1, left).0).unwrap(),
+            "a task of it may still run on the destination; put back on index j: number_of_replicas 1, refresh_interval null, gc_deletes null"
+        );
+        assert!(remains(&failed(1, tuned()).0).unwrap().starts_with("put back on index j: "));
+        assert_eq!(remains(&failed(1, json!({})).0), None);
     }
 }

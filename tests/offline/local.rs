@@ -5,21 +5,31 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use reindex_operator::{
-    api::{Reindex, reindex_status::PartitionState},
+    api::{
+        Reindex,
+        reindex_status::{PartitionState, StepName},
+    },
     local::{
         self, LocalFault,
         manifests::{ManifestFault, Manifests},
         state::StateFault,
     },
-    plan::report::is_finished,
+    plan::{
+        reindex::owes_cleanup,
+        report::{Report, is_finished},
+    },
 };
 use serde_json::{Value, json};
 
 use crate::{
     plugin,
-    support::world::{DESTINATION_PASSWORD, NAME, NAMESPACE, SOURCE_PASSWORD, World, partition_state, valid_reindex},
+    support::{
+        engine::Pace,
+        world::{DESTINATION_PASSWORD, NAME, NAMESPACE, SOURCE_PASSWORD, World, partition_state, valid_reindex},
+    },
 };
 
 /// A folder of this test's own, gone at its end.
@@ -73,6 +83,12 @@ fn written(world: &World, change: impl FnOnce(&mut Value)) -> String {
 
 /// The plugin itself, with `arguments` for these manifests, to its end.
 async fn program(folder: &Folder, manifests: &str, arguments: &[&str]) -> Output {
+    let mut command = command(folder, manifests, arguments);
+    plugin::ended(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()).await
+}
+
+/// The same, not yet begun.
+fn command(folder: &Folder, manifests: &str, arguments: &[&str]) -> Command {
     let (file, state) = (folder.0.join("all.yaml"), folder.state());
     std::fs::write(&file, manifests).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-reindex"));
@@ -80,8 +96,8 @@ async fn program(folder: &Folder, manifests: &str, arguments: &[&str]) -> Output
     if arguments.contains(&"run") {
         command.arg("--state").arg(&state);
     }
-    let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    plugin::ended(pipes.spawn().unwrap()).await
+    command.stdin(Stdio::null());
+    command
 }
 
 /// Runs them until the Reindex is as wanted.
@@ -233,4 +249,98 @@ async fn what_is_to_begin_suspended_is_planned_all_the_same() {
     let output = program(&folder, &suspended, &["plan"]).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("copy: 6 documents"), "{output:?}");
+}
+
+/// Three ranges, two at once, into an index that is tuned meanwhile.
+fn three_ranges(reindex: &mut Value) {
+    reindex["spec"]["execution"] = json!({"partitions": 3, "parallelism": 2});
+}
+
+/// Nothing of a copy is left on the destination but the documents.
+fn assert_put_back(world: &World, output: &Output) {
+    let mut destination = world.destination.state();
+    assert_eq!(destination.running(), 0, "a task runs on: {output:?}");
+    let dest = destination.index("dest");
+    let log: Vec<_> = dest.settings_log.iter().map(|settings| settings["number_of_replicas"].clone()).collect();
+    assert_eq!(log, ["0", "1"], "{output:?}");
+    assert_eq!(dest.settings["refresh_interval"], Value::Null, "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_copy_failed_ends_when_all_is_put_back() {
+    let (world, folder) = (World::new().await, Folder::new("document-failures"));
+    {
+        let mut source = world.source.state();
+        let index = source.index("product_info");
+        // All but C are numbers. It comes early, so that another range is being copied when it is refused.
+        for letter in ["A", "B", "D", "E", "F"] {
+            index.put(letter, json!({"annual_rate": "3.1"}));
+        }
+        for number in 0..18 {
+            index.put(&format!("later-{number}"), json!({"annual_rate": "3.1"}));
+        }
+        index.refresh();
+    }
+    world.destination.state().pace = Pace::PerPoll(1);
+    let manifests = written(&world, |reindex| {
+        three_ranges(reindex);
+        let rate = json!({"dynamic": false, "properties": {"annual_rate": {"type": "float"}}});
+        reindex["spec"]["destination"]["mappings"] = rate;
+        reindex["spec"]["acceptWarnings"] = json!(["FieldsNotIndexed"]);
+    });
+    let output = program(&folder, &manifests, &["run"]).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("DocumentFailures: "), "{output:?}");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("not everything is put back"), "{output:?}");
+    assert!(world.destination.state().most_at_once > 1, "another range was being copied");
+    assert_put_back(&world, &output);
+}
+
+/// What a run leaves that is killed when it has just written that its copy failed: two tasks, and an index that is tuned.
+async fn killed_at_its_failure(world: &World, folder: &Folder) {
+    world.destination.state().pace = Pace::PerPoll(0);
+    let runs = |reindex: &Reindex| partition_state(reindex) == Some(PartitionState::Running);
+    let copying = run_until(manifests(world, three_ranges), folder, runs).await;
+    let mut report = Report::new(copying.status.as_ref(), 1, Timestamp::now());
+    report.failed(StepName::Copy, "DeadlineExceeded", "it took too long");
+    assert!(owes_cleanup(&report.status) && report.status.tuning.is_some());
+    let mut objects: Value = serde_json::from_slice(&std::fs::read(folder.state()).unwrap()).unwrap();
+    let reindex = objects.as_array_mut().unwrap().iter_mut().find(|object| object["kind"] == "Reindex").unwrap();
+    reindex["status"] = serde_json::to_value(&report.status).unwrap();
+    std::fs::write(folder.state(), objects.to_string()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_copy_of_a_run_that_was_killed_is_put_back_by_the_next() {
+    let (world, folder) = (World::new().await, Folder::new("killed-at-its-failure"));
+    killed_at_its_failure(&world, &folder).await;
+    let output = program(&folder, &written(&world, three_ranges), &["run"]).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_put_back(&world, &output);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_ends_before_all_is_put_back_says_what_is_left() {
+    let (world, folder) = (World::new().await, Folder::new("left"));
+    killed_at_its_failure(&world, &folder).await;
+    world.destination.state().password = Some("another".into());
+    let (out, err) = (folder.0.join("out"), folder.0.join("err"));
+    let mut command = command(&folder, &written(&world, three_ranges), &["run"]);
+    let file = |path| std::fs::File::create(path).unwrap();
+    let program = command.stdout(file(&out)).stderr(file(&err)).spawn().unwrap();
+    let interrupt = || Command::new("kill").args(["-INT", &program.id().to_string()]).status().expect("kill runs");
+    // What it says of itself comes after it has begun to listen.
+    for (said, part) in [(&out, "DeadlineExceeded"), (&err, "once more to leave them running")] {
+        let begun = std::time::Instant::now();
+        while !std::fs::read_to_string(said).unwrap().contains(part) {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "it says {part:?}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert!(interrupt().success());
+    }
+    assert_eq!(plugin::ended(program).await.status.code(), Some(4));
+    let said = std::fs::read_to_string(&err).unwrap();
+    let left = "Reindex search/product-info has ended, but not everything is put back: a task of it may still run on the destination; \
+                put back on index dest: number_of_replicas 1, refresh_interval null, gc_deletes null. The same command tries again\n";
+    assert!(said.ends_with(left), "{said}");
 }

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 use wiremock::{
-    Mock, MockServer, ResponseTemplate,
+    Mock, MockServer, Request, ResponseTemplate,
     matchers::{method, path, query_param},
 };
 
@@ -144,7 +144,7 @@ async fn what_was_not_said_is_a_fault() {
 fn reindex(name: &str, status: Value) -> Value {
     json!({
         "apiVersion": "reindex.dev/v1alpha1", "kind": "Reindex",
-        "metadata": {"name": name, "namespace": "search", "resourceVersion": "1"},
+        "metadata": {"name": name, "namespace": "search", "resourceVersion": "1", "uid": "shown"},
         "spec": {"source": {"clusterRef": {"name": "b"}, "index": "c"}, "destination": {"clusterRef": {"name": "d"}, "index": "e"}},
         "status": status,
     })
@@ -177,7 +177,7 @@ async fn answer(server: &MockServer, verb: &str, at: &str, code: u16, body: Valu
 async fn said(server: &MockServer) -> Vec<(String, String, Value)> {
     let requests = server.received_requests().await.unwrap();
     let changes = requests.into_iter().filter(|request| request.method.as_str() != "GET");
-    let of = |request: wiremock::Request| {
+    let of = |request: Request| {
         let body = serde_json::from_slice(&request.body).unwrap_or_default();
         (request.method.to_string(), request.url.path().to_owned(), body)
     };
@@ -202,6 +202,28 @@ async fn a_watch_that_shall_not_wait_for_a_person_ends_where_one_must_act() {
         let output = run(&server, &["watch", "a", "--exit-when-stalled"], Stdio::piped()).await;
         assert_eq!(output.status.code(), Some(4), "{conditions}: {output:?}");
         assert!(text(&output.stdout).contains("in words"), "{output:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_watch_of_several_ends_as_soon_as_one_waits_for_a_person() {
+    let stalled = conditions(&[("Ready", "False", "NotAllowed"), ("Stalled", "True", "NotAllowed")]);
+    let copying = conditions(&[("Ready", "Unknown", "Copying"), ("Reconciling", "True", "Copying")]);
+    let failed = conditions(&[("Failed", "True", "DocumentFailures")]);
+    for (other, code) in [(copying, 4), (failed, 1)] {
+        let server = MockServer::start().await;
+        let watch = Mock::given(path(REINDEXES)).and(query_param("watch", "true"));
+        watch.respond_with(ResponseTemplate::new(200).set_delay(2 * PATIENCE)).with_priority(1).mount(&server).await;
+        for (name, status) in [("a", &other), ("b", &stalled)] {
+            let object = reindex(name, status.clone());
+            answer(&server, "GET", &format!("{REINDEXES}/{name}"), 200, object.clone()).await;
+            let named = query_param("fieldSelector", format!("metadata.name={name}"));
+            let listed = ResponseTemplate::new(200).set_body_json(list(&[object]));
+            Mock::given(path(REINDEXES)).and(named).respond_with(listed).mount(&server).await;
+        }
+        let output = run(&server, &["watch", "a", "b", "--exit-when-stalled"], Stdio::piped()).await;
+        assert_eq!(output.status.code(), Some(code), "{other}: {output:?}");
+        assert!(text(&output.stdout).contains("search/b: Validating: NotAllowed: "), "{output:?}");
     }
 }
 
@@ -261,16 +283,19 @@ async fn all_namespaces_are_listed_with_their_names() {
     assert_eq!(rows[2], ["shop", "b", "Copying", "50", "%", "4", "b/c", "d/e"]);
 }
 
-/// An apiserver with a SearchCluster that proposes the change `change-1`.
-async fn proposing() -> MockServer {
+/// An apiserver with a SearchCluster that proposes the change `change-1`, with this as its `allowlist`; its condition is about something
+/// else.
+async fn proposing(allowlist: Value) -> MockServer {
     let server = MockServer::start().await;
-    let mut status = conditions(&[("AllowlistReady", "False", "WaitingForApproval")]);
+    let mut status = conditions(&[("AllowlistReady", "False", "CopiesRunning")]);
     status["allowlist"] = json!({"key": "reindex.remote.whitelist", "batch": {
-        "id": "change-1", "entries": ["es-2:9200"], "phase": "Proposed", "generation": 1, "startedAt": "2026-11-25T12:00:00Z",
+        "id": "change-1", "entries": ["es-2:9200", "es-3:9200"], "removes": ["es-\u{1b}[2J4:9200"], "phase": "Proposed", "generation": 1,
+        "startedAt": "2026-11-25T12:00:00Z",
+        "nodes": [{"pod": "es-1-0", "name": "n", "id": "i", "podUID": "u", "state": "Pending"}],
     }});
     let cluster = json!({
         "apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster", "metadata": {"name": "es-1", "namespace": "search"},
-        "spec": {"endpoint": "https://es-1:9200"}, "status": status,
+        "spec": {"endpoint": "https://es-1:9200", "allowlist": allowlist}, "status": status,
     });
     answer(&server, "GET", CLUSTER, 200, cluster.clone()).await;
     answer(&server, "PATCH", CLUSTER, 200, cluster).await;
@@ -279,17 +304,43 @@ async fn proposing() -> MockServer {
 
 #[tokio::test]
 async fn an_approval_names_the_change_that_was_shown() {
-    let server = proposing().await;
+    let server = proposing(json!({"management": "Approval"})).await;
     let output = run(&server, &["approve", "es-1", "--yes"], Stdio::piped()).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(text(&output.stdout).starts_with("WaitingForApproval in words\n"), "{output:?}");
+    let wanted = "SearchCluster search/es-1, change change-1 of reindex.remote.whitelist\n  adds       es-2:9200\n  adds       es-3:9200\n  \
+                  takes out  es- [2J4:9200\n  restarts   pod es-1-0\napproved: SearchCluster es-1 begins with it in a moment\n";
+    assert_eq!(text(&output.stdout), wanted);
     let approval = json!({"metadata": {"annotations": {"reindex.dev/approve-allowlist": "change-1"}}});
     assert_eq!(said(&server).await, [("PATCH".to_owned(), CLUSTER.to_owned(), approval)]);
 }
 
 #[tokio::test]
+async fn an_approval_says_that_the_change_begins_in_its_window() {
+    let window = json!({"schedule": "0 2 * * 6", "duration": "4h"});
+    let server = proposing(json!({"management": "Approval", "window": window})).await;
+    let output = run(&server, &["approve", "es-1", "--yes"], Stdio::piped()).await;
+    let shown = text(&output.stdout);
+    assert!(shown.contains("  begins     in the maintenance window (0 2 * * 6, UTC, for 4h), which "), "{shown}");
+    assert!(shown.ends_with("approved: SearchCluster es-1 begins with it in its maintenance window\n"), "{shown}");
+}
+
+#[tokio::test]
+async fn what_waits_for_no_approval_is_not_approved_of() {
+    for management in ["Verify", "Automatic"] {
+        let server = proposing(json!({"management": management})).await;
+        let output = run(&server, &["approve", "es-1", "--yes"], Stdio::piped()).await;
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let says = format!(
+            "SearchCluster es-1 waits for no approval: its allowlist.management is {management}, not Approval; its condition AllowlistReady says: CopiesRunning in words\n"
+        );
+        assert_eq!(text(&output.stderr), says);
+        assert_eq!(said(&server).await, []);
+    }
+}
+
+#[tokio::test]
 async fn what_nobody_says_yes_to_is_not_approved_of() {
-    let server = proposing().await;
+    let server = proposing(json!({"management": "Approval"})).await;
     let output = run(&server, &["approve", "es-1"], Stdio::piped()).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_eq!(said(&server).await, []);
@@ -298,7 +349,8 @@ async fn what_nobody_says_yes_to_is_not_approved_of() {
 #[tokio::test]
 async fn a_cancelled_copy_is_ended_though_it_was_to_be_left_running() {
     let at = format!("{REINDEXES}/a");
-    for (policy, wanted) in [("Orphan", vec![json!({"spec": {"deletionPolicy": "Cancel"}})]), ("Cancel", vec![])] {
+    let patch = json!({"metadata": {"uid": "shown"}, "spec": {"deletionPolicy": "Cancel"}});
+    for (policy, wanted) in [("Orphan", vec![patch]), ("Cancel", vec![])] {
         let server = MockServer::start().await;
         let mut copying = reindex("a", json!({"phase": "Copying"}));
         copying["spec"]["deletionPolicy"] = json!(policy);
@@ -310,7 +362,52 @@ async fn a_cancelled_copy_is_ended_though_it_was_to_be_left_running() {
         let said = said(&server).await;
         let patches: Vec<_> = said.iter().filter(|(verb, ..)| verb == "PATCH").map(|(.., body)| body.clone()).collect();
         assert_eq!(patches, wanted);
-        assert_eq!(said.last().map(|(verb, ..)| verb.as_str()), Some("DELETE"), "{said:?}");
+        let Some((verb, _, body)) = said.last() else { panic!("nothing was said") };
+        assert_eq!((verb.as_str(), &body["preconditions"]), ("DELETE", &json!({"uid": "shown"})));
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_was_made_anew_meanwhile_is_not_cancelled() {
+    let at = format!("{REINDEXES}/a");
+    let of_policy = |policy: &str| {
+        let mut object = reindex("a", json!({"phase": "Copying"}));
+        object["spec"]["deletionPolicy"] = json!(policy);
+        object
+    };
+    for policy in ["Orphan", "Cancel"] {
+        for is_made_anew in [true, false] {
+            let server = MockServer::start().await;
+            let first = ResponseTemplate::new(200).set_body_json(of_policy(policy));
+            let once = Mock::given(method("GET")).and(path(&at)).respond_with(first).up_to_n_times(1).with_priority(1);
+            once.mount(&server).await;
+            let mut other = of_policy(policy);
+            other["metadata"]["uid"] = json!("another");
+            let (code, body) = if is_made_anew { (200, other) } else { (404, refusal(404, "NotFound", "not found")) };
+            answer(&server, "GET", &at, code, body.clone()).await;
+            // As an apiserver does: another UID is a conflict, none is that of whatever is there.
+            let differs = refusal(409, "Conflict", "the UID in the precondition differs");
+            let answer_to = move |request: &Request| {
+                let said: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+                let uids = [&said["metadata"]["uid"], &said["preconditions"]["uid"]];
+                let (code, body) = match is_made_anew && uids.iter().any(|uid| !uid.is_null()) {
+                    true => (409, &differs),
+                    false => (code, &body),
+                };
+                ResponseTemplate::new(code).set_body_json(body)
+            };
+            for verb in ["PATCH", "DELETE"] {
+                Mock::given(method(verb)).and(path(&at)).respond_with(answer_to.clone()).mount(&server).await;
+            }
+            let output = run(&server, &["cancel", "a", "--yes"], Stdio::piped()).await;
+            assert_eq!(output.status.code(), Some(3), "{policy}: {output:?}");
+            let says = match is_made_anew {
+                true => "Reindex a was deleted meanwhile, and another one has its name: that one is left alone\n",
+                false => "Reindex a was deleted\n",
+            };
+            assert_eq!(text(&output.stderr), says, "{policy}");
+            assert_eq!(said(&server).await.len(), 1, "{policy}: nothing more is tried");
+        }
     }
 }
 

@@ -1,12 +1,8 @@
-//! From a SearchCluster to a client of it: Secrets and certificates are fetched by name, each time, and kept nowhere.
+//! From a SearchCluster to a client of it: Secrets and certificates are fetched by name, by each reconcile anew, and kept nowhere.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::{
-    ByteString,
-    api::core::v1::{ConfigMap, Secret},
-};
-use kube::{Api, Client, ResourceExt};
+use kube::ResourceExt;
 use url::Url;
 
 use crate::{
@@ -14,9 +10,10 @@ use crate::{
         SearchCluster,
         search_cluster::{ApiKeyAuth, Auth, BasicAuth, CaRef, KeyRef, PasswordRef},
     },
-    controller::context::Context,
+    controller::{context::Context, read_once::SecretData},
     plan::connection::{self, Authority, Effective, Login},
     search::{ApiKey, Connection, Credentials, SearchClient, SearchError, Tls},
+    text::one_line,
 };
 
 /// How long an address is waited for that the operator need not reach.
@@ -37,7 +34,7 @@ pub struct Connected {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectFault {
     /// The apiserver did not answer, or refused.
-    #[error("failed to read {kind} {namespace}/{name}")]
+    #[error("failed to read {kind} {namespace}/{name}: {}", apiserver_said(source))]
     Read {
         /// Secret or ConfigMap.
         kind: &'static str,
@@ -118,10 +115,18 @@ impl ConnectFault {
     }
 }
 
+/// What is told of it: its answer holds nothing of the object.
+fn apiserver_said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => one_line(&status.message),
+        _ => "the apiserver did not answer".to_owned(),
+    }
+}
+
 /// A client of the cluster. Nothing is sent to it yet.
 pub async fn connect(ctx: &Context, cluster: &SearchCluster) -> Result<Connected, ConnectFault> {
     let namespace = cluster.namespace().unwrap_or_default();
-    let objects = Objects { client: &ctx.client, namespace: &namespace };
+    let objects = Objects { ctx, namespace: &namespace };
     let reached = connection::effective(cluster)
         .ok_or_else(|| ConnectFault::Untold { object: cluster.spec.provider.object().unwrap_or_default() })?;
     let credentials = match reached.login {
@@ -139,7 +144,7 @@ pub async fn connect(ctx: &Context, cluster: &SearchCluster) -> Result<Connected
 /// Whether the cluster answers with a redirect at the address that others are told. What can't be reached from here, or not soon, isn't known.
 pub async fn redirects_at(ctx: &Context, cluster: &SearchCluster, address: &str) -> bool {
     let namespace = cluster.namespace().unwrap_or_default();
-    let objects = Objects { client: &ctx.client, namespace: &namespace };
+    let objects = Objects { ctx, namespace: &namespace };
     let Some(reached) = connection::effective(cluster) else { return false };
     let (Ok(endpoint), Ok(tls)) = (Url::parse(address), objects.tls(&reached).await) else { return false };
     // Nobody there is shown anything.
@@ -150,9 +155,9 @@ pub async fn redirects_at(ctx: &Context, cluster: &SearchCluster, address: &str)
 }
 
 /// The authority (PEM) of a cluster's certificate, where its SearchCluster or its provider has one of its own.
-pub async fn authority(client: &Client, cluster: &SearchCluster) -> Result<Option<Vec<u8>>, ConnectFault> {
+pub async fn authority(ctx: &Context, cluster: &SearchCluster) -> Result<Option<Vec<u8>>, ConnectFault> {
     let namespace = cluster.namespace().unwrap_or_default();
-    let objects = Objects { client, namespace: &namespace };
+    let objects = Objects { ctx, namespace: &namespace };
     match connection::effective(cluster) {
         Some(reached) => objects.authority(&reached.ca).await,
         None => Err(ConnectFault::Untold { object: cluster.spec.provider.object().unwrap_or_default() }),
@@ -160,14 +165,14 @@ pub async fn authority(client: &Client, cluster: &SearchCluster) -> Result<Optio
 }
 
 /// A key's value. A file made with an editor ends in a line break that no password has.
-fn text(data: &BTreeMap<String, ByteString>, key: &str) -> Option<String> {
-    let value = String::from_utf8(data.get(key)?.0.clone()).ok()?;
+fn text(secret: &SecretData, key: &str) -> Option<String> {
+    let value = String::from_utf8(secret.get(key)?.to_vec()).ok()?;
     Some(value.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// The Secrets and ConfigMaps of one namespace.
 struct Objects<'a> {
-    client: &'a Client,
+    ctx: &'a Context,
     namespace: &'a str,
 }
 
@@ -183,10 +188,10 @@ impl Objects<'_> {
 
     async fn basic(&self, name: &str) -> Result<Credentials, ConnectFault> {
         const FIELD: &str = "auth.basic.secretRef";
-        let data = self.secret(name, FIELD).await?;
-        let password = text(&data, "password").ok_or_else(|| self.key_missing("Secret", name, "password", FIELD))?;
+        let secret = self.secret(name, FIELD).await?;
+        let password = text(&secret, "password").ok_or_else(|| self.key_missing("Secret", name, "password", FIELD))?;
         Ok(Credentials::Basic {
-            username: text(&data, "username")
+            username: text(&secret, "username")
                 .map_or_else(|| DEFAULT_USERNAME.to_owned(), |name| name.trim_end().to_owned()),
             password: password.into(),
         })
@@ -195,21 +200,21 @@ impl Objects<'_> {
     /// User name and password, where the provider keeps them.
     async fn password(&self, from: &PasswordRef) -> Result<Credentials, ConnectFault> {
         const FIELD: &str = "auth";
-        let data = self.secret(&from.secret, FIELD).await?;
+        let secret = self.secret(&from.secret, FIELD).await?;
         let lacks = |key: &str| self.key_missing("Secret", &from.secret, key, FIELD);
         let username = match &from.username {
             Some(username) => username.clone(),
-            None => text(&data, "username").ok_or_else(|| lacks("username"))?,
+            None => text(&secret, "username").ok_or_else(|| lacks("username"))?,
         };
-        let password = text(&data, &from.key).ok_or_else(|| lacks(&from.key))?;
+        let password = text(&secret, &from.key).ok_or_else(|| lacks(&from.key))?;
         Ok(Credentials::Basic { username, password: password.into() })
     }
 
     async fn api_key(&self, name: &str) -> Result<Credentials, ConnectFault> {
         const FIELD: &str = "auth.apiKey.secretRef";
         const KEY: &str = "apiKey";
-        let data = self.secret(name, FIELD).await?;
-        let given = text(&data, KEY).ok_or_else(|| self.key_missing("Secret", name, KEY, FIELD))?;
+        let secret = self.secret(name, FIELD).await?;
+        let given = text(&secret, KEY).ok_or_else(|| self.key_missing("Secret", name, KEY, FIELD))?;
         let key = ApiKey::parse(given.trim()).map_err(|_| ConnectFault::ApiKeyInvalid {
             namespace: self.namespace.to_owned(),
             name: name.to_owned(),
@@ -229,9 +234,7 @@ impl Objects<'_> {
     async fn authority(&self, ca: &Authority<'_>) -> Result<Option<Vec<u8>>, ConnectFault> {
         match ca {
             Authority::Spec(ca) => self.certificate(ca).await.map(Some),
-            Authority::Provider(ca) => {
-                Ok(self.secret(&ca.name, "tls.caRef").await?.remove(&ca.key).map(|value| value.0))
-            }
+            Authority::Provider(ca) => Ok(self.secret(&ca.name, "tls.caRef").await?.get(&ca.key).map(<[u8]>::to_vec)),
             Authority::Image => Ok(None),
         }
     }
@@ -239,28 +242,26 @@ impl Objects<'_> {
     async fn certificate(&self, ca: &CaRef) -> Result<Vec<u8>, ConnectFault> {
         match ca {
             CaRef { secret: Some(KeyRef { name, key }), .. } => {
-                let mut data = self.secret(name, "tls.caRef.secret").await?;
-                data.remove(key)
-                    .map(|value| value.0)
-                    .ok_or_else(|| self.key_missing("Secret", name, key, "tls.caRef.secret"))
+                let field = "tls.caRef.secret";
+                let secret = self.secret(name, field).await?;
+                secret.get(key).map(<[u8]>::to_vec).ok_or_else(|| self.key_missing("Secret", name, key, field))
             }
             CaRef { config_map: Some(KeyRef { name, key }), .. } => {
                 let field = "tls.caRef.configMap";
-                let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), self.namespace);
-                let found = api.get_opt(name).await.map_err(|source| self.read("ConfigMap", name, source))?;
+                let read = self.ctx.read.config_map(&self.ctx.client, self.namespace, name).await;
+                let found = read.map_err(|source| self.read("ConfigMap", name, source))?;
                 let map = found.ok_or_else(|| self.missing("ConfigMap", name, field))?;
-                let text = map.data.and_then(|mut data| data.remove(key));
-                text.map(String::into_bytes).ok_or_else(|| self.key_missing("ConfigMap", name, key, field))
+                let bytes = map.get(key).map(|text| text.clone().into_bytes());
+                bytes.ok_or_else(|| self.key_missing("ConfigMap", name, key, field))
             }
             // Admission asks for one of them.
             CaRef { .. } => Ok(Vec::new()),
         }
     }
 
-    async fn secret(&self, name: &str, field: &'static str) -> Result<BTreeMap<String, ByteString>, ConnectFault> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
-        let found = api.get_opt(name).await.map_err(|source| self.read("Secret", name, source))?;
-        found.map(|secret| secret.data.unwrap_or_default()).ok_or_else(|| self.missing("Secret", name, field))
+    async fn secret(&self, name: &str, field: &'static str) -> Result<Arc<SecretData>, ConnectFault> {
+        let read = self.ctx.read.secret(&self.ctx.client, self.namespace, name).await;
+        read.map_err(|source| self.read("Secret", name, source))?.ok_or_else(|| self.missing("Secret", name, field))
     }
 
     fn read(&self, kind: &'static str, name: &str, source: kube::Error) -> ConnectFault {

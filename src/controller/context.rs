@@ -1,6 +1,6 @@
 //! What every reconcile is given.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, ops::Deref, sync::Arc, time::Duration};
 
 use kube::{Client, ResourceExt, runtime::reflector::Store};
 use tokio::sync::watch;
@@ -8,14 +8,24 @@ use tokio::sync::watch;
 use crate::{
     allowlist::alibaba_cloud::OperatorIdentity,
     api::{Reindex, SearchCluster},
-    controller::{events::Events, own_writes::OwnWrites, proofs::Proofs, public_authorities::PublicAuthorities},
+    controller::{
+        events::Events, own_writes::OwnWrites, proofs::Proofs, public_authorities::PublicAuthorities,
+        read_once::ReadOnce,
+    },
     plan::scope::Scope,
     search::Connections,
     telemetry::metrics::Metrics,
 };
 
-/// Shared by all reconciles of both kinds.
+/// What one reconcile works with: what all share, and what it has read.
 pub struct Context {
+    shared: Arc<Shared>,
+    /// The Secrets and ConfigMaps that it has read.
+    pub read: ReadOnce,
+}
+
+/// Shared by all reconciles of both kinds.
+pub struct Shared {
     /// Talks to the apiserver.
     pub client: Client,
     /// Where events are told.
@@ -59,6 +69,21 @@ impl Default for Pauses {
 }
 
 impl Context {
+    /// That of a reconcile that begins.
+    pub fn new(shared: Arc<Shared>) -> Context {
+        Context { shared, read: ReadOnce::default() }
+    }
+}
+
+impl Deref for Context {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Shared {
     /// UIDs of the Reindexes that are worked on.
     pub fn known(&self) -> HashSet<String> {
         self.reindexes.state().iter().filter_map(|reindex| reindex.uid()).collect()

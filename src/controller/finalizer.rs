@@ -10,7 +10,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::api::{FIELD_MANAGER, FINALIZER};
+use crate::{
+    api::{FIELD_MANAGER, FINALIZER},
+    plan::cleanup::has_finalizer,
+};
 
 use super::error::Error;
 
@@ -22,10 +25,10 @@ pub async fn set<K>(client: &Client, object: &mut K, wanted: bool) -> Result<boo
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
-    let mut finalizers = object.finalizers().to_vec();
-    if finalizers.iter().any(|finalizer| finalizer == FINALIZER) == wanted {
+    if has_finalizer(object) == wanted {
         return Ok(false);
     }
+    let mut finalizers = object.finalizers().to_vec();
     match wanted {
         true => finalizers.push(FINALIZER.to_owned()),
         false => finalizers.retain(|finalizer| finalizer != FINALIZER),

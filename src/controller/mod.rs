@@ -10,6 +10,7 @@ mod merge;
 pub mod own_writes;
 pub mod proofs;
 pub mod public_authorities;
+mod read_once;
 pub mod reindex;
 pub mod scope;
 pub mod search_cluster;
@@ -40,12 +41,13 @@ use crate::{
     plan::{
         reindex::{Stage, stage},
         scope::Scope,
+        search_cluster::deletion::is_to_hear,
     },
     search::Connections,
     telemetry::{TRACES, metrics::Metrics},
 };
 
-use context::{Context, Pauses};
+use context::{Pauses, Shared};
 use error::Error;
 use own_writes::OwnWrites;
 use proofs::Proofs;
@@ -80,7 +82,7 @@ pub async fn run(
     // One for all, so that repeated events are counted instead of listed.
     let recorder = Recorder::new(client.clone(), reporter);
     let (events, told) = events::events();
-    let ctx = Arc::new(Context {
+    let ctx = Arc::new(Shared {
         events: events.clone(),
         reindexes: reindex_store.clone(),
         clusters: cluster_store.clone(),
@@ -96,11 +98,13 @@ pub async fn run(
         metrics,
     });
     let copies = applier(
-        |reindex: Arc<Reindex>, ctx: Arc<Context>| {
-            let span = begin("Reindex", reindex.as_ref(), &ctx);
+        |reindex: Arc<Reindex>, ctx: Arc<Shared>| {
+            ctx.metrics.taken("Reindex", reindex.metadata.namespace.as_deref(), &reindex.name_any());
             match ctx.own_writes.outdate(reindex.as_ref()) {
                 true => later(),
-                false => spawned("Reindex", ctx, span, |ctx| reindex::reconcile(reindex, ctx)),
+                false => {
+                    spawned("Reindex", ctx, span("Reindex", reindex.as_ref()), |ctx| reindex::reconcile(reindex, ctx))
+                }
             }
         },
         |reindex: Arc<Reindex>, error, ctx| on_error("Reindex", reindex.as_ref(), error, &ctx),
@@ -110,8 +114,9 @@ pub async fn run(
         Config::default().concurrency(CONCURRENCY),
     );
     let allowlists = applier(
-        |cluster, ctx| {
-            let span = begin("SearchCluster", cluster.as_ref(), &ctx);
+        |cluster: Arc<SearchCluster>, ctx: Arc<Shared>| {
+            ctx.metrics.taken("SearchCluster", cluster.metadata.namespace.as_deref(), &cluster.name_any());
+            let span = span("SearchCluster", cluster.as_ref());
             spawned("SearchCluster", ctx, span, |ctx| search_cluster::reconcile(cluster, ctx))
         },
         |cluster: Arc<SearchCluster>, error, ctx| on_error("SearchCluster", cluster.as_ref(), error, &ctx),
@@ -126,7 +131,8 @@ pub async fn run(
             allowlists.for_each(|ended| forget("SearchCluster", ended.err(), &ctx)),
         );
     };
-    let needing = |reindex: &Reindex| needed_by(&cluster_store, reindex);
+    let hearing = winding_down.clone();
+    let needing = |reindex: &Reindex| needed_by(&cluster_store, reindex, *hearing.borrow());
     let waiting = |cluster: &SearchCluster| waiting_for(&reindex_store, cluster);
     let look_at_all = || {
         reindex_queue.add_all(&reindex_store);
@@ -158,7 +164,7 @@ async fn before_it_began(end: impl Future<Output = ()>, reindexes: &Store<Reinde
 }
 
 /// Ends, from time to time and for ever, what goes on for Reindexes that are gone.
-async fn sweep(ctx: &Context) {
+async fn sweep(ctx: &Shared) {
     loop {
         tokio::time::sleep(SWEEP).await;
         let known = ctx.known();
@@ -186,43 +192,41 @@ fn waiting_for(reindexes: &Store<Reindex>, cluster: &SearchCluster) -> Vec<Objec
 }
 
 /// Every SearchCluster for the destination whose allowlist a Reindex waits for: the one that manages it may be another than the one
-/// that the Reindex names.
-fn needed_by(clusters: &Store<SearchCluster>, reindex: &Reindex) -> Vec<ObjectRef<SearchCluster>> {
+/// that the Reindex names. And the one that is held, or no longer held, by what the Reindex owes there.
+fn needed_by(clusters: &Store<SearchCluster>, reindex: &Reindex, winding_down: bool) -> Vec<ObjectRef<SearchCluster>> {
     let waits = reindex.status.as_ref().filter(|_| stage(reindex) == Stage::Allowlist);
-    let Some(destination) = waits.and_then(|status| status.destination.as_ref()) else { return vec![] };
+    let uuid = waits.and_then(|status| status.destination.as_ref()).map(|destination| &destination.cluster_uuid);
     let same = |cluster: &SearchCluster| {
-        cluster.status.as_ref().and_then(|status| status.cluster_uuid.as_ref()) == Some(&destination.cluster_uuid)
+        uuid.is_some() && cluster.status.as_ref().and_then(|status| status.cluster_uuid.as_ref()) == uuid
     };
     clusters
         .state()
         .iter()
-        .filter(|cluster| same(cluster))
+        .filter(|cluster| same(cluster) || is_to_hear(cluster, reindex, winding_down))
         .map(|cluster| ObjectRef::from_obj(cluster.as_ref()))
         .collect()
 }
 
-/// Every error passes by itself: try again, at once where somebody else only wrote the object first.
-fn on_error(kind: &'static str, object: &impl ResourceExt, error: &Error, ctx: &Context) -> Action {
+/// Every error passes by itself: try again. Where somebody else only wrote the object first the watch tells that sooner.
+fn on_error(kind: &'static str, object: &impl ResourceExt, error: &Error, ctx: &Shared) -> Action {
     ctx.metrics.reconcile_failed(kind, error.class());
-    if error.is_conflict() {
-        return Action::requeue(Duration::from_millis(100));
+    if !error.is_conflict() {
+        let (namespace, name, uid) = (object.namespace(), object.name_any(), object.uid());
+        tracing::warn!(kind, namespace, name, uid, %error, "a pass ended early and is tried again");
     }
-    let (namespace, name, uid) = (object.namespace(), object.name_any(), object.uid());
-    tracing::warn!(kind, namespace, name, uid, %error, "a pass ended early and is tried again");
     Action::requeue(Duration::from_secs(5))
 }
 
 /// An object that was queued and is gone waits for nothing; the rest is told by [`on_error`].
-async fn forget(kind: &'static str, error: Option<controller::Error<Error, Infallible>>, ctx: &Context) {
+async fn forget(kind: &'static str, error: Option<controller::Error<Error, Infallible>>, ctx: &Shared) {
     if let Some(controller::Error::ObjectNotFound(object)) = error {
         ctx.metrics.taken(kind, object.namespace.as_deref(), &object.name);
     }
 }
 
-/// A pass begins; what a trace shows of it.
-fn begin(kind: &'static str, object: &impl ResourceExt, ctx: &Context) -> Span {
+/// What a trace shows of a pass.
+fn span(kind: &'static str, object: &impl ResourceExt) -> Span {
     let (namespace, name, uid) = (object.namespace(), object.name_any(), object.uid());
-    ctx.metrics.taken(kind, namespace.as_deref(), &name);
     tracing::trace_span!(target: TRACES, "pass", kind, namespace, name, uid, otel.status_code = Empty)
 }
 
@@ -234,9 +238,9 @@ fn later() -> CancelableJoinHandle<Result<Action, Error>> {
 /// Runs a pass on any of the program's threads, and measures it.
 fn spawned<P: Future<Output = Result<Action, Error>> + Send + 'static>(
     kind: &'static str,
-    ctx: Arc<Context>,
+    ctx: Arc<Shared>,
     span: Span,
-    pass: impl FnOnce(Arc<Context>) -> P,
+    pass: impl FnOnce(Arc<Shared>) -> P,
 ) -> CancelableJoinHandle<Result<Action, Error>> {
     let metrics = ctx.metrics.clone();
     // It is large, and would be moved into what is around it layer by layer.

@@ -11,7 +11,7 @@ use crate::api::{
     reindex_status::PinnedSource,
 };
 
-use super::{access::matches_glob, remote, report::is_finished, trust::full_name};
+use super::{access::matches_glob, remote, report::is_finished, words::full_name};
 
 /// The setting on Elasticsearch, and on OpenSearch 1.
 pub const WHITELIST: &str = "reindex.remote.whitelist";

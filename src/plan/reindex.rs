@@ -216,6 +216,7 @@ pub fn settle(reindex: &Reindex, outcome: Outcome, now: Timestamp) -> Decision {
             plan.withdraw("Suspending", "the operator is being uninstalled: nothing begins")
         }
         Outcome::Busy(trouble) => plan.withdraw(trouble.reason, &trouble.message),
+        Outcome::NotStarted(trouble) => plan.withdraw("ProgressingWithRetry", &trouble.message),
         Outcome::LimitReached => plan.withdraw("WaitingForTasks", telling::LIMITED),
         Outcome::Repaired(stale) => plan.repaired(stale),
         Outcome::TooLarge(id) => plan.too_large(id.as_deref()),
@@ -303,6 +304,11 @@ impl<'a> Plan<'a> {
     /// The surroundings are at fault: say so and try again, ever more rarely.
     fn wait_out(mut self, trouble: &Trouble) -> Decision {
         if is_finished(&self.report.status) {
+            let message = format!(
+                "its tasks may run, or its index's settings are to be put back, which waits: {}",
+                trouble.message
+            );
+            self.report.note(true, "CleanupWaits", &message);
             let patience = self.report.patience();
             return self.decision(None, Requeue::After(patience));
         }

@@ -11,6 +11,7 @@ use crate::api::{
     search_cluster::{Connection, Management},
 };
 
+pub mod deletion;
 mod open_batch;
 mod proposal;
 

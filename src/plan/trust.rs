@@ -11,6 +11,7 @@ use crate::api::{Reindex, SearchCluster, allowlist::LeftOut};
 use super::{
     allowlist::read_from,
     restart::{Blocked, Node},
+    words::full_name,
 };
 
 mod needed;
@@ -105,12 +106,6 @@ pub fn sources<'a>(
         read.contains(&(name.clone(), found)).then_some((name, cluster))
     };
     clusters.into_iter().filter_map(known).collect()
-}
-
-/// `namespace/name`.
-pub fn full_name(cluster: &SearchCluster) -> String {
-    let meta = &cluster.metadata;
-    format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -6,12 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::api::{Reindex, SearchCluster};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 
-use crate::api::{FINALIZER, Reindex, SearchCluster};
-
-use super::{reindex::owes_cleanup, search_cluster::is_open};
+use super::{cleanup::has_finalizer, reindex::owes_cleanup, search_cluster::is_open, words::full_name};
 
 /// Annotation of the lease: the time until which it is asked for.
 pub const UNTIL: &str = "reindex.dev/winding-down-until";
@@ -54,26 +52,28 @@ fn time(annotations: &BTreeMap<String, String>, name: &str) -> Option<Timestamp>
 /// What of a Reindex is still to be ended or put back, in words. The finalizer goes last.
 pub fn left_of_reindex(reindex: &Reindex) -> Option<String> {
     let owes = has_finalizer(reindex) || reindex.status.as_ref().is_some_and(owes_cleanup);
-    owes.then(|| format!("Reindex {}: its tasks may run, or its index's settings are to be put back", name(reindex)))
+    owes.then(|| {
+        format!("Reindex {}: its tasks may run, or its index's settings are to be put back", full_name(reindex))
+    })
 }
 
 /// The same of a SearchCluster.
 pub fn left_of_cluster(cluster: &SearchCluster) -> Option<String> {
     let owes = has_finalizer(cluster) || is_open(cluster.status.as_ref());
-    owes.then(|| format!("SearchCluster {}: a change of its allowlist goes on", name(cluster)))
-}
-
-fn has_finalizer(object: &impl ResourceExt) -> bool {
-    object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
-}
-
-fn name(object: &impl ResourceExt) -> String {
-    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+    owes.then(|| {
+        format!(
+            "SearchCluster {}: a change of its allowlist goes on, or it is needed to put things back",
+            full_name(cluster)
+        )
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use kube::ResourceExt;
     use serde_json::json;
+
+    use crate::api::FINALIZER;
 
     use super::*;
 

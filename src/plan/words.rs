@@ -1,5 +1,7 @@
 //! Numbers and names as people read them.
 
+use kube::ResourceExt;
+
 /// How many names a message lists.
 const NAMED: usize = 10;
 
@@ -21,6 +23,11 @@ pub fn first_names<T: AsRef<str>>(
         0 => listed,
         more => format!("{listed} and {more} more"),
     }
+}
+
+/// Namespace and name of an object.
+pub fn full_name(object: &impl ResourceExt) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
 }
 
 /// Bytes with three digits at most: `512 B`, `2.4 KiB`, `31 GiB`.

@@ -106,6 +106,7 @@ async fn an_upgrade_goes_on_with_the_copy_and_what_was_uninstalled_can_come_back
     kustomized(&installed.image);
     no_longer_wound_down();
     complete("uninstalled", DOCUMENTS as i64);
+    each_document_once("uninstalled");
 
     // What kubectl installed has no hooks: the page's command.
     copying_in("taken-away", 6).await;

@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     convert, gate, mend,
-    observe::{destination_of, is_ours, limits, live_reindexes, opaque_id, open, source_shards},
+    observe::{apiserver, destination_of, is_ours, limits, live_reindexes, opaque_id, open, source_shards},
     repair::Repair,
     sides::{self, Sides},
     too_large,
@@ -29,7 +29,7 @@ pub async fn act(ctx: &Context, reindex: &Reindex, effect: Effect) -> Result<Opt
     match effect {
         Effect::CreateIndex(body) => create_index(ctx, reindex, &body).await,
         Effect::DeleteIndex(uuid) => delete_index(ctx, reindex, &uuid).await,
-        Effect::StartTasks { tune, starts } => start_tasks(ctx, reindex, tune, &starts).await.map(Some),
+        Effect::StartTasks { tune, starts } => Ok(Some(start_tasks(ctx, reindex, tune, &starts).await)),
         Effect::Throttle(tasks) => told(ctx, reindex, throttle(ctx, reindex, &tasks).await).await.map(|()| None),
         Effect::CancelTasks(tasks) => cancel_tasks(ctx, reindex, &tasks).await.map(|()| None),
         Effect::Tune => tune(ctx, reindex).await.map(|()| None),
@@ -123,31 +123,49 @@ async fn reads_from(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Opti
     })
 }
 
+/// What tasks are started with.
+struct Ready {
+    destination: Connected,
+    source: Connected,
+    /// Other Reindexes count them.
+    counted: bool,
+}
+
+async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Start]) -> Outcome {
+    let ready = match make_ready(ctx, reindex, tune).await {
+        Ok(Ok(ready)) => ready,
+        Ok(Err(outcome)) => return outcome,
+        Err(error) => return Outcome::NotStarted(apiserver(&error)),
+    };
+    let all = starts.iter().map(|start| start_task(ctx, reindex, &ready, start));
+    Outcome::Started { ranges: futures::future::join_all(all).await, counted: ready.counted }
+}
+
 /// The intents stand in status; now the gate is read, live. A restart writes its own intent first and looks for ours then: one of
-/// the two sees the other. Two Reindexes that share a limit, or an index, see each other in the same way.
-async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Start]) -> Result<Outcome, Error> {
+/// the two sees the other. Two Reindexes that share a limit, or an index, see each other in the same way. Or why nothing is started.
+async fn make_ready(ctx: &Context, reindex: &Reindex, tune: bool) -> Result<Result<Ready, Outcome>, Error> {
     let status = reindex.status.clone().unwrap_or_default();
     if let Some(cluster) = gate::closed(ctx, &status).await? {
-        return Ok(Outcome::GateClosed(cluster));
+        return Ok(Err(Outcome::GateClosed(cluster)));
     }
-    let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Outcome::Unclear(gone())) };
+    let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Err(Outcome::NotStarted(gone()))) };
     let limits = limits(ctx, &sides, &status, source_shards(&status));
     // An index of its own nobody else fills.
     let (alone, counted) = (created(&status), !limits.is_unlimited());
     if !alone || counted {
         let all = live_reindexes(ctx).await?;
         if !alone && let Some(trouble) = gate::busy(reindex, all.iter()) {
-            return Ok(Outcome::Busy(trouble));
+            return Ok(Err(Outcome::Busy(trouble)));
         }
         if counted && !plan::limits::admits(reindex, &all, &limits) {
-            return Ok(Outcome::LimitReached);
+            return Ok(Err(Outcome::LimitReached));
         }
     }
     let (destination, source) = match open_both(ctx, &sides).await {
         Ok(both) => both,
-        Err(trouble) => return Ok(Outcome::Unclear(trouble)),
+        Err(trouble) => return Ok(Err(Outcome::NotStarted(trouble))),
     };
-    let ready = async {
+    let is_ready = async {
         // The bulk of a task would make an index anew that is gone, or fill somebody else's.
         let ours = is_ours(&destination, reindex).await?;
         if ours && tune {
@@ -155,27 +173,19 @@ async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Sta
         }
         Ok(ours)
     };
-    let ready: Result<bool, SearchError> = ready.await;
-    match ready {
-        Ok(true) => {}
+    let is_ready: Result<bool, SearchError> = is_ready.await;
+    Ok(match is_ready {
+        Ok(true) => Ok(Ready { destination, source, counted }),
         // The next look says what stands there.
-        Ok(false) => return Ok(Outcome::Started { ranges: vec![], counted }),
-        Err(error) => return Ok(Outcome::Unclear(convert::trouble("the destination", &error))),
-    }
-    let all = starts.iter().map(|start| start_task(ctx, reindex, &destination, &source, start));
-    Ok(Outcome::Started { ranges: futures::future::join_all(all).await, counted })
+        Ok(false) => Err(Outcome::Started { ranges: vec![], counted }),
+        Err(error) => Err(Outcome::NotStarted(convert::trouble("the destination", &error))),
+    })
 }
 
-async fn start_task(
-    ctx: &Context,
-    reindex: &Reindex,
-    destination: &Connected,
-    source: &Connected,
-    start: &Start,
-) -> (i32, Started) {
-    let request = request(reindex, source, start.query.as_ref(), start.batch_size, start.requests_per_second);
+async fn start_task(ctx: &Context, reindex: &Reindex, ready: &Ready, start: &Start) -> (i32, Started) {
+    let request = request(reindex, &ready.source, start.query.as_ref(), start.batch_size, start.requests_per_second);
     let id = opaque_id(reindex, start.partition, start.attempt);
-    let started = match destination.client.start_reindex(&request, &id).await {
+    let started = match ready.destination.client.start_reindex(&request, &id).await {
         Ok(task) => Started::Task(task.to_string()),
         Err(error) if is_refusal(&error) => Started::Refused(error.public_message()),
         Err(error) => Started::Unclear(error.public_message()),

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::{ResourceExt, runtime::controller::Action};
+use kube::runtime::controller::Action;
 
 use crate::{
-    api::{FINALIZER, Reindex},
+    api::Reindex,
     controller::{context::Context, error::Error, events, finalizer},
     plan::{
         cleanup::{self as plan, Cleanup},
@@ -19,7 +19,7 @@ use super::{act, observe};
 
 /// Cancels what still runs, then lets the object go; gives up after two minutes.
 pub async fn cleanup(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> {
-    if !reindex.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+    if !plan::has_finalizer(reindex) {
         return Ok(Action::await_change());
     }
     let seen = match plan::owes_cancel(reindex) {

@@ -17,14 +17,25 @@ pub struct Draft {
     /// With the status that was decided since, and suspended while the operator is wound down.
     reindex: Reindex,
     winding_down: bool,
+    /// How the writes went.
+    writes: Writes,
     /// What is told of it, once it is written.
     notes: Vec<Note>,
+}
+
+/// How the writes of a reconcile went.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writes {
+    None,
+    Some,
+    /// The last one failed.
+    Refused,
 }
 
 impl Draft {
     /// Nothing was decided yet.
     pub fn of(written: Reindex) -> Draft {
-        Draft { reindex: written.clone(), written, winding_down: false, notes: Vec::new() }
+        Draft { reindex: written.clone(), written, winding_down: false, writes: Writes::None, notes: Vec::new() }
     }
 
     /// Suspends it while the operator is wound down, and no longer. Whether that is news.
@@ -43,6 +54,16 @@ impl Draft {
         &self.reindex
     }
 
+    /// Whether something was written, and nothing is left to be.
+    pub fn is_through(&self) -> bool {
+        self.writes == Writes::Some && self.reindex.status == self.written.status && self.notes.is_empty()
+    }
+
+    /// Whether a write failed.
+    pub fn is_refused(&self) -> bool {
+        self.writes == Writes::Refused
+    }
+
     /// Takes a decision in, and gives back what follows from it.
     pub fn decided(&mut self, decision: Decision) -> (Option<Effect>, Requeue) {
         self.reindex.status = Some(decision.status);
@@ -52,14 +73,13 @@ impl Draft {
 
     /// Writes the status, then tells people: an event never speaks of what was not written.
     pub async fn write(&mut self, ctx: &Context) -> Result<(), Error> {
-        if let Some(status) = &self.reindex.status
-            && let Some(written) =
-                status::write(&ctx.client, &self.written, status).await.map_err(Error::kube("write the status"))?
-        {
-            ctx.own_writes.note(&written);
-            self.written = written;
-            self.reindex = self.written.clone();
-            self.heed(self.winding_down);
+        if let Some(status) = &self.reindex.status {
+            let written = status::write(&ctx.client, &self.written, status).await;
+            if let Some(written) = self.noted(ctx, written.map_err(Error::kube("write the status")))? {
+                self.written = written;
+                self.reindex = self.written.clone();
+                self.heed(self.winding_down);
+            }
         }
         for note in self.notes.drain(..) {
             events::tell(ctx, &self.reindex, note);
@@ -69,10 +89,24 @@ impl Draft {
 
     /// Sets or removes the finalizer; what was decided waits on.
     pub async fn set_finalizer(&mut self, ctx: &Context, wanted: bool) -> Result<(), Error> {
-        if finalizer::set(&ctx.client, &mut self.written, wanted).await? {
-            ctx.own_writes.note(&self.written);
+        let set = finalizer::set(&ctx.client, &mut self.written, wanted).await;
+        let written = set.map(|is_news| is_news.then(|| self.written.clone()));
+        if self.noted(ctx, written)?.is_some() {
+            self.reindex.metadata = self.written.metadata.clone();
         }
-        self.reindex.metadata = self.written.metadata.clone();
         Ok(())
+    }
+
+    /// Notes how a write went; None is none.
+    fn noted(&mut self, ctx: &Context, written: Result<Option<Reindex>, Error>) -> Result<Option<Reindex>, Error> {
+        match &written {
+            Ok(Some(written)) => {
+                ctx.own_writes.note(written);
+                self.writes = Writes::Some;
+            }
+            Ok(None) => {}
+            Err(_) => self.writes = Writes::Refused,
+        }
+        written
     }
 }

@@ -8,8 +8,8 @@ use crate::{
     controller::{context::Context, error::Error, scope},
     plan::{
         reindex::{DESTINATION_BUSY, comes_first},
-        trust::full_name,
         validate::Trouble,
+        words::full_name,
     },
 };
 
@@ -21,7 +21,11 @@ pub async fn closed(ctx: &Context, status: &ReindexStatus) -> Result<Option<Stri
 
 /// The same as the watch last told: where it is closed the intent to start needs not be written, only to be withdrawn.
 pub fn seen_closed(ctx: &Context, status: &ReindexStatus) -> Option<String> {
-    ctx.clusters.state().iter().find(|cluster| keeps_from_starting(cluster, status)).map(|cluster| full_name(cluster))
+    ctx.clusters
+        .state()
+        .iter()
+        .find(|cluster| keeps_from_starting(cluster, status))
+        .map(|cluster| full_name(cluster.as_ref()))
 }
 
 /// Any SearchCluster that stands for the source's or the destination's UUID.

@@ -7,7 +7,7 @@
 //!    look is written with what comes next ([`Draft`])
 //! 4. act: do it, and write what came of it (I/O); that a task was started may wait for a moment, to be written with what came of the task
 //!
-//! Passes follow one another until one says to wait.
+//! Passes follow one another until one says to wait, or until something was done and written: then others have their turn.
 
 mod act;
 mod allowlist;
@@ -42,7 +42,10 @@ use crate::{
     telemetry::waits::waiting,
 };
 
-use super::{context::Context, error::Error};
+use super::{
+    context::{Context, Shared},
+    error::Error,
+};
 
 use draft::Draft;
 
@@ -55,16 +58,23 @@ const SOON: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Trouble with the apiserver, or a conflict: both are tried again.
-pub async fn reconcile(reindex: Arc<Reindex>, ctx: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(reindex: Arc<Reindex>, shared: Arc<Shared>) -> Result<Action, Error> {
+    let ctx = Context::new(shared);
     if reindex.metadata.deletion_timestamp.is_some() {
         ctx.proofs.stop(&reindex.uid().unwrap_or_default());
         return cleanup::cleanup(&ctx, &reindex).await;
     }
     let mut draft = Draft::of(Arc::unwrap_or_clone(reindex));
-    let requeue = passes(&ctx, &mut draft).await;
-    // What was decided before an error stands.
-    draft.write(&ctx).await?;
-    match requeue? {
+    let ended = passes(&ctx, &mut draft).await;
+    // What was decided before an error stands; what could not be written does not: nobody has acted on it.
+    let written = match draft.is_refused() {
+        true => Ok(()),
+        false => draft.write(&ctx).await,
+    };
+    let requeue = ended?;
+    written?;
+    match requeue {
+        // As a rule what was written wakes it before.
         Requeue::Now | Requeue::Shortly => Ok(Action::requeue(Duration::from_secs(1))),
         Requeue::After(wait) => Ok(Action::requeue(wait)),
         Requeue::OnChange => expire(&ctx, draft.reindex()).await,
@@ -73,7 +83,9 @@ pub async fn reconcile(reindex: Arc<Reindex>, ctx: Arc<Context>) -> Result<Actio
 
 async fn passes(ctx: &Context, draft: &mut Draft) -> Result<Requeue, Error> {
     for _ in 0..MAX_PASSES {
-        match pass(ctx, draft).await? {
+        // It is large, and would be part of all that is around it.
+        match Box::pin(pass(ctx, draft)).await? {
+            Requeue::Now if draft.is_through() => return Ok(Requeue::Now),
             Requeue::Now => {}
             Requeue::Shortly => {
                 let _waiting = waiting();
@@ -133,7 +145,7 @@ async fn pass(ctx: &Context, draft: &mut Draft) -> Result<Requeue, Error> {
     let begins = matches!(effect, Effect::StartTasks { .. } | Effect::Mend { .. });
     let outcome = match begins && *ctx.winding_down.borrow() {
         true => Some(Outcome::WindingDown),
-        false => act::act(ctx, draft.reindex(), effect).await?,
+        false => Box::pin(act::act(ctx, draft.reindex(), effect)).await?,
     };
     match outcome {
         Some(outcome) => {

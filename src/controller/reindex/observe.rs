@@ -365,7 +365,12 @@ pub fn of(side: &'static str) -> impl Fn(SearchError) -> Observation {
     move |error| Observation::Trouble(convert::trouble(side, &error))
 }
 
-/// Trouble with the apiserver, as what was seen.
+/// Trouble with the apiserver.
+pub fn apiserver(error: &Error) -> Trouble {
+    Trouble { reason: "KubernetesError", message: error.to_string() }
+}
+
+/// The same, as what was seen.
 pub fn kubernetes(error: &Error) -> Observation {
-    Observation::Trouble(Trouble { reason: "KubernetesError", message: error.to_string() })
+    Observation::Trouble(apiserver(error))
 }

@@ -106,7 +106,7 @@ async fn find(
     Ok(Err(Trouble {
         reason: "ClusterNotFound",
         message: format!(
-            "SearchCluster {there}/{} ({field}.clusterRef) is not found, or does not admit namespace {namespace} as {role:?} for index {index}",
+            "SearchCluster {there}/{} ({field}.clusterRef) is not found, is being deleted, or does not admit namespace {namespace} as {role:?} for index {index}",
             named.name
         ),
     }))
@@ -119,6 +119,10 @@ async fn admits_namespace(
     role: Role,
     index: &str,
 ) -> Result<bool, Error> {
+    // It goes as soon as what is owed there is put back: nothing begins, and nothing goes on.
+    if cluster.metadata.deletion_timestamp.is_some() {
+        return Ok(false);
+    }
     let labels = match selects_by_label(cluster) {
         true => {
             let api: Api<Namespace> = Api::all(ctx.client.clone());

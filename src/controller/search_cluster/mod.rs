@@ -18,28 +18,48 @@ use kube::runtime::controller::Action;
 
 use crate::{
     api::SearchCluster,
-    plan::search_cluster::{self as plan, is_open},
+    plan::{
+        cleanup::has_finalizer,
+        search_cluster::{
+            self as plan,
+            deletion::{Deletion, deletion, held_by},
+            is_open,
+        },
+    },
 };
 
-use super::{context::Context, error::Error, events, finalizer, status};
+use super::{
+    context::{Context, Shared},
+    error::Error,
+    events, finalizer, scope, status,
+};
 
 /// Brings one SearchCluster one step on.
 ///
 /// # Errors
 /// Trouble with the apiserver or the cluster, or a conflict: all are tried again.
-pub async fn reconcile(cluster: Arc<SearchCluster>, ctx: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(cluster: Arc<SearchCluster>, shared: Arc<Shared>) -> Result<Action, Error> {
+    let ctx = Context::new(shared);
     let mut cluster = Arc::unwrap_or_clone(cluster);
-    if cluster.metadata.deletion_timestamp.is_some() && (!is_open(cluster.status.as_ref()) || is_overdue(&cluster)) {
+    let held_by = match cluster.metadata.deletion_timestamp.is_some() {
+        // A cache that is not filled yet would let it go.
+        true => held_by(&cluster, &scope::list(&ctx.client, &ctx.scope, "list the Reindexes").await?),
+        false => held_by(&cluster, ctx.reindexes.state().iter().map(AsRef::as_ref)),
+    };
+    if let Some(Deletion::Release(note)) = deletion(&cluster, &held_by, Timestamp::now()) {
+        if let Some(note) = note.filter(|_| has_finalizer(&cluster)) {
+            events::tell(&ctx, &cluster, note);
+        }
         finalizer::set(&ctx.client, &mut cluster, false).await?;
         return Ok(Action::await_change());
     }
     let seen = observe::observe(&ctx, &cluster).await?;
     let decision = plan::decide(&cluster, &seen, Timestamp::now());
     // Held only while there is something to be put back.
-    let is_open = is_open(Some(&decision.status));
+    let is_held = is_open(Some(&decision.status)) || !held_by.is_empty();
     // One that is deleted takes no finalizer any more.
-    if !is_open || cluster.metadata.deletion_timestamp.is_none() {
-        finalizer::set(&ctx.client, &mut cluster, is_open).await?;
+    if !is_held || cluster.metadata.deletion_timestamp.is_none() {
+        finalizer::set(&ctx.client, &mut cluster, is_held).await?;
     }
     if let Some(written) =
         status::write(&ctx.client, &cluster, &decision.status).await.map_err(Error::kube("write the status"))?
@@ -53,10 +73,4 @@ pub async fn reconcile(cluster: Arc<SearchCluster>, ctx: Arc<Context>) -> Result
         act::act(&ctx, &cluster, effect).await?;
     }
     Ok(Action::requeue(decision.requeue))
-}
-
-/// A deletion waits two minutes for what is to be put back, no longer.
-fn is_overdue(cluster: &SearchCluster) -> bool {
-    let since = cluster.metadata.deletion_timestamp.as_ref();
-    since.is_some_and(|since| Timestamp::now().duration_since(since.0) >= crate::plan::cleanup::PATIENCE)
 }

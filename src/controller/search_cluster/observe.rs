@@ -6,11 +6,7 @@ use kube::ResourceExt;
 
 use crate::{
     allowlist::provider::{Provider, ProviderError},
-    api::{
-        Batch, Reindex, SearchCluster,
-        reindex_status::{PartitionState, ReindexStatus},
-        search_cluster::Management,
-    },
+    api::{Batch, Reindex, SearchCluster, reindex_status::ReindexStatus, search_cluster::Management},
     controller::{connect::connect, context::Context, error::Error, scope},
     plan::{
         self,
@@ -151,12 +147,10 @@ fn filling(status: &ReindexStatus, reindex: &Reindex, uuid: &str) -> Option<Stri
 
 /// Whether a copy into or out of the cluster runs, or is about to.
 fn touches(status: &ReindexStatus, uuid: &str) -> bool {
-    let runs = status.partitions.iter().any(|partition| {
-        matches!(partition.state, PartitionState::Starting | PartitionState::Running | PartitionState::Cancelling)
-    });
     let source = status.source.as_ref().map(|source| source.cluster_uuid.as_str());
     let destination = status.destination.as_ref().map(|destination| destination.cluster_uuid.as_str());
-    (runs || plan::reindex::is_mending(status)) && (source == Some(uuid) || destination == Some(uuid))
+    (plan::reindex::runs(status) || plan::reindex::is_mending(status))
+        && (source == Some(uuid) || destination == Some(uuid))
 }
 
 async fn view(client: &SearchClient, nodes: Vec<Node>, filling: BTreeSet<String>) -> Result<View, SearchError> {

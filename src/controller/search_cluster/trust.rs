@@ -19,6 +19,7 @@ use crate::{
         restart::{Blocked, Node},
         search_cluster::is_rolling_out,
         trust::{self, Bundle, FILE, Found, Needed, OWNER, Seen},
+        words::full_name,
     },
     search::authorities,
 };
@@ -57,9 +58,9 @@ pub async fn keep(ctx: &Context, cluster: &SearchCluster, uuid: &str, nodes: &[N
 /// A source's authority.
 async fn read(ctx: &Context, source: &SearchCluster) -> Found {
     let unknown = |why: &dyn Display| {
-        format!("the authority of SearchCluster {}, a source, is not to be had: {why}", trust::full_name(source))
+        format!("the authority of SearchCluster {}, a source, is not to be had: {why}", full_name(source))
     };
-    let fault = match authority(&ctx.client, source).await {
+    let fault = match authority(ctx, source).await {
         Ok(None) => return Found::Public,
         // A file that a node can't read would keep it from starting.
         Ok(Some(pem)) => match authorities(&pem) {

@@ -298,6 +298,8 @@ pub enum Outcome {
     DifferencesTold(String),
     /// The index's settings are put back.
     Restored,
+    /// Something was in the way before any task was asked for: the intents are withdrawn, and no attempt is used up.
+    NotStarted(Trouble),
     /// It is not known whether it was done: a connection broke.
     Unclear(Trouble),
 }

@@ -9,10 +9,11 @@ use crate::{
     plan::{
         allowlist::Change,
         connection::{self, Authority},
+        words::full_name,
     },
 };
 
-use super::{ELASTICSEARCH, FILE, OPENSEARCH, SETTING, folder, full_name, is_possible};
+use super::{ELASTICSEARCH, FILE, OPENSEARCH, SETTING, folder, is_possible};
 
 /// What a change adds, in words: `entries`, and trust.
 pub fn in_words(entries: &str, change: &Change) -> String {

@@ -7,7 +7,7 @@ use super::{assert_copied, assert_no_password_leaked, failure};
 use crate::support::{
     engine::{Index, Pace},
     faults::Fault,
-    world::{NAMESPACE, Round, World, condition, partition_state, search_cluster},
+    world::{NAME, NAMESPACE, Round, World, condition, partition_state, search_cluster},
 };
 
 #[tokio::test]
@@ -362,4 +362,30 @@ async fn a_running_copy_is_written_at_most_every_ten_seconds() {
     let writes = world.faults.journal().iter().filter(|call| call.to == "apiserver" && call.verb != "GET").count();
     assert!(writes <= 1, "{}", world.story("one write at most"));
     assert_eq!(now.metadata.generation, world.reindex().unwrap().metadata.generation);
+}
+
+#[tokio::test]
+async fn a_reconcile_reads_a_secret_once_and_the_next_one_anew() {
+    let mut world = World::new().await;
+    let mut reads = vec![];
+    while !world.ended() {
+        world.faults.forget();
+        world.round().await;
+        reads.push(world.faults.journal().iter().filter(|call| call.path.ends_with("/secrets/es-1-elastic")).count());
+    }
+    assert!(reads.iter().all(|reads| *reads <= 1) && reads.iter().sum::<usize>() > 1, "{reads:?}");
+}
+
+#[tokio::test]
+async fn a_reconcile_does_one_thing_and_a_small_copy_takes_three_writes_of_its_status() {
+    let mut world = World::new().await;
+    world.destination.state().pace = Pace::Instant;
+    let mut writes = vec![];
+    while !world.ended() {
+        world.faults.forget();
+        world.round().await;
+        let is_write = |verb: &str, path: &str| verb == "PUT" && path.ends_with(&format!("/reindexes/{NAME}/status"));
+        writes.push(world.faults.journal().iter().filter(|call| is_write(&call.verb, &call.path)).count());
+    }
+    assert_eq!(writes, [1, 2], "what is intended, then what is intended and what came of it");
 }

@@ -1,9 +1,10 @@
 //! Deleting always ends, and leaves nothing running.
 
 use kube::runtime::controller::Action;
-use reindex_operator::api::Reindex;
+use reindex_operator::api::{Reindex, SearchCluster};
 use serde_json::{Value, json};
 
+use super::failure;
 use crate::support::{
     engine::Pace,
     faults::Fault,
@@ -72,7 +73,7 @@ async fn deleting_ends_after_two_minutes_when_the_destination_is_unreachable() {
 #[tokio::test]
 async fn deleting_ends_when_the_search_cluster_and_its_secret_are_gone() {
     let mut world = copying(|_| {}).await;
-    world.api.delete::<reindex_operator::api::SearchCluster>(NAMESPACE, "es-1");
+    world.api.delete::<SearchCluster>(NAMESPACE, "es-1");
     world.api.delete::<k8s_openapi::api::core::v1::Secret>(NAMESPACE, "es-1-elastic");
     world.api.delete::<Reindex>(NAMESPACE, NAME);
     world.until_gone().await;
@@ -138,4 +139,57 @@ async fn one_that_has_not_ended_stays() {
         world.round().await;
     }
     assert!(world.reindex().is_some());
+}
+
+/// A copy in three ranges, whose index has no replicas and no refresh meanwhile.
+async fn copying_tuned() -> World {
+    let mut world = copying(|reindex| reindex["spec"]["execution"] = json!({"partitions": 3})).await;
+    assert_eq!(world.destination.state().index("dest").settings["refresh_interval"], "-1");
+    world.round_of_cluster("es-1").await;
+    world
+}
+
+fn assert_put_back(world: &World) {
+    assert_eq!(world.destination.state().running(), 0, "{}", world.story("no task is left"));
+    let refresh = world.destination.state().index("dest").settings["refresh_interval"].clone();
+    assert_eq!(refresh, Value::Null, "{}", world.story("the settings are put back"));
+    assert!(!world.event_reasons().contains(&"CleanupGivenUp".to_owned()), "{:?}", world.event_reasons());
+}
+
+#[tokio::test]
+async fn a_search_cluster_that_is_deleted_with_its_reindex_waits_until_everything_is_put_back() {
+    let mut world = copying_tuned().await;
+    world.api.delete::<SearchCluster>(NAMESPACE, "es-1");
+    world.api.delete::<Reindex>(NAMESPACE, NAME);
+    world.round_of_cluster("es-1").await;
+    assert!(world.cluster("es-1").is_some(), "{}", world.story("the Reindex needs it"));
+    world.until_gone().await;
+    assert_put_back(&world);
+    world.round_of_cluster("es-1").await;
+    assert!(world.cluster("es-1").is_none(), "nobody needs it any more");
+}
+
+#[tokio::test]
+async fn a_search_cluster_that_is_deleted_ends_copies_into_it() {
+    let mut world = copying_tuned().await;
+    world.api.delete::<SearchCluster>(NAMESPACE, "es-1");
+    let reindex = world.end().await;
+    assert_eq!(failure(&world, &reindex).0, "AccessWithdrawn");
+    assert_put_back(&world);
+    world.round_of_cluster("es-1").await;
+    assert!(world.cluster("es-1").is_none(), "nobody needs it any more");
+}
+
+#[tokio::test]
+async fn a_search_cluster_that_can_not_be_reached_goes_after_two_minutes_and_tells_what_is_left() {
+    let mut world = copying_tuned().await;
+    world.destination.stop();
+    world.api.delete::<SearchCluster>(NAMESPACE, "es-1");
+    world.round_of_cluster("es-1").await;
+    assert!(world.cluster("es-1").is_some(), "it is patient for two minutes");
+    for _ in 0..3 {
+        world.round_of_cluster("es-1").await;
+    }
+    assert!(world.cluster("es-1").is_none());
+    assert!(world.event_reasons().contains(&"CleanupGivenUp".to_owned()), "{:?}", world.event_reasons());
 }

@@ -1,5 +1,7 @@
 //! One call goes wrong: every single one of a life, in every way, and the life ends well all the same.
 
+use serde_json::json;
+
 use super::assert_copied;
 use crate::support::{engine::Pace, faults::Fault, world::World};
 
@@ -58,5 +60,21 @@ async fn an_operator_that_is_killed_twice_goes_on_where_it_was() {
         world.faults.plan(second, Fault::KilledAfter);
         let reindex = world.end().await;
         assert_copied(&world, &reindex);
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_or_an_apiserver_that_refuses_once_uses_up_no_attempt() {
+    for n in 1.. {
+        let mut world = World::with(|reindex| reindex["spec"]["execution"] = json!({"backoffLimit": 0})).await;
+        world.title = format!("refused at call {n}, and no second attempt");
+        world.destination.state().pace = Pace::PerPoll(2);
+        world.faults.plan(n, Fault::Refused);
+        let reindex = world.end().await;
+        let Some(hit) = world.faults.hit() else { return };
+        // A destination that answers so may have begun the task all the same.
+        if hit.path != "/_reindex" {
+            assert_copied(&world, &reindex);
+        }
     }
 }

@@ -22,7 +22,7 @@ use reindex_operator::{
         reindex_status::PartitionState,
     },
     controller::{
-        context::{Context, Pauses},
+        context::{Pauses, Shared},
         error::Error,
         events::{Queued, events, write_one},
         own_writes::OwnWrites,
@@ -85,7 +85,7 @@ pub struct World {
 /// One process of the operator.
 pub struct Operator {
     /// What it works with.
-    pub ctx: Arc<Context>,
+    pub ctx: Arc<Shared>,
     recorder: Recorder,
     told: Mutex<Queued>,
     reindexes: Writer<Reindex>,
@@ -230,7 +230,7 @@ impl World {
     }
 
     /// What the operator works with.
-    pub fn ctx(&self) -> &Context {
+    pub fn ctx(&self) -> &Shared {
         &self.operator.ctx
     }
 
@@ -354,7 +354,7 @@ impl World {
     }
 
     /// What the operator works with, its caches brought up to date.
-    pub fn operator_ctx(&mut self) -> Arc<Context> {
+    pub fn operator_ctx(&mut self) -> Arc<Shared> {
         self.operator.look(&self.api);
         self.operator.ctx.clone()
     }
@@ -382,7 +382,7 @@ impl Operator {
         let (cluster_store, clusters) = store();
         let reporter = Reporter { controller: "reindex-operator".into(), instance: None };
         let (events, told) = events();
-        let ctx = Context {
+        let ctx = Shared {
             client: client.clone(),
             events,
             reindexes: reindex_store,

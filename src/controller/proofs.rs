@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinError, JoinHandle},
 };
 
@@ -18,7 +18,7 @@ use crate::{
     verify::{Fault, Job, Pace},
 };
 
-/// Comparisons that read at once; each holds some pages in memory. The others wait.
+/// Comparisons that read at once; each holds some pages in memory. The others wait, and nothing is set aside for them.
 const AT_ONCE: usize = 4;
 /// How long a look waits for the end: what is small is through by then.
 const WAIT: Duration = Duration::from_secs(1);
@@ -96,15 +96,18 @@ impl Proofs {
         Some((decided, Open { all: self.open.clone(), own }))
     }
 
-    /// Begins one, in place of any other of that Reindex. The scrolls that were set aside for it are free again when it ends, however that
-    /// is.
-    pub fn start(&self, uid: &str, job: Job, open: Open) {
+    /// A turn, until it is dropped; None where others have them all. It is taken before scrolls are set aside: a comparison that waited
+    /// with scrolls would keep copies from a cluster that it doesn't read yet.
+    pub fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.turns.clone().try_acquire_owned().ok()
+    }
+
+    /// Begins one, in place of any other of that Reindex. Its turn and the scrolls that were set aside for it are free again when it ends,
+    /// however that is.
+    pub fn start(&self, uid: &str, job: Job, turn: OwnedSemaphorePermit, open: Open) {
         let pace = job.pace.clone();
-        let turns = self.turns.clone();
         let task = tokio::spawn(async move {
-            let _open = open;
-            // It is never closed.
-            let _turn = turns.acquire_owned().await;
+            let _held = (turn, open);
             job.run().await
         });
         self.all().insert(uid.to_owned(), Proof { pace, task, ended: None });

@@ -45,15 +45,23 @@ pub struct Scrolled {
 }
 
 impl Scrolled {
+    /// Scrolls of so many parts of it.
+    fn scrolls(&self, parts: i32) -> i32 {
+        parts * self.shards.max(1)
+    }
+
     /// No more parts than shards, which would cost a pass over all ids each, and no more scrolls than allowed; None where nothing is left.
-    fn fitting(&self, open: i32) -> Option<i32> {
+    /// `open`: scrolls of others; where there are none it may always be read. `own`: what the other side of the comparison is to have.
+    fn fitting(&self, open: i32, own: i32) -> Option<i32> {
         let shards = self.shards.max(1);
         let best = self.parts.min(shards).min((MOST_SCROLLS / shards).max(1));
         match self.allowed {
             _ if best == 0 => Some(0),
             None => Some(best),
-            Some(allowed) if open == 0 => Some(best.min(allowed / shards).max(1)),
-            Some(allowed) => Some(best.min((allowed - open) / shards)).filter(|parts| *parts > 0),
+            Some(allowed) => {
+                let least = i32::from(open == 0);
+                Some(best.min((allowed - open - own) / shards).max(least)).filter(|parts| *parts > 0)
+            }
         }
     }
 }
@@ -64,19 +72,19 @@ pub type Parts = ([u32; 2], Vec<(String, i32)>);
 /// How much of a comparison may be read at once; None where it has to wait. `others`: scrolls that other comparisons may hold open on a
 /// cluster. What copies hold is counted like what [`slots`] counts.
 pub fn parts(sides: &[Scrolled; 2], all: &[Reindex], others: &dyn Fn(&str) -> i32) -> Option<Parts> {
-    let (mut parts, mut scrolls) = ([0, 0], Vec::<(String, i32)>::new());
-    for (part, side) in parts.iter_mut().zip(sides) {
-        let own: i32 = scrolls.iter().filter(|(cluster, _)| *cluster == side.cluster).map(|(_, scrolls)| scrolls).sum();
-        let copies: i32 = all
-            .iter()
-            .filter(|reindex| cluster(reindex, Side::Source) == Some(side.cluster.as_str()))
-            .map(scrolls_of)
-            .sum();
-        let fitting = side.fitting(others(&side.cluster) + copies + own)?;
-        *part = fitting.max(1).unsigned_abs();
-        scrolls.push((side.cluster.clone(), fitting * side.shards.max(1)));
-    }
-    Some((parts, scrolls))
+    let open = |side: &Scrolled| {
+        let here = all.iter().filter(|reindex| cluster(reindex, Side::Source) == Some(side.cluster.as_str()));
+        others(&side.cluster) + here.map(scrolls_of).sum::<i32>()
+    };
+    let [first, second] = sides;
+    let beside = |scrolls: i32| if first.cluster == second.cluster { scrolls } else { 0 };
+    // What the first took of one cluster the second could never have, however long it waits: so a part is kept for it.
+    let kept = second.scrolls(second.parts.min(1));
+    let fitting = first.fitting(open(first), beside(kept))?;
+    let taken = first.scrolls(fitting);
+    let rest = second.fitting(open(second), beside(taken))?;
+    let scrolls = vec![(first.cluster.clone(), taken), (second.cluster.clone(), second.scrolls(rest))];
+    Some(([fitting, rest].map(|parts| parts.max(1).unsigned_abs()), scrolls))
 }
 
 /// Scrolls that the tasks of a copy hold open on its source, or may.
@@ -120,13 +128,12 @@ pub fn admits(reindex: &Reindex, all: &[Reindex], limits: &Limits) -> bool {
             let age = |other: &Reindex| {
                 (other.metadata.creation_timestamp.clone().map(|time| time.0), other.metadata.uid.clone())
             };
-            let before = |other: &&Reindex| {
-                other.metadata.uid != reindex.metadata.uid
-                    && is_copying(other)
-                    && cluster(other, side) == Some(uuid)
-                    && (age(other) < age(reindex) || known(other) == tasks(other))
-            };
-            let others: i32 = all.iter().filter(before).map(tasks).sum();
+            let others = all.iter().filter(|other| {
+                other.metadata.uid != reindex.metadata.uid && is_copying(other) && cluster(other, side) == Some(uuid)
+            });
+            // What runs already is there, however young it is.
+            let others: i32 =
+                others.map(|other| if age(other) < age(reindex) { tasks(other) } else { known(other) }).sum();
             others + tasks(reindex) <= *most
         })
     };
@@ -231,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_comparison_reads_in_as_many_parts_as_fit_beside_what_is_open_and_waits_where_none_does() {
-        let fitting = |shards, parts, allowed, open| scrolled("s", shards, parts, allowed).fitting(open);
+        let fitting = |shards, parts, allowed, open| scrolled("s", shards, parts, allowed).fitting(open, 0);
         assert_eq!(fitting(5, 4, None, 1000), Some(4), "nobody set a limit");
         assert_eq!(
             (fitting(2, 4, None, 0), fitting(40, 4, None, 0), fitting(400, 4, None, 0)),
@@ -266,6 +273,45 @@ mod tests {
     }
 
     #[test]
+    fn a_comparison_of_two_indexes_of_one_cluster_keeps_a_part_for_its_other_side() {
+        let nothing = |_: &str| 0;
+        let one = |allowed| [scrolled("s", 5, 4, Some(allowed)), scrolled("s", 5, 4, Some(allowed))];
+        assert_eq!(parts(&one(20), &[], &nothing), Some(([3, 1], vec![("s".into(), 15), ("s".into(), 5)])));
+        assert_eq!(parts(&one(3), &[], &nothing).unwrap().0, [1, 1], "alone it may always read");
+        assert_eq!(parts(&one(20), &[], &|_: &str| 10).unwrap().0, [1, 1]);
+        assert_eq!(parts(&one(20), &[], &|_: &str| 11), None, "one part would fit, and two don't");
+    }
+
+    /// Scrolls of a comparison on each of these clusters, given what others hold on each; None where it waits.
+    fn taken(sides: &[Scrolled; 2], open: i32) -> Option<Vec<i32>> {
+        let (_, scrolls) = parts(sides, &[], &|_: &str| open)?;
+        let on = |cluster: &str| scrolls.iter().filter(|(there, _)| there == cluster).map(|(_, scrolls)| scrolls).sum();
+        Some(sides.iter().map(|side| on(&side.cluster)).collect())
+    }
+
+    #[test]
+    fn alone_a_comparison_may_always_begin_and_it_keeps_to_a_limit_that_holds_a_part_of_each_side() {
+        for (first, second, allowed) in
+            (1..=8).flat_map(|a| (1..=8).flat_map(move |b| (1..=40).map(move |l| (a, b, l))))
+        {
+            for (other, parts) in [("s", 4), ("d", 4), ("s", 0), ("d", 0)] {
+                let sides = [scrolled("s", first, 4, Some(allowed)), scrolled(other, second, parts, Some(allowed))];
+                let on_one =
+                    if other == "s" { first + second * parts.min(1) } else { first.max(second * parts.min(1)) };
+                let case = format!("{first} and {second} shards on s and {other} in {parts} parts, {allowed} scrolls");
+                let alone = taken(&sides, 0).unwrap_or_else(|| panic!("{case}: it waits for ever"));
+                assert!(alone.iter().all(|scrolls| *scrolls <= allowed.max(on_one)), "{case}: {alone:?}");
+                for open in 1..=allowed {
+                    let begins = taken(&sides, open);
+                    assert_eq!(begins.is_some(), open + on_one <= allowed, "{case}, {open} open");
+                    let keeps = begins.iter().flatten().all(|scrolls| *scrolls == 0 || scrolls + open <= allowed);
+                    assert!(keeps, "{case}, {open} open: {begins:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn namespaces_share_evenly() {
         let own = copying("n", 1, 3, 0);
         let other = copying("m", 2, 0, 0);
@@ -283,5 +329,14 @@ mod tests {
         // What runs already is there, however young it is.
         let running = copying("m", 2, 2, 0);
         assert!(!admits(&old, &[old.clone(), running], &tasks_of(3)));
+    }
+
+    #[test]
+    fn what_a_younger_one_runs_counts_while_it_starts_more() {
+        let (old, young) = (copying("n", 1, 0, 2), copying("m", 2, 2, 1));
+        let all = [old.clone(), young.clone()];
+        assert!(!admits(&old, &all, &tasks_of(3)), "two run");
+        assert!(admits(&old, &all, &tasks_of(4)), "what the younger one starts waits");
+        assert!(!admits(&young, &all, &tasks_of(4)) && admits(&young, &all, &tasks_of(5)));
     }
 }

@@ -1,8 +1,9 @@
-//! Single documents: which versions both sides hold, and deleting some.
+//! Single documents: which versions both sides hold, and deleting some as they were seen.
 
 use std::time::Duration;
 
 use reqwest::Method;
+use serde::{Deserialize, de::Error as _};
 use serde_json::{Value, json};
 
 use super::connect::SearchClient;
@@ -29,6 +30,19 @@ impl DocumentVersion {
     fn of(hit: &Hit<'_>) -> DocumentVersion {
         DocumentVersion { id: hit.id.to_string(), routing: hit.routing().map(str::to_owned), version: hit.version }
     }
+}
+
+/// A document as an index holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its `_id`.
+    pub id: String,
+    /// The routing by which it was looked up.
+    pub routing: Option<String>,
+    /// Its version.
+    pub version: u64,
+    /// The write that left it so: `_seq_no` and `_primary_term`. Any later write has others.
+    pub write: (u64, u64),
 }
 
 /// Ids and versions of documents, a page at a time. To be [ended](VersionPages::end).
@@ -86,17 +100,55 @@ impl SearchClient {
     /// Versions of these documents in one index, as they were written last, refreshed or not; those that are not there are left out.
     ///
     /// # Errors
-    /// Those of [`look_up`](SearchClient::look_up).
-    pub async fn versions_of(
-        &self,
-        index: &str,
-        documents: &[DocumentVersion],
-    ) -> Result<Vec<DocumentVersion>, SearchError> {
-        let wanted: Vec<_> = documents.iter().map(|document| (document.id.clone(), document.routing.clone())).collect();
-        let mut found = vec![];
-        let take = |_, hit: Option<&Hit<'_>>| found.extend(hit.map(DocumentVersion::of));
-        self.look_up(index, &wanted, false, usize::MAX, take).await?;
-        Ok(found)
+    /// [`SearchError::PartialShards`] where one could not be looked up: it may be there.
+    pub async fn versions_of(&self, index: &str, documents: &[DocumentVersion]) -> Result<Vec<Held>, SearchError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            docs: Vec<Found>,
+        }
+        #[derive(Deserialize)]
+        struct Found {
+            #[serde(default)]
+            found: bool,
+            #[serde(default)]
+            error: Option<Value>,
+            #[serde(rename = "_version", default)]
+            version: u64,
+            #[serde(rename = "_seq_no")]
+            number: Option<u64>,
+            #[serde(rename = "_primary_term")]
+            term: Option<u64>,
+        }
+        // The engines refuse to look nothing up.
+        if documents.is_empty() {
+            return Ok(vec![]);
+        }
+        let of = |document: &DocumentVersion| match &document.routing {
+            Some(routing) => json!({ "_id": document.id, "routing": routing }),
+            None => json!({ "_id": document.id }),
+        };
+        let docs: Vec<Value> = documents.iter().map(of).collect();
+        let call = self.call(Method::POST, "look-up", &[one_index(index)?, "_mget"]).reading();
+        let call = call.query("_source", "false").body(json!({ "docs": docs })).timeout(SLOW_TIMEOUT);
+        let answer: Answer = call.json().await?;
+        let lacks = |what| SearchError::Decode { what: "look-up", source: serde_json::Error::custom(what) };
+        if answer.docs.len() != documents.len() {
+            return Err(lacks("a document is missing in the answer"));
+        }
+        let mut held = vec![];
+        // The routing is not answered where the content isn't wanted.
+        for (DocumentVersion { id, routing, .. }, answered) in documents.iter().zip(answer.docs) {
+            let Found { found, error, version, number, term } = answered;
+            if let Some(error) = error {
+                let kind = error["type"].as_str().map(|kind| kind.chars().take(100).collect());
+                return Err(SearchError::PartialShards { failed: 1, total: 1, kind });
+            }
+            if found {
+                let write = number.zip(term).ok_or_else(|| lacks("a document has no number of its last write"))?;
+                held.push(Held { id: id.clone(), routing: routing.clone(), version, write });
+            }
+        }
+        Ok(held)
     }
 
     /// Whether a search that finds only this document, with these fields, has a larger answer than `limit` in bytes.
@@ -119,17 +171,22 @@ impl SearchClient {
         call.body(body).timeout(SLOW_TIMEOUT).exceeds(limit).await
     }
 
-    /// Deletes a document; one that is not there is fine (`DELETE /{index}/_doc/{id}`).
+    /// Deletes a document as it was seen (`DELETE /{index}/_doc/{id}`). One that is not there is fine, and one that was written since stays:
+    /// whoever did that, such as the next leader after this process was frozen, may have put right what was wrong with it.
     ///
     /// # Errors
     /// Those of any call.
-    pub async fn delete_document(&self, index: &str, document: &DocumentVersion) -> Result<(), SearchError> {
-        let mut call = self.call(Method::DELETE, "deletion", &[one_index(index)?, "_doc", &document.id]);
-        if let Some(routing) = &document.routing {
+    pub async fn delete_document(&self, index: &str, seen: &Held) -> Result<(), SearchError> {
+        let (number, term) = seen.write;
+        let mut call = self
+            .call(Method::DELETE, "deletion", &[one_index(index)?, "_doc", &seen.id])
+            .query("if_seq_no", &number.to_string())
+            .query("if_primary_term", &term.to_string());
+        if let Some(routing) = &seen.routing {
             call = call.query("routing", routing);
         }
         match call.bytes().await {
-            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
             other => other.map(drop),
         }
     }

@@ -11,14 +11,23 @@ use crate::{rights, world::*};
 
 const DEPLOYMENT: &str = "deployment/reindex-operator";
 
-fn helm(arguments: &[&str]) {
+fn helm(arguments: &[&str]) -> String {
+    try_helm(arguments).unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
+}
+
+/// What it says, well or not.
+fn try_helm(arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(go::HELM.binary().expect("helm"))
         .args(arguments)
         .args(["--namespace", operator::NAMESPACE, "--kubeconfig"])
         .arg(paths::kubeconfig())
         .output()
         .expect("helm runs");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    match output.status.success() {
+        true => Ok(text(&output.stdout)),
+        false => Err(text(&output.stderr)),
+    }
 }
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/reindex-operator");
@@ -64,8 +73,25 @@ fn no_longer_wound_down() {
     kubectl::run(&["annotate", "lease", "reindex-operator", "-n", operator::NAMESPACE, &over]).expect("annotated");
 }
 
+/// Whether an uninstall has failed.
+fn is_half_uninstalled() -> bool {
+    helm(&["list", "--all", "--output", "json"]).contains("\"uninstalling\"")
+}
+
+/// What was being uninstalled is installed again.
+fn rolled_back() {
+    let history = helm(&["history", "reindex-operator", "--output", "json"]);
+    let history: Vec<Value> = serde_json::from_str(&history).expect("JSON");
+    let revision = history.last().expect("a revision")["revision"].to_string();
+    helm(&["rollback", "reindex-operator", &revision]);
+}
+
 impl Drop for Installed {
     fn drop(&mut self) {
+        // No upgrade would begin.
+        if is_half_uninstalled() {
+            rolled_back();
+        }
         no_longer_wound_down();
         // Of the plain manifests, whose two replicas have one; the tests' chart has not.
         let name = "poddisruptionbudget/reindex-operator";
@@ -110,13 +136,65 @@ async fn an_upgrade_goes_on_with_the_copy_and_what_was_uninstalled_can_come_back
 
     // What kubectl installed has no hooks: the page's command.
     copying_in("taken-away", 6).await;
-    let program = "/usr/local/bin/reindex-operator";
-    kubectl::run(&["exec", DEPLOYMENT, "-n", operator::NAMESPACE, "--", program, "wind-down"]).expect("wound down");
+    wound_down_by_hand();
     kubectl::run(&["delete", DEPLOYMENT, "-n", operator::NAMESPACE, "--wait"]).expect("it goes");
     nothing_is_left_of("taken-away").await;
     is_wound_down("taken-away");
     for kind in ["reindexes.reindex.dev", "searchclusters.reindex.dev"] {
         kubectl::run(&["delete", kind, "--all", "-n", NAMESPACE, "--timeout=60s"]).expect("nothing holds them");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_uninstall_that_fails_deletes_nothing_and_the_pages_ways_out_of_it_work() {
+    allowed().await;
+    let installed = Installed::now();
+    installed.install(&["--set", "windDown.patienceSeconds=15"]);
+    begun("not-to-be-repeated", |spec| {
+        // The end of such a range is waited for.
+        spec["destination"]["opType"] = json!("Create");
+        spec["execution"] = json!({"batchSize": 20, "partitions": 1, "requestsPerSecond": DOCUMENTS / 45});
+    })
+    .await;
+    let refused = try_helm(&["uninstall", "reindex-operator", "--wait"]).expect_err("the hook fails");
+    assert!(refused.contains("reindex-operator-wind-down"), "{refused}");
+    assert!(is_half_uninstalled());
+    let logs = ["logs", "job/reindex-operator-wind-down", "-n", operator::NAMESPACE];
+    assert!(kubectl::run(&logs).expect("its log").contains("not-to-be-repeated"));
+    rolled_out();
+    rolled_back();
+    assert!(!is_half_uninstalled());
+    let refused = try_helm(&["uninstall", "reindex-operator", "--wait"]);
+    // It may have ended by now.
+    if refused.is_err() {
+        wound_down_by_hand();
+        helm(&["uninstall", "reindex-operator", "--wait"]);
+    }
+    nothing_is_left_of("not-to-be-repeated").await;
+    installed.install(&[]);
+    no_longer_wound_down();
+    complete("not-to-be-repeated", DOCUMENTS as i64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_kinds_that_are_deleted_at_once_leave_nothing_behind() {
+    allowed().await;
+    copying_in("deleted-along", 6).await;
+    // The worse order.
+    kubectl::run(&["delete", "searchclusters.reindex.dev", "--all", "-n", NAMESPACE, "--wait=false"]).expect("deleted");
+    let gone = kubectl::run(&["delete", "reindex", "deleted-along", "-n", NAMESPACE, "--timeout=90s"]);
+    let left = kubectl::run(&["get", "searchclusters.reindex.dev", "-n", NAMESPACE, "-o", "name"]);
+    // Whatever is asserted, the others need them.
+    kubectl::run(&["wait", "searchclusters.reindex.dev", "--all", "-n", NAMESPACE, "--for=delete", "--timeout=150s"])
+        .expect("they go");
+    kubectl::apply(&search_clusters()).expect("the SearchClusters");
+    gone.expect("it goes");
+    assert!(left.is_ok(), "{left:?}");
+    nothing_is_left_of("deleted-along").await;
+    for name in ["deleted-along", "dst"] {
+        let selector = format!("--field-selector=reason=CleanupGivenUp,involvedObject.name={name}");
+        let events = kubectl::run(&["get", "events", "-n", NAMESPACE, &selector, "-o", "name"]).expect("events");
+        assert_eq!(events.trim(), "", "{name}");
     }
 }
 
@@ -138,6 +216,13 @@ async fn an_upgrade_from_the_last_release_goes_on_with_the_copy() {
     installed.install(&[]);
     complete("begun-before", DOCUMENTS as i64);
     each_document_once("begun-before");
+}
+
+/// The page's command.
+fn wound_down_by_hand() {
+    let program = ["/usr/local/bin/reindex-operator", "wind-down", "--patience-seconds", "600"];
+    let exec = ["exec", DEPLOYMENT, "-n", operator::NAMESPACE, "--"];
+    kubectl::run(&[&exec[..], &program].concat()).expect("wound down");
 }
 
 /// It is suspended, and says why; what a person wrote stands.

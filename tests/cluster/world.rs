@@ -179,13 +179,19 @@ pub async fn copying(name: &str) {
 
 /// Begins a slow copy in so many ranges, two at once, and returns once a task runs.
 pub async fn copying_in(name: &str, ranges: usize) {
+    let execution = json!({"batchSize": 20, "partitions": ranges, "parallelism": 2});
+    begun(name, |spec| spec["execution"] = execution).await;
+}
+
+/// Begins a copy of many documents with this spec, and returns once a task runs.
+pub async fn begun(name: &str, change: impl FnOnce(&mut Value)) {
     allowed().await;
     let client = source().client().unwrap();
     if !exists(&client, "many").await {
         fill(&client, "many", DOCUMENTS).await;
     }
     let mut object = reindex(name, "many");
-    object["spec"]["execution"] = json!({"batchSize": 20, "partitions": ranges, "parallelism": 2});
+    change(&mut object["spec"]);
     apply(&object);
     wait_for("a running task", || get("reindex", name), |seen| seen["status"]["partitions"][0]["state"] == "Running");
 }

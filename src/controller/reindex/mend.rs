@@ -16,13 +16,14 @@ use crate::{
     },
     controller::{context::Context, error::Error},
     plan::reindex::{Outcome, created},
-    search::{BulkLoadSettings, DocumentVersion, SearchClient, SearchError},
+    search::{BulkLoadSettings, DocumentVersion, SearchClient, SearchError, documents::Held},
 };
 
 use super::{
     act::{gone, is_refusal, open_both, request},
     convert, gate,
     observe::is_ours,
+    prove::read_primaries,
     repair::forget_deletions,
     sides,
 };
@@ -40,7 +41,8 @@ const NAMED: usize = 50;
 /// document in a higher version would not be overwritten, and a deleted one's version is remembered for a while: it is forgotten at once.
 ///
 /// The intent stands in status. Whatever breaks off here, the same round is begun again: deleting twice does no harm, and a task that was
-/// started after all is found by its id.
+/// started after all is found by its id. What is written anew on the destination before it could be deleted stays: it is compared once more
+/// anyway, and takes another of the few rounds if it still differs.
 pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[Difference]) -> Result<Outcome, Error> {
     // What was compared is not so any more.
     ctx.proofs.stop(&reindex.uid().unwrap_or_default());
@@ -53,22 +55,28 @@ pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[D
         Ok(both) => both,
         Err(trouble) => return Ok(Outcome::Unclear(trouble)),
     };
+    let index = &reindex.spec.destination.index;
     let mended = async {
         // The bulk of a task would make an index anew that is gone, or fill somebody else's.
         if !is_ours(&destination, reindex).await? {
             return Ok(());
         }
+        let tuning = status.tuning.as_ref().filter(|_| created(&status));
+        let primaries = read_primaries(destination.client.clone(), &sides.destination);
+        // Looked at before anything else, so that all that is written from here on is told apart.
+        let in_the_way = match tuning {
+            Some(_) => in_the_way(&primaries, reindex, differences).await?,
+            None => vec![],
+        };
         let id = format!("reindex/{}/{MENDING}{round}", reindex.uid().unwrap_or_default());
         // What it has copied would be deleted.
         if runs(&destination.client, &id).await? {
             return Ok(());
         }
-        if created(&status)
-            && let Some(tuning) = &status.tuning
-        {
-            clear(&destination.client, reindex, convert::settings(tuning), differences).await?;
+        if let Some(tuning) = tuning {
+            clear(&destination.client, index, convert::settings(tuning), &in_the_way).await?;
             // What is missing somebody else may have deleted a moment ago.
-            forget_deletions(&destination.client, &reindex.spec.destination.index, ctx.pauses.clock).await?;
+            forget_deletions(&destination.client, index, ctx.pauses.clock).await?;
         }
         let Some(query) = to_be_copied(differences, reindex.spec.source.query.as_ref()) else { return Ok(()) };
         let batch_size = status.plan.as_ref().map_or(1, |plan| plan.batch_size);
@@ -95,23 +103,36 @@ pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[D
     })
 }
 
-async fn clear(
+/// What stands in the way of these differences, as it is now.
+async fn in_the_way(
     destination: &SearchClient,
     reindex: &Reindex,
-    settings: BulkLoadSettings,
     differences: &[Difference],
-) -> Result<(), SearchError> {
-    let index = &reindex.spec.destination.index;
-    let forgetful = BulkLoadSettings { gc_deletes: Some("0s".to_owned()), ..settings };
-    destination.set_bulk_load_settings(index, &forgetful).await?;
+) -> Result<Vec<Held>, SearchError> {
     let in_the_way = |difference: &&Difference| match difference.kind {
         DifferenceKind::Missing => false,
         DifferenceKind::Different => true,
         DifferenceKind::Extra => reindex.spec.verification.repair.delete_extras,
     };
-    for difference in differences.iter().filter(in_the_way) {
-        let document = DocumentVersion { id: difference.id.clone(), routing: difference.routing.clone(), version: 0 };
-        destination.delete_document(index, &document).await?;
+    let of = |difference: &Difference| DocumentVersion {
+        id: difference.id.clone(),
+        routing: difference.routing.clone(),
+        version: 0,
+    };
+    let documents: Vec<_> = differences.iter().filter(in_the_way).map(of).collect();
+    destination.versions_of(&reindex.spec.destination.index, &documents).await
+}
+
+async fn clear(
+    destination: &SearchClient,
+    index: &str,
+    settings: BulkLoadSettings,
+    in_the_way: &[Held],
+) -> Result<(), SearchError> {
+    let forgetful = BulkLoadSettings { gc_deletes: Some("0s".to_owned()), ..settings };
+    destination.set_bulk_load_settings(index, &forgetful).await?;
+    for document in in_the_way {
+        destination.delete_document(index, document).await?;
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::{
         validate::Trouble,
         verify::{Counts, ShardPosition},
     },
-    search::Distribution,
+    search::{Distribution, SearchClient},
     verify::{Job, Pace, SLICES, Side},
 };
 
@@ -37,10 +37,22 @@ use super::{
 /// How long to wait for a source that moved in the last moment.
 const SOON: Duration = Duration::from_secs(1);
 
+/// A client of the destination that sees what was written there, for comparisons and what follows from them.
+///
+/// OpenSearch's replicas may lag behind a refresh (`replication.type: SEGMENT`), and those of an index of ours are just being made: so its
+/// primaries are asked. Elasticsearch knows no such replicas, and no way to ask for primaries since its version 7. A source with such
+/// replicas is refused before it is copied.
+pub fn read_primaries(client: SearchClient, destination: &SearchCluster) -> SearchClient {
+    let distribution = destination.status.as_ref().and_then(|status| status.distribution.as_deref());
+    client.reading_primaries(distribution == Some(Distribution::OpenSearch.to_string().as_str()))
+}
+
 impl Eyes<'_> {
     /// Where the source moved, and there are rounds left, it is cut again; else documents are compared, and the numbers are read.
     pub async fn verify(&self) -> Seen<Observation> {
-        let destination = self.read_primaries(self.destination().await?);
+        let connected = self.destination().await?;
+        let client = read_primaries(connected.client, &self.sides.destination);
+        let destination = Connected { client, ..connected };
         self.nothing_runs(&destination).await?;
         // It is here for a repair only, and that has ended.
         if self.reindex.spec.suspend {
@@ -83,16 +95,6 @@ impl Eyes<'_> {
         }
         let counts = Counts { destination: signed(written), source: signed(read), ignored };
         Ok(Observation::Verify(Box::new(Verify { shards, counts: Some(counts), compared, tuning })))
-    }
-
-    /// OpenSearch's replicas may lag behind a refresh (`replication.type: SEGMENT`), and those of an index of ours are just being made: so
-    /// its primaries are asked. Elasticsearch knows no such replicas, and no way to ask for primaries since its version 7. A source with such
-    /// replicas is refused before it is copied.
-    fn read_primaries(&self, destination: Connected) -> Connected {
-        let status = self.sides.destination.status.as_ref();
-        let distribution = status.and_then(|status| status.distribution.as_deref());
-        let primaries = distribution == Some(Distribution::OpenSearch.to_string().as_str());
-        Connected { client: destination.client.reading_primaries(primaries), ..destination }
     }
 
     /// Documents with fields that are kept and not indexed, where both sides should have as many. A cluster that can't tell is not asked.
@@ -165,6 +167,7 @@ impl Eyes<'_> {
         let limit = spec.execution.requests_per_second;
         let mut look = self.ctx.proofs.look(&uid, limit).await;
         if let Look::Idle = look {
+            let Some(turn) = self.ctx.proofs.turn() else { return Err(Observation::ScrollsTaken) };
             let (name, index) = (&spec.source.index, &spec.destination.index);
             destination.client.refresh(index).await.map_err(of("the destination"))?;
             source.client.refresh(name).await.map_err(of("the source"))?;
@@ -188,7 +191,7 @@ impl Eyes<'_> {
                 comparison,
                 pace,
             };
-            self.ctx.proofs.start(&uid, job, open);
+            self.ctx.proofs.start(&uid, job, turn, open);
             look = self.ctx.proofs.look(&uid, limit).await;
         }
         match look {

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    search::{BulkLoadSettings, DocumentVersion, SearchClient, SearchError},
+    search::{BulkLoadSettings, SearchClient, SearchError, documents::Held},
     telemetry::waits::waiting,
 };
 
@@ -45,6 +45,7 @@ pub struct Repair<'a> {
 impl Repair<'_> {
     /// How many documents that the query finds are stale, and to be copied again after they were deleted here if `delete` is true. None if
     /// there are too many to look at. What is missing on the destination was deleted by an attempt that was interrupted, and counts then.
+    /// So does what is written anew before it could be deleted, and stays: once it was copied again it is looked at again.
     ///
     /// A deleted document's version is remembered for a while (`index.gc_deletes`), and would still be higher than the new one's: so it
     /// is forgotten at once meanwhile.
@@ -78,10 +79,11 @@ impl Repair<'_> {
                 && let Some(documents) = pages.next().await?
             {
                 let held = self.destination.versions_of(self.index, &documents).await?;
-                let held: BTreeMap<&str, u64> = held.iter().map(|held| (held.id.as_str(), held.version)).collect();
-                for read in documents {
-                    match held.get(read.id.as_str()) {
-                        Some(held) if *held > read.version => found.stale.push(read),
+                let held: BTreeMap<_, &Held> =
+                    held.iter().map(|held| ((held.id.as_str(), held.routing.as_deref()), held)).collect();
+                for read in &documents {
+                    match held.get(&(read.id.as_str(), read.routing.as_deref())) {
+                        Some(held) if held.version > read.version => found.stale.push((*held).clone()),
                         Some(_) => {}
                         None => found.missing += 1,
                     }
@@ -99,7 +101,7 @@ impl Repair<'_> {
 #[derive(Default)]
 struct Found {
     /// In a higher version.
-    stale: Vec<DocumentVersion>,
+    stale: Vec<Held>,
     /// Not at all.
     missing: usize,
 }

@@ -19,7 +19,7 @@ use kube::runtime::controller::Action;
 use crate::{
     api::SearchCluster,
     plan::{
-        cleanup::has_finalizer,
+        cleanup::{PAUSE, has_finalizer},
         search_cluster::{
             self as plan,
             deletion::{Deletion, deletion, held_by},
@@ -72,5 +72,7 @@ pub async fn reconcile(cluster: Arc<SearchCluster>, shared: Arc<Shared>) -> Resu
     if let Some(effect) = decision.effect {
         act::act(&ctx, &cluster, effect).await?;
     }
-    Ok(Action::requeue(decision.requeue))
+    // Whoever deletes it waits.
+    let wait = if cluster.metadata.deletion_timestamp.is_some() { PAUSE } else { decision.requeue };
+    Ok(Action::requeue(wait.min(decision.requeue)))
 }

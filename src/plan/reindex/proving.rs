@@ -55,9 +55,9 @@ impl Plan<'_> {
         self.decision(None, Requeue::After(wait))
     }
 
-    /// The comparison waits for its turn.
+    /// The comparison waits for its turn: others are read, or have the scrolls.
     pub(super) fn scrolls_taken(mut self) -> Decision {
-        let message = "spec.limits.maxOpenScrolls of the SearchClusters allows no more scrolls at once: documents are compared when there are some";
+        let message = "waiting for other comparisons and copies: the operator compares only a few copies at once, and only with as many scrolls as spec.limits.maxOpenScrolls of the SearchClusters allows";
         self.report.running(StepName::Verify, "WaitingForTasks", message);
         self.decision(None, Requeue::After(GATE))
     }

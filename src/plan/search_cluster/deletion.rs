@@ -44,8 +44,9 @@ pub fn is_to_hear(cluster: &SearchCluster, reindex: &Reindex, winding_down: bool
     writes_to(reindex, cluster)
         && match (has_finalizer(cluster), has_finalizer(reindex)) {
             (false, true) => !is_deleted,
-            (true, false) => is_deleted || winding_down,
-            (false, false) | (true, true) => false,
+            // One that is gone is told with the finalizer that it had.
+            (true, _) => is_deleted || winding_down,
+            (false, false) => false,
         }
 }
 
@@ -148,7 +149,8 @@ mod tests {
         assert!(!is_to_hear(&held(there.clone()), &holds, false), "it knows");
         assert!(!is_to_hear(&held(there.clone()), &free, false), "nobody waits for it");
         assert!(is_to_hear(&held(there), &free, true));
-        assert!(is_to_hear(&held(deleted), &free, false));
+        assert!(is_to_hear(&held(deleted.clone()), &free, false));
+        assert!(is_to_hear(&held(deleted), &holds, false), "it may be gone");
     }
 
     #[test]

@@ -193,3 +193,12 @@ async fn a_search_cluster_that_can_not_be_reached_goes_after_two_minutes_and_tel
     assert!(world.cluster("es-1").is_none());
     assert!(world.event_reasons().contains(&"CleanupGivenUp".to_owned()), "{:?}", world.event_reasons());
 }
+
+#[tokio::test]
+async fn a_search_cluster_that_is_deleted_is_looked_at_again_soon() {
+    let mut world = copying_tuned().await;
+    world.api.delete::<SearchCluster>(NAMESPACE, "es-1");
+    let Round::Done(action) = world.round_of_cluster("es-1").await else { panic!("{}", world.story("it waits")) };
+    let soon = (0..=5).map(|seconds| Action::requeue(std::time::Duration::from_secs(seconds)));
+    assert!(soon.into_iter().any(|soon| soon == action), "{action:?}");
+}

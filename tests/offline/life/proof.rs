@@ -155,6 +155,51 @@ async fn what_only_the_destination_has_is_deleted_where_that_is_wanted() {
     assert!(world.destination.state().index("dest").documents.contains_key("Z"));
 }
 
+/// Deletions that were asked for.
+fn deletions(world: &World) -> usize {
+    world.faults.journal().iter().filter(|call| call.verb == "DELETE" && call.path.contains("/_doc/")).count()
+}
+
+#[tokio::test]
+async fn what_is_written_anew_before_a_repair_deletes_it_stays_and_is_compared_again() {
+    let mut world = meddled(repair("Identity", true), add).await;
+    world.destination.state().index("dest").at_deletions = vec![add];
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    assert_eq!((result(&reindex).repairs, deletions(&world)), (Some(2), 2), "{}", world.story("it is deleted later"));
+
+    let mut world = meddled(repair("Identity", true), add).await;
+    world.destination.state().index("dest").at_deletions = vec![add; 30];
+    let reindex = world.end().await;
+    let (reason, message) = failure(&world, &reindex);
+    assert_eq!(reason, "IdentityMismatch");
+    assert!(message.contains("after 3 repairs"), "{message}");
+    assert_eq!(deletions(&world), 3, "{}", world.story("once in each repair"));
+    assert!(world.destination.state().index("dest").documents.contains_key("Z"), "{}", world.story("it is kept"));
+}
+
+/// As another leader does that repaired it already.
+fn put_right(index: &mut Index) {
+    index.create_anew("F", json!({"annual_rate": "1%"}));
+}
+
+#[tokio::test]
+async fn a_stale_document_that_was_put_right_before_it_is_deleted_stays() {
+    for (meanwhile, created) in [(vec![], 7), (vec![put_right as fn(&mut Index)], 6)] {
+        let mut world = World::new().await;
+        world.until_copying().await;
+        put_right(world.source.state().index("product_info"));
+        world.destination.state().index("dest").at_deletions = meanwhile;
+        let reindex = world.end().await;
+        assert!(condition(&reindex, COMPLETE).is_some(), "{}", world.story("it is Complete"));
+        let read = world.source.state().index("product_info").documents.clone();
+        assert_eq!(world.destination.state().index("dest").documents, read, "{}", world.title);
+        assert_eq!(deletions(&world), 1, "{}", world.story("it is not stale any more"));
+        // What is deleted is created when it is copied again.
+        assert_eq!(reindex.status.unwrap().result.unwrap().created, created);
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_deleted_while_the_destination_could_not_copy_it_again() {
     let mut world = meddled(repair("Content", false), change).await;
@@ -178,7 +223,7 @@ async fn nothing_is_deleted_while_the_destination_could_not_copy_it_again() {
     );
     assert_eq!(scans(&world), scanned, "{}", world.story("what was compared is kept"));
     assert!(world.destination.state().index("dest").documents.contains_key("B"), "{}", world.story("it is kept"));
-    assert!(!world.faults.journal().iter().any(|call| call.verb == "DELETE" && call.path.contains("_doc")));
+    assert_eq!(deletions(&world), 0);
     world.destination.state().allowlist = listed;
     let reindex = world.end().await;
     assert_copied(&world, &reindex);
@@ -493,6 +538,38 @@ async fn a_comparison_waits_for_scrolls_that_another_reindex_holds() {
     let reindex = world.end().await;
     assert_copied(&world, &reindex);
     assert_eq!(world.ctx().proofs.open_on("uuid-of-source"), 0, "they are free again");
+}
+
+#[tokio::test]
+async fn a_comparison_that_waits_for_others_holds_no_scrolls() {
+    let mut world = with(json!({"level": "Identity"})).await;
+    world.change_cluster("es-2", json!({"spec": {"limits": {"maxOpenScrolls": 5}}}));
+    world.until_copying().await;
+    let others: Vec<_> = std::iter::from_fn(|| world.ctx().proofs.turn()).collect();
+    let turns = others.len();
+    let waits = |reindex: &Reindex| {
+        condition(reindex, RECONCILING)
+            .is_some_and(|(reason, message)| reason == "WaitingForTasks" && message.contains("other comparisons"))
+    };
+    let before = world.until_it("it waits for other comparisons", waits).await;
+    let refreshes =
+        |world: &World| world.faults.journal().iter().filter(|call| call.path.ends_with("/_refresh")).count();
+    let refreshed = refreshes(&world);
+    world.round().await;
+    let after = world.reindex().unwrap();
+    assert_eq!(
+        after.metadata.resource_version,
+        before.metadata.resource_version,
+        "{}",
+        world.story("nothing is written")
+    );
+    assert_eq!(refreshes(&world), refreshed, "{}", world.story("nothing is asked of the clusters"));
+    assert_eq!(world.ctx().proofs.open_on("uuid-of-source"), 0, "others may have them");
+    drop(others);
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    let again: Vec<_> = std::iter::from_fn(|| world.ctx().proofs.turn()).collect();
+    assert_eq!(again.len(), turns, "its turn is over");
 }
 
 #[tokio::test]

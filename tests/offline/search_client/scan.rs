@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reindex_operator::search::Scan;
+use reindex_operator::search::{DocumentVersion, Scan, documents::Held};
 
 use super::*;
 
@@ -98,4 +98,52 @@ async fn what_can_t_be_looked_up_is_not_taken_for_missing() {
 
     let (_server, client) = answering(200, &json!({"docs": []})).await;
     assert!(client.look_up("dest", &wanted, false, 1024, |_, _| {}).await.is_err(), "an answer of another length");
+}
+
+fn version_of(id: &str, routing: Option<&str>) -> DocumentVersion {
+    DocumentVersion { id: id.into(), routing: routing.map(str::to_owned), version: 0 }
+}
+
+#[tokio::test]
+async fn a_document_is_held_with_its_last_write_and_by_the_routing_that_it_was_asked_for_with() {
+    let docs = json!({"docs": [
+        {"_id": "a", "found": false},
+        {"_id": "b", "_version": 3, "_seq_no": 7, "_primary_term": 2, "found": true},
+    ]});
+    let (server, client) = answering(200, &docs).await;
+    let wanted = [version_of("a", None), version_of("b", Some("r"))];
+    let held = client.versions_of("dest", &wanted).await.unwrap();
+    assert_eq!(held, [Held { id: "b".into(), routing: Some("r".into()), version: 3, write: (7, 2) }]);
+    let (_, path, body) = last_request(&server).await;
+    assert_eq!((path.as_str(), body), ("/dest/_mget", json!({"docs": [{"_id": "a"}, {"_id": "b", "routing": "r"}]})));
+    assert_eq!(client.versions_of("dest", &[]).await.unwrap(), [], "the engines refuse to look nothing up");
+
+    let failed = json!({"docs": [{"_id": "a", "error": {"type": "no_shard_available_action_exception"}}]});
+    let (_server, client) = answering(200, &failed).await;
+    let error = client.versions_of("dest", &wanted[..1]).await.unwrap_err();
+    assert_eq!(error.kind(), Some("no_shard_available_action_exception"));
+    for unclear in [json!({"docs": []}), json!({"docs": [{"_id": "a", "found": true, "_version": 1}]})] {
+        let (_server, client) = answering(200, &unclear).await;
+        assert!(client.versions_of("dest", &wanted[..1]).await.is_err(), "{unclear}");
+    }
+}
+
+#[tokio::test]
+async fn a_document_is_deleted_as_it_was_seen_or_stays() {
+    let seen = Held { id: "b/c".into(), routing: Some("r".into()), version: 3, write: (7, 2) };
+    let (server, client) = answering(200, &json!({"result": "deleted"})).await;
+    client.delete_document("dest", &seen).await.unwrap();
+    let request = only_request(&server).await;
+    assert_eq!((request.method.as_str(), request.url.path()), ("DELETE", "/dest/_doc/b%2Fc"));
+    assert_eq!(request.url.query(), Some("if_seq_no=7&if_primary_term=2&routing=r"));
+
+    for (status, body) in [
+        (404, json!({"result": "not_found"})),
+        (409, json!({"error": {"type": "version_conflict_engine_exception", "reason": "required seqNo [7]"}})),
+    ] {
+        let (_server, client) = answering(status, &body).await;
+        client.delete_document("dest", &seen).await.unwrap();
+    }
+    let (_server, client) = answering(403, &json!({"error": {"type": "cluster_block_exception"}})).await;
+    assert!(client.delete_document("dest", &seen).await.is_err());
 }

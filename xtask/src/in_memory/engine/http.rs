@@ -169,8 +169,10 @@ fn of_index(state: &mut State, request: &Request, parts: &[&str]) -> Result<(u16
                 index.get_many(&request.body, request.parameters.get("_source").is_none_or(|kept| kept == "true"))
             }
             ("DELETE", ["_doc", id]) => {
-                index.delete(id);
-                json!({"result": "deleted"})
+                let number = |name: &str| request.parameters.get(name)?.parse().ok();
+                let seen = number("if_seq_no").zip(number("if_primary_term"));
+                let whatever_it_is = || refusal(400, "illegal_argument_exception", "this engine deletes what was seen");
+                index.delete_seen(id, seen.ok_or_else(whatever_it_is)?)?
             }
             ("POST", ["_refresh"]) => {
                 index.refresh();

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use super::{Refusal, refusal};
 
+/// No primary is ever another one.
+const PRIMARY_TERM: i64 = 1;
+
 /// A document: its version and what is in it.
 pub type Document = (u64, Value);
 
@@ -29,6 +32,8 @@ pub struct Index {
     pub settings_log: Vec<Value>,
     /// What somebody else does right before it is refreshed: the last one the next time.
     pub at_refreshes: Vec<fn(&mut Index)>,
+    /// What somebody else does right before a document is deleted through the API: the last one the next time.
+    pub at_deletions: Vec<fn(&mut Index)>,
     /// Its documents by id.
     pub documents: BTreeMap<String, Document>,
     /// The sequence number of each.
@@ -80,6 +85,7 @@ impl Index {
             no_seq_no: false,
             settings_log: vec![],
             at_refreshes: vec![],
+            at_deletions: vec![],
             documents: BTreeMap::new(),
             numbers: BTreeMap::new(),
             tombstones: BTreeMap::new(),
@@ -100,6 +106,20 @@ impl Index {
             self.tombstones.insert(id.to_owned(), version + 1);
             self.took(id);
         }
+    }
+
+    /// `DELETE <index>/_doc/<id>?if_seq_no=…&if_primary_term=…`: refused where that is not the last write of the document.
+    pub fn delete_seen(&mut self, id: &str, seen: (i64, i64)) -> Result<Value, Refusal> {
+        if let Some(meanwhile) = self.at_deletions.pop() {
+            meanwhile(self);
+        }
+        let held = self.documents.get(id).map(|_| (self.numbers[id], PRIMARY_TERM));
+        if held != Some(seen) {
+            let why = format!("[{id}]: version conflict, required seqNo and primary term {seen:?}, current {held:?}");
+            return Err(refusal(409, "version_conflict_engine_exception", &why));
+        }
+        self.delete(id);
+        Ok(json!({"result": "deleted"}))
     }
 
     /// Deletes a document and creates it anew so much later that its version begins with 1 again.
@@ -203,13 +223,14 @@ impl Index {
     pub fn get_many(&self, body: &Value, content: bool) -> Value {
         let of = |wanted: &Value| {
             let id = wanted["_id"].as_str().unwrap();
-            match self.documents.get(id) {
-                Some((version, source)) if content => {
-                    json!({"_id": id, "found": true, "_version": version, "_source": source})
-                }
-                Some((version, _)) => json!({"_id": id, "found": true, "_version": version}),
-                None => json!({"_id": id, "found": false}),
+            let Some((version, source)) = self.documents.get(id) else { return json!({"_id": id, "found": false}) };
+            let mut document = json!({
+                "_id": id, "found": true, "_version": version, "_seq_no": self.numbers[id], "_primary_term": PRIMARY_TERM,
+            });
+            if content {
+                document["_source"] = source.clone();
             }
+            document
         };
         json!({"docs": body["docs"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()})
     }

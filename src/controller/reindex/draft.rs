@@ -74,11 +74,15 @@ impl Draft {
     /// Writes the status, then tells people: an event never speaks of what was not written.
     pub async fn write(&mut self, ctx: &Context) -> Result<(), Error> {
         if let Some(status) = &self.reindex.status {
-            let written = status::write(&ctx.client, &self.written, status).await;
-            if let Some(written) = self.noted(ctx, written.map_err(Error::kube("write the status")))? {
-                self.written = written;
-                self.reindex = self.written.clone();
-                self.heed(self.winding_down);
+            match status::write(&ctx.client, &self.written, status).await {
+                Ok(Some(written)) => {
+                    self.written = written;
+                    self.reindex = self.written.clone();
+                    self.heed(self.winding_down);
+                    self.has_written(ctx);
+                }
+                Ok(None) => {}
+                Err(error) => return Err(self.refused(Error::kube("write the status")(error))),
             }
         }
         for note in self.notes.drain(..) {
@@ -89,24 +93,24 @@ impl Draft {
 
     /// Sets or removes the finalizer; what was decided waits on.
     pub async fn set_finalizer(&mut self, ctx: &Context, wanted: bool) -> Result<(), Error> {
-        let set = finalizer::set(&ctx.client, &mut self.written, wanted).await;
-        let written = set.map(|is_news| is_news.then(|| self.written.clone()));
-        if self.noted(ctx, written)?.is_some() {
-            self.reindex.metadata = self.written.metadata.clone();
+        match finalizer::set(&ctx.client, &mut self.written, wanted).await {
+            Ok(true) => {
+                self.reindex.metadata = self.written.metadata.clone();
+                self.has_written(ctx);
+                Ok(())
+            }
+            Ok(false) => Ok(()),
+            Err(error) => Err(self.refused(error)),
         }
-        Ok(())
     }
 
-    /// Notes how a write went; None is none.
-    fn noted(&mut self, ctx: &Context, written: Result<Option<Reindex>, Error>) -> Result<Option<Reindex>, Error> {
-        match &written {
-            Ok(Some(written)) => {
-                ctx.own_writes.note(written);
-                self.writes = Writes::Some;
-            }
-            Ok(None) => {}
-            Err(_) => self.writes = Writes::Refused,
-        }
-        written
+    fn has_written(&mut self, ctx: &Context) {
+        ctx.own_writes.note(&self.written);
+        self.writes = Writes::Some;
+    }
+
+    fn refused(&mut self, error: Error) -> Error {
+        self.writes = Writes::Refused;
+        error
     }
 }

@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 pub const GROUP: &str = "reindex.dev";
 /// The version that is served and stored.
 pub const VERSION: &str = "v1alpha1";
-/// Keeps a `Reindex` until its task on the destination is cancelled, and a `SearchCluster` until its restart is put back.
+/// Keeps a `Reindex` until its task on the destination is cancelled, and a `SearchCluster` until its restart, and the
+/// Reindexes that write to it, are put back.
 pub const FINALIZER: &str = "reindex.dev/cleanup";
 
 /// The annotation of a SearchCluster that approves of the change with this id.

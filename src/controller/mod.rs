@@ -39,6 +39,7 @@ use crate::{
     allowlist::alibaba_cloud::OperatorIdentity,
     api::{FIELD_MANAGER, Reindex, SearchCluster},
     plan::{
+        cleanup::has_finalizer,
         reindex::{Stage, stage},
         scope::Scope,
         search_cluster::deletion::is_to_hear,
@@ -173,7 +174,8 @@ async fn sweep(ctx: &Shared) {
     }
 }
 
-/// Reindexes that may go on when this SearchCluster changed. Those that copy look by themselves.
+/// Reindexes that may go on when this SearchCluster changed, or that it waits for as it is deleted. Those that copy look by themselves, though
+/// some of them not for minutes.
 fn waiting_for(reindexes: &Store<Reindex>, cluster: &SearchCluster) -> Vec<ObjectRef<Reindex>> {
     let names = |reindex: &Reindex| {
         let own = reindex.namespace().unwrap_or_default();
@@ -182,7 +184,11 @@ fn waiting_for(reindexes: &Store<Reindex>, cluster: &SearchCluster) -> Vec<Objec
                 && Some(reference.namespace_or(&own)) == cluster.metadata.namespace.as_deref()
         })
     };
-    let waits = |reindex: &Reindex| matches!(stage(reindex), Stage::Validate | Stage::Allowlist | Stage::Survey);
+    let is_deleted = cluster.metadata.deletion_timestamp.is_some();
+    let waits = |reindex: &Reindex| {
+        matches!(stage(reindex), Stage::Validate | Stage::Allowlist | Stage::Survey)
+            || (is_deleted && has_finalizer(reindex))
+    };
     let found = reindexes.state();
     found
         .iter()
@@ -253,4 +259,51 @@ fn spawned<P: Future<Output = Result<Action, Error>> + Send + 'static>(
         result
     };
     CancelableJoinHandle::spawn(measured.in_current_span(), &Handle::current())
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_search_cluster_that_is_deleted_wakes_what_it_waits_for() {
+        let (store, mut writer) = reflector::store();
+        let reindex = |name: &str, finalizers: &[&str]| -> Reindex {
+            let object = json!({
+                "apiVersion": "reindex.dev/v1alpha1", "kind": "Reindex",
+                "metadata": {"name": name, "namespace": "search", "finalizers": finalizers},
+                "spec": {
+                    "source": {"clusterRef": {"name": "es-2"}, "index": "i"},
+                    "destination": {"clusterRef": {"name": "es-1"}, "index": "i"},
+                },
+                // It looks by itself, after some minutes.
+                "status": {
+                    "tuning": {"numberOfReplicas": "1"},
+                    "conditions": [{
+                        "type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "",
+                        "lastTransitionTime": "2026-11-27T12:00:00Z",
+                    }],
+                },
+            });
+            serde_json::from_value(object).unwrap()
+        };
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitApply(reindex("holds", &["reindex.dev/cleanup"])));
+        writer.apply_watcher_event(&Event::InitApply(reindex("free", &[])));
+        writer.apply_watcher_event(&Event::InitDone);
+        let cluster = |deleted: Option<&str>| -> SearchCluster {
+            let metadata = json!({"name": "es-1", "namespace": "search", "deletionTimestamp": deleted});
+            let spec = json!({"endpoint": "http://es-1:9200"});
+            let kind = json!({"apiVersion": "reindex.dev/v1alpha1", "kind": "SearchCluster", "metadata": metadata, "spec": spec});
+            serde_json::from_value(kind).unwrap()
+        };
+        let woken = |cluster: SearchCluster| -> Vec<String> {
+            waiting_for(&store, &cluster).into_iter().map(|woken| woken.name).collect()
+        };
+        assert_eq!(woken(cluster(None)), [] as [&str; 0]);
+        assert_eq!(woken(cluster(Some("2026-11-27T12:00:00Z"))), ["holds"]);
+    }
 }

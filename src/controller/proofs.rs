@@ -96,10 +96,11 @@ impl Proofs {
         Some((decided, Open { all: self.open.clone(), own }))
     }
 
-    /// A turn, until it is dropped; None where others have them all. It is taken before scrolls are set aside: a comparison that waited
-    /// with scrolls would keep copies from a cluster that it doesn't read yet.
-    pub fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        self.turns.clone().try_acquire_owned().ok()
+    /// A turn, until it is dropped; None where others have them all, and go on for more than a moment. It is taken before scrolls are set
+    /// aside: a comparison that waited with scrolls would keep copies from a cluster that it doesn't read yet.
+    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let _waiting = waiting();
+        tokio::time::timeout(WAIT, self.turns.clone().acquire_owned()).await.ok()?.ok()
     }
 
     /// Begins one, in place of any other of that Reindex. Its turn and the scrolls that were set aside for it are free again when it ends,

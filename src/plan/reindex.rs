@@ -206,7 +206,12 @@ pub fn settle(reindex: &Reindex, outcome: Outcome, now: Timestamp) -> Decision {
             plan.report.failed(StepName::Prepare, "IndexRefused", &message);
             plan.decision(None, Requeue::OnChange)
         }
-        Outcome::Started { ranges, counted } => plan.started(ranges, counted),
+        Outcome::Started { ranges, counted, untuned } => {
+            if untuned {
+                plan.report.status.tuning = None;
+            }
+            plan.started(ranges, counted)
+        }
         Outcome::GateClosed(cluster) => {
             plan.withdraw_repair();
             plan.gate_closed(&cluster)
@@ -304,11 +309,7 @@ impl<'a> Plan<'a> {
     /// The surroundings are at fault: say so and try again, ever more rarely.
     fn wait_out(mut self, trouble: &Trouble) -> Decision {
         if is_finished(&self.report.status) {
-            let message = format!(
-                "its tasks may run, or its index's settings are to be put back, which waits: {}",
-                trouble.message
-            );
-            self.report.note(true, "CleanupWaits", &message);
+            self.report.owes(&trouble.message);
             let patience = self.report.patience();
             return self.decision(None, Requeue::After(patience));
         }

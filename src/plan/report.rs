@@ -21,6 +21,9 @@ pub struct Note {
     pub message: String,
 }
 
+/// What `Stalled` says of one that has failed.
+const SEE_FAILED: &str = "see condition Failed";
+
 /// A status under construction, and what is told with it.
 pub struct Report {
     /// The status as it will be written.
@@ -129,7 +132,7 @@ impl Report {
         self.condition(READY, State::False, reason, message);
         self.condition(FAILED, State::True, reason, message);
         self.condition(COMPLETE, State::False, reason, "");
-        self.condition(STALLED, State::True, reason, "see condition Failed");
+        self.condition(STALLED, State::True, reason, SEE_FAILED);
         conditions::clear(&mut self.status.conditions, RECONCILING);
         self.status.completion_time = Some(Time(self.now));
         self.status.phase = Some(Phase::Failed);
@@ -140,6 +143,29 @@ impl Report {
         }
         self.shrink();
         self.note(true, reason, message);
+    }
+
+    /// What a failed one owes the destination waits, and why; told when that changes.
+    pub fn owes(&mut self, why: &str) {
+        let message =
+            format!("{SEE_FAILED}; its tasks may run, or its index's settings are to be put back, which waits: {why}");
+        if self.stalled_as(&message) {
+            self.note(true, "CleanupWaits", &message);
+        }
+    }
+
+    /// It owes nothing any more.
+    pub fn owes_nothing(&mut self) {
+        self.stalled_as(SEE_FAILED);
+    }
+
+    /// Says so where it has failed. Whether that is news.
+    fn stalled_as(&mut self, message: &str) -> bool {
+        let message = conditions::bounded(message);
+        let said = conditions::get(&self.status.conditions, STALLED).filter(|said| said.message != message);
+        let Some(reason) = said.map(|said| said.reason.clone()) else { return false };
+        self.condition(STALLED, State::True, &reason, &message);
+        true
     }
 
     /// The Reindex ended well.

@@ -127,7 +127,8 @@ pub fn decide(cluster: &SearchCluster, seen: &Observation, now: Timestamp) -> De
     let open = plan.allowlist().batch.as_ref().is_some_and(|batch| batch.phase.closes_the_gate());
     if open {
         plan.go_on(seen);
-    } else if seen.reached.is_ok() {
+    // One that is deleted is only there for what is put back.
+    } else if seen.reached.is_ok() && cluster.metadata.deletion_timestamp.is_none() {
         plan.look_after(seen);
     }
     plan.finish(seen)
@@ -362,7 +363,7 @@ impl<'a> Plan<'a> {
     /// Takes out what nobody needs any more, or puts back what is needed again, where that restarts nothing.
     fn take_out(&mut self, seen: &Observation) {
         let Some(Ok(Close { configuration: Configuration::Pools(pools), needed, .. })) = &seen.close else { return };
-        if seen.managed_by.is_some() || self.cluster.metadata.deletion_timestamp.is_some() {
+        if seen.managed_by.is_some() {
             return;
         }
         let is_open = window::opening(self.cluster.spec.allowlist.window.as_ref(), self.now) == Ok(Opening::Open);

@@ -180,16 +180,16 @@ async fn an_uninstall_that_fails_deletes_nothing_and_the_pages_ways_out_of_it_wo
 async fn both_kinds_that_are_deleted_at_once_leave_nothing_behind() {
     allowed().await;
     copying_in("deleted-along", 6).await;
+    let finalizers = || get("searchcluster", "dst")["metadata"]["finalizers"].clone();
+    wait_for("what holds the SearchCluster", finalizers, |seen| seen != &Value::Null);
     // The worse order.
     kubectl::run(&["delete", "searchclusters.reindex.dev", "--all", "-n", NAMESPACE, "--wait=false"]).expect("deleted");
     let gone = kubectl::run(&["delete", "reindex", "deleted-along", "-n", NAMESPACE, "--timeout=90s"]);
-    let left = kubectl::run(&["get", "searchclusters.reindex.dev", "-n", NAMESPACE, "-o", "name"]);
     // Whatever is asserted, the others need them.
     kubectl::run(&["wait", "searchclusters.reindex.dev", "--all", "-n", NAMESPACE, "--for=delete", "--timeout=150s"])
         .expect("they go");
     kubectl::apply(&search_clusters()).expect("the SearchClusters");
     gone.expect("it goes");
-    assert!(left.is_ok(), "{left:?}");
     nothing_is_left_of("deleted-along").await;
     for name in ["deleted-along", "dst"] {
         let selector = format!("--field-selector=reason=CleanupGivenUp,involvedObject.name={name}");

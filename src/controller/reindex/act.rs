@@ -129,57 +129,62 @@ struct Ready {
     source: Connected,
     /// Other Reindexes count them.
     counted: bool,
+    /// The destination refused to switch refresh and replicas off.
+    untuned: bool,
 }
 
 async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Start]) -> Outcome {
     let ready = match make_ready(ctx, reindex, tune).await {
-        Ok(Ok(ready)) => ready,
-        Ok(Err(outcome)) => return outcome,
-        Err(error) => return Outcome::NotStarted(apiserver(&error)),
+        Ok(ready) => ready,
+        Err(outcome) => return outcome,
     };
     let all = starts.iter().map(|start| start_task(ctx, reindex, &ready, start));
-    Outcome::Started { ranges: futures::future::join_all(all).await, counted: ready.counted }
+    let ranges = futures::future::join_all(all).await;
+    Outcome::Started { ranges, counted: ready.counted, untuned: ready.untuned }
 }
 
 /// The intents stand in status; now the gate is read, live. A restart writes its own intent first and looks for ours then: one of
 /// the two sees the other. Two Reindexes that share a limit, or an index, see each other in the same way. Or why nothing is started.
-async fn make_ready(ctx: &Context, reindex: &Reindex, tune: bool) -> Result<Result<Ready, Outcome>, Error> {
+async fn make_ready(ctx: &Context, reindex: &Reindex, tune: bool) -> Result<Ready, Outcome> {
+    let not_now = |error: Error| Outcome::NotStarted(apiserver(&error));
+    let of_destination = |error: SearchError| Outcome::NotStarted(convert::trouble("the destination", &error));
     let status = reindex.status.clone().unwrap_or_default();
-    if let Some(cluster) = gate::closed(ctx, &status).await? {
-        return Ok(Err(Outcome::GateClosed(cluster)));
+    if let Some(cluster) = gate::closed(ctx, &status).await.map_err(not_now)? {
+        return Err(Outcome::GateClosed(cluster));
     }
-    let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Err(Outcome::NotStarted(gone()))) };
+    let sides = sides::resolve(ctx, reindex).await.map_err(not_now)?.map_err(|_| Outcome::NotStarted(gone()))?;
     let limits = limits(ctx, &sides, &status, source_shards(&status));
     // An index of its own nobody else fills.
     let (alone, counted) = (created(&status), !limits.is_unlimited());
     if !alone || counted {
-        let all = live_reindexes(ctx).await?;
+        let all = live_reindexes(ctx).await.map_err(not_now)?;
         if !alone && let Some(trouble) = gate::busy(reindex, all.iter()) {
-            return Ok(Err(Outcome::Busy(trouble)));
+            return Err(Outcome::Busy(trouble));
         }
         if counted && !plan::limits::admits(reindex, &all, &limits) {
-            return Ok(Err(Outcome::LimitReached));
+            return Err(Outcome::LimitReached);
         }
     }
-    let (destination, source) = match open_both(ctx, &sides).await {
-        Ok(both) => both,
-        Err(trouble) => return Ok(Err(Outcome::NotStarted(trouble))),
+    let (destination, source) = open_both(ctx, &sides).await.map_err(Outcome::NotStarted)?;
+    // The bulk of a task would make an index anew that is gone, or fill somebody else's: the next look says what stands there.
+    if !is_ours(&destination, reindex).await.map_err(of_destination)? {
+        return Err(Outcome::Started { ranges: vec![], counted, untuned: false });
+    }
+    let tuned = match tune {
+        true => switch_off(&destination, reindex).await,
+        false => Ok(()),
     };
-    let is_ready = async {
-        // The bulk of a task would make an index anew that is gone, or fill somebody else's.
-        let ours = is_ours(&destination, reindex).await?;
-        if ours && tune {
-            switch_off(&destination, reindex).await?;
+    let untuned = match tuned {
+        Ok(()) => false,
+        // Without it the copy is only slower. Whose user may do nothing there is told so by what comes next.
+        Err(error) if is_refusal(&error) || error.status() == Some(403) => {
+            let message = format!("refresh and replicas stay on while it is filled: {}", error.public_message());
+            events::tell(ctx, reindex, Note { warning: true, reason: "RequestRefused", message });
+            true
         }
-        Ok(ours)
+        Err(error) => return Err(of_destination(error)),
     };
-    let is_ready: Result<bool, SearchError> = is_ready.await;
-    Ok(match is_ready {
-        Ok(true) => Ok(Ready { destination, source, counted }),
-        // The next look says what stands there.
-        Ok(false) => Err(Outcome::Started { ranges: vec![], counted }),
-        Err(error) => Err(Outcome::NotStarted(convert::trouble("the destination", &error))),
-    })
+    Ok(Ready { destination, source, counted, untuned })
 }
 
 async fn start_task(ctx: &Context, reindex: &Reindex, ready: &Ready, start: &Start) -> (i32, Started) {

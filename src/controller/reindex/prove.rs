@@ -167,7 +167,7 @@ impl Eyes<'_> {
         let limit = spec.execution.requests_per_second;
         let mut look = self.ctx.proofs.look(&uid, limit).await;
         if let Look::Idle = look {
-            let Some(turn) = self.ctx.proofs.turn() else { return Err(Observation::ScrollsTaken) };
+            let Some(turn) = self.ctx.proofs.turn().await else { return Err(Observation::ScrollsTaken) };
             let (name, index) = (&spec.source.index, &spec.destination.index);
             destination.client.refresh(index).await.map_err(of("the destination"))?;
             source.client.refresh(name).await.map_err(of("the source"))?;

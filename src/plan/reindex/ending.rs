@@ -201,7 +201,10 @@ impl Plan<'_> {
         self.no_repair_runs();
         match self.report.status.tuning.clone() {
             Some(tuning) => self.decision(Some(Effect::Restore(tuning)), Requeue::Now),
-            None => self.decision(None, Requeue::OnChange),
+            None => {
+                self.report.owes_nothing();
+                self.decision(None, Requeue::OnChange)
+            }
         }
     }
 }

@@ -57,7 +57,7 @@ pub enum Observation {
     Moving(Duration),
     /// For [`super::Stage::Verify`]: documents are being compared.
     Proving(Proving),
-    /// For [`super::Stage::Verify`]: the clusters' limits leave no scroll to compare documents with.
+    /// For [`super::Stage::Verify`]: other comparisons have every turn, or the clusters' limits leave no scroll to compare documents with.
     ScrollsTaken,
     /// For [`super::Stage::Verify`]: a document alone has more bytes than are read of an answer.
     TooLargeToCompare {
@@ -277,6 +277,8 @@ pub enum Outcome {
         ranges: Vec<(i32, Started)>,
         /// Whether a limit of a cluster counts these tasks, which other Reindexes read in the status.
         counted: bool,
+        /// The destination refused to switch refresh and replicas off: there is nothing to put back.
+        untuned: bool,
     },
     /// A restart is about to begin on a cluster: the intents are withdrawn.
     GateClosed(String),

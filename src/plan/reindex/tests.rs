@@ -90,7 +90,7 @@ pub(super) fn settled(reindex: &mut Reindex, outcome: Outcome, second: i64) -> D
 
 /// Tasks were started, and no limit counts them.
 fn started(ranges: impl IntoIterator<Item = (i32, Started)>) -> Outcome {
-    Outcome::Started { ranges: ranges.into_iter().collect(), counted: false }
+    Outcome::Started { ranges: ranges.into_iter().collect(), counted: false, untuned: false }
 }
 
 fn bucket(from: i64, to: i64, documents: i64) -> Bucket {
@@ -320,7 +320,7 @@ fn the_number_of_a_task_is_written_at_once_where_it_is_no_matter_of_time_alone()
     let after_start = |counted, change: fn(&mut Reindex)| {
         let mut reindex = copying(1);
         change(&mut reindex);
-        let started = Outcome::Started { ranges: vec![(0, Started::Task("n:0".into()))], counted };
+        let started = Outcome::Started { ranges: vec![(0, Started::Task("n:0".into()))], counted, untuned: false };
         settled(&mut reindex, started, 3).requeue
     };
     let at_once = Requeue::After(Duration::from_millis(250));

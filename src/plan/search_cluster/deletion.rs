@@ -52,15 +52,20 @@ pub fn is_to_hear(cluster: &SearchCluster, reindex: &Reindex, winding_down: bool
 
 /// Decides from those that hold it; None while nobody deletes it.
 pub fn deletion(cluster: &SearchCluster, held_by: &[String], now: Timestamp) -> Option<Deletion> {
-    let since = cluster.metadata.deletion_timestamp.as_ref()?;
+    cluster.metadata.deletion_timestamp.as_ref()?;
     if !is_open(cluster.status.as_ref()) && held_by.is_empty() {
         return Some(Deletion::Release(None));
     }
-    if now.duration_since(since.0) < PATIENCE {
+    if !is_overdue(cluster, now) {
         return Some(Deletion::Wait);
     }
     let message = format!("not everything was put back in time: {}", left(cluster, held_by).join("; "));
     Some(Deletion::Release(Some(Note { warning: true, reason: "CleanupGivenUp", message })))
+}
+
+/// Whether it was deleted so long ago that nobody waits any longer.
+pub fn is_overdue(cluster: &SearchCluster, now: Timestamp) -> bool {
+    cluster.metadata.deletion_timestamp.as_ref().is_some_and(|since| now.duration_since(since.0) >= PATIENCE)
 }
 
 /// What stays, for a person to put back.

@@ -123,6 +123,15 @@ fn a_change_waits_for_the_approval_of_exactly_it() {
 }
 
 #[test]
+fn one_that_is_deleted_begins_no_change() {
+    let mut cluster = cluster(json!({"management": "Automatic"}));
+    cluster.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(NOON)));
+    let decision = see(&mut cluster, &seen(&["a:9200"]), NOON);
+    assert_eq!((batch(&cluster), decision.effect), (None, None));
+    assert!(decision.notes.is_empty(), "{:?}", decision.notes);
+}
+
+#[test]
 fn an_approval_is_used_up() {
     let mut cluster = cluster(json!({"management": "Approval"}));
     see(&mut cluster, &seen(&["a:9200"]), NOON);

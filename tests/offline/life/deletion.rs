@@ -1,14 +1,14 @@
 //! Deleting always ends, and leaves nothing running.
 
 use kube::runtime::controller::Action;
-use reindex_operator::api::{Reindex, SearchCluster};
+use reindex_operator::api::{Reindex, SearchCluster, conditions::STALLED};
 use serde_json::{Value, json};
 
 use super::failure;
 use crate::support::{
     engine::Pace,
     faults::Fault,
-    world::{NAME, NAMESPACE, Round, World},
+    world::{NAME, NAMESPACE, Round, World, condition},
 };
 
 async fn copying(change: impl FnOnce(&mut Value)) -> World {
@@ -201,4 +201,18 @@ async fn a_search_cluster_that_is_deleted_is_looked_at_again_soon() {
     let Round::Done(action) = world.round_of_cluster("es-1").await else { panic!("{}", world.story("it waits")) };
     let soon = (0..=5).map(|seconds| Action::requeue(std::time::Duration::from_secs(seconds)));
     assert!(soon.into_iter().any(|soon| soon == action), "{action:?}");
+}
+
+#[tokio::test]
+async fn what_a_failed_copy_owes_a_cluster_that_is_away_is_told_once() {
+    let mut world = copying_tuned().await;
+    world.destination.stop();
+    world.api.delete::<SearchCluster>(NAMESPACE, "es-2");
+    let waits = |reindex: &Reindex| condition(reindex, STALLED).is_some_and(|(_, why)| why.contains("which waits"));
+    world.until_it("what it owes waits", waits).await;
+    for _ in 0..3 {
+        world.round().await;
+    }
+    let told = world.event_reasons().iter().filter(|reason| *reason == "CleanupWaits").count();
+    assert_eq!(told, 1, "{:?}", world.event_reasons());
 }

@@ -540,12 +540,21 @@ async fn a_comparison_waits_for_scrolls_that_another_reindex_holds() {
     assert_eq!(world.ctx().proofs.open_on("uuid-of-source"), 0, "they are free again");
 }
 
+/// Other comparisons go on.
+async fn all_turns(world: &World) -> Vec<tokio::sync::OwnedSemaphorePermit> {
+    let mut turns = vec![];
+    while let Some(turn) = world.ctx().proofs.turn().await {
+        turns.push(turn);
+    }
+    turns
+}
+
 #[tokio::test]
 async fn a_comparison_that_waits_for_others_holds_no_scrolls() {
     let mut world = with(json!({"level": "Identity"})).await;
     world.change_cluster("es-2", json!({"spec": {"limits": {"maxOpenScrolls": 5}}}));
     world.until_copying().await;
-    let others: Vec<_> = std::iter::from_fn(|| world.ctx().proofs.turn()).collect();
+    let others = all_turns(&world).await;
     let turns = others.len();
     let waits = |reindex: &Reindex| {
         condition(reindex, RECONCILING)
@@ -568,7 +577,7 @@ async fn a_comparison_that_waits_for_others_holds_no_scrolls() {
     drop(others);
     let reindex = world.end().await;
     assert_copied(&world, &reindex);
-    let again: Vec<_> = std::iter::from_fn(|| world.ctx().proofs.turn()).collect();
+    let again = all_turns(&world).await;
     assert_eq!(again.len(), turns, "its turn is over");
 }
 

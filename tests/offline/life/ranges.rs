@@ -89,6 +89,16 @@ async fn an_index_is_filled_without_refresh_and_replicas_and_gets_them_back() {
 }
 
 #[tokio::test]
+async fn an_index_whose_settings_may_not_be_changed_is_filled_as_it_is() {
+    let mut world = World::with(three).await;
+    world.destination.state().refuses_settings = true;
+    let reindex = world.end().await;
+    assert_copied(&world, &reindex);
+    assert_eq!(world.destination.state().index("dest").settings_log, [] as [Value; 0]);
+    assert!(world.event_reasons().contains(&"RequestRefused".to_owned()), "{:?}", world.event_reasons());
+}
+
+#[tokio::test]
 async fn what_was_changed_is_put_back_when_the_copy_fails() {
     let mut world = World::with(|reindex| {
         three(reindex);

@@ -64,6 +64,8 @@ pub struct State {
     pub description_bytes: usize,
     /// How many copies are refused with HTTP status 429 before one is started.
     pub refused_starts: usize,
+    /// Whether the operator's user may not change an index's settings.
+    pub refuses_settings: bool,
     /// Whether the operator's user may not change the throttle of a task.
     pub refuses_rethrottle: bool,
     /// Processors of its node.
@@ -176,6 +178,7 @@ impl State {
             pace: Pace::PerPoll(2),
             description_bytes: 0,
             refused_starts: 0,
+            refuses_settings: false,
             refuses_rethrottle: false,
             processors: 2,
             most_at_once: 0,

@@ -132,6 +132,9 @@ fn answer(state: &Mutex<State>, network: &Network, request: &Request) -> Result<
         ("POST", [index, "_search"]) if request.parameters.contains_key("scroll") => {
             scroll::begin(&mut state, index, &request.body, request.parameters.get("preference"))
         }
+        ("PUT", [_, "_settings"]) if state.refuses_settings => {
+            Err(refusal(403, "security_exception", "action [indices:admin/settings/update] is unauthorized for user"))
+        }
         (_, [index, ..]) if !index.starts_with('_') => of_index(&mut state, request, &parts),
         (verb, _) => {
             let why = format!("no handler found for uri [{}] and method [{verb}]", request.path);

@@ -196,7 +196,7 @@ async fn without_access_no_request_leaves_and_it_reads_like_a_cluster_that_is_no
         world.title = format!("no access to the {side}");
         let (reason, message) = world.until_stalled().await;
         assert_eq!(reason, "ClusterNotFound");
-        assert!(message.contains("is not found, or does not admit namespace search"), "{message}");
+        assert!(message.contains("is not found, is being deleted, or does not admit namespace search"), "{message}");
         assert_eq!(
             (world.calls_to("source"), world.calls_to("destination")),
             (0, 0),

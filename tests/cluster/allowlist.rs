@@ -375,8 +375,9 @@ async fn an_approval_lets_exactly_that_change_go() {
     apply(&reindex("meanwhile", "first"));
     complete("meanwhile", 10);
     assert_eq!(pod_uids(), before, "nothing restarts before the approval");
-    let waiting = shown(&["status", "approved"]);
-    assert!(waiting.contains("WaitingForPerson"), "{waiting}");
+    // The replica of an index that was just made takes a moment, in which nothing could restart.
+    let status = || Value::String(shown(&["status", "approved"]));
+    wait_for("a person", status, |seen| seen.as_str().is_some_and(|page| page.contains("WaitingForPerson")));
     let asked = answered("approve dst", "Approve of exactly this change?", "yes");
     let approved = asked.unwrap_or_else(|| shown(&["approve", "dst", "--yes"]));
     assert!(approved.contains(&entry), "what is approved of is shown: {approved}");

@@ -57,4 +57,10 @@ impl ClusterRef {
     pub fn namespace_or<'a>(&'a self, own: &'a str) -> &'a str {
         self.namespace.as_deref().unwrap_or(own)
     }
+
+    /// Whether it names this SearchCluster, where it stands in an object of `own`.
+    pub fn names(&self, own: &str, cluster: &SearchCluster) -> bool {
+        Some(&self.name) == cluster.metadata.name.as_ref()
+            && Some(self.namespace_or(own)) == cluster.metadata.namespace.as_deref()
+    }
 }

@@ -179,10 +179,8 @@ async fn sweep(ctx: &Shared) {
 fn waiting_for(reindexes: &Store<Reindex>, cluster: &SearchCluster) -> Vec<ObjectRef<Reindex>> {
     let names = |reindex: &Reindex| {
         let own = reindex.namespace().unwrap_or_default();
-        [&reindex.spec.source.cluster_ref, &reindex.spec.destination.cluster_ref].into_iter().any(|reference| {
-            reference.name == cluster.name_any()
-                && Some(reference.namespace_or(&own)) == cluster.metadata.namespace.as_deref()
-        })
+        let references = [&reindex.spec.source.cluster_ref, &reindex.spec.destination.cluster_ref];
+        references.into_iter().any(|reference| reference.names(&own, cluster))
     };
     let is_deleted = cluster.metadata.deletion_timestamp.is_some();
     let waits = |reindex: &Reindex| {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-
 use kube::ResourceExt;
 
 use crate::api::{FINALIZER, Reindex, ReindexStatus, reindex::DeletionPolicy, reindex_status::Tuning};
@@ -23,6 +22,11 @@ pub const PAUSE: Duration = Duration::from_secs(5);
 /// Whether the object holds our finalizer.
 pub fn has_finalizer(object: &impl ResourceExt) -> bool {
     object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+/// Whether the object was deleted so long ago that nobody waits any longer.
+pub fn is_overdue(object: &impl ResourceExt, now: Timestamp) -> bool {
+    object.meta().deletion_timestamp.as_ref().is_some_and(|since| now.duration_since(since.0) >= PATIENCE)
 }
 
 /// What follows.
@@ -88,10 +92,6 @@ pub fn remains(reindex: &Reindex) -> Option<String> {
     let may_run = runs(status) || is_mending(status);
     let tasks = may_run.then(|| "a task of it may still run on the destination".to_owned());
     Some([tasks, settings(reindex)].into_iter().flatten().collect::<Vec<_>>().join("; "))
-}
-
-fn is_overdue(reindex: &Reindex, now: Timestamp) -> bool {
-    reindex.metadata.deletion_timestamp.as_ref().is_some_and(|since| now.duration_since(since.0) >= PATIENCE)
 }
 
 /// The same at the end of a sentence.

@@ -18,16 +18,12 @@ pub struct RemoteAddress {
 /// The address of `source` for `destination`: the destination's own `remotes` entry, else the source's `remoteEndpoint`, else its
 /// endpoint. None if the text is not a URL with host and port, which admission refuses, or if its provider has not told it yet.
 pub fn address(destination: &SearchCluster, source: &SearchCluster) -> Option<RemoteAddress> {
-    let namespace = |cluster: &SearchCluster| cluster.metadata.namespace.clone().unwrap_or_default();
-    let own = namespace(destination);
+    let own = destination.metadata.namespace.as_deref().unwrap_or_default();
     let written = destination
         .spec
         .remotes
         .iter()
-        .find(|remote| {
-            Some(&remote.cluster.name) == source.metadata.name.as_ref()
-                && remote.cluster.namespace_or(&own) == namespace(source)
-        })
+        .find(|remote| remote.cluster.names(own, source))
         .map(|remote| remote.endpoint.as_str())
         .or(source.spec.remote_endpoint.as_deref())
         .or(connection::endpoint(source))?;

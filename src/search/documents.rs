@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use serde::{Deserialize, de::Error as _};
+use serde::de::Error as _;
 use serde_json::{Value, json};
 
 use super::connect::SearchClient;
@@ -43,6 +43,14 @@ pub struct Held {
     pub version: u64,
     /// The write that left it so: `_seq_no` and `_primary_term`. Any later write has others.
     pub write: (u64, u64),
+}
+
+impl Held {
+    /// None where the engine does not tell which write left it so.
+    fn of(wanted: &DocumentVersion, hit: &Hit<'_>) -> Option<Held> {
+        let DocumentVersion { id, routing, .. } = wanted;
+        Some(Held { id: id.clone(), routing: routing.clone(), version: hit.version, write: hit.write? })
+    }
 }
 
 /// Ids and versions of documents, a page at a time. To be [ended](VersionPages::end).
@@ -102,53 +110,20 @@ impl SearchClient {
     /// # Errors
     /// [`SearchError::PartialShards`] where one could not be looked up: it may be there.
     pub async fn versions_of(&self, index: &str, documents: &[DocumentVersion]) -> Result<Vec<Held>, SearchError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            docs: Vec<Found>,
-        }
-        #[derive(Deserialize)]
-        struct Found {
-            #[serde(default)]
-            found: bool,
-            #[serde(default)]
-            error: Option<Value>,
-            #[serde(rename = "_version", default)]
-            version: u64,
-            #[serde(rename = "_seq_no")]
-            number: Option<u64>,
-            #[serde(rename = "_primary_term")]
-            term: Option<u64>,
-        }
         // The engines refuse to look nothing up.
         if documents.is_empty() {
             return Ok(vec![]);
         }
-        let of = |document: &DocumentVersion| match &document.routing {
-            Some(routing) => json!({ "_id": document.id, "routing": routing }),
-            None => json!({ "_id": document.id }),
-        };
-        let docs: Vec<Value> = documents.iter().map(of).collect();
-        let call = self.call(Method::POST, "look-up", &[one_index(index)?, "_mget"]).reading();
-        let call = call.query("_source", "false").body(json!({ "docs": docs })).timeout(SLOW_TIMEOUT);
-        let answer: Answer = call.json().await?;
-        let lacks = |what| SearchError::Decode { what: "look-up", source: serde_json::Error::custom(what) };
-        if answer.docs.len() != documents.len() {
-            return Err(lacks("a document is missing in the answer"));
-        }
+        let wanted: Vec<_> = documents.iter().map(|document| (document.id.clone(), document.routing.clone())).collect();
         let mut held = vec![];
         // The routing is not answered where the content isn't wanted.
-        for (DocumentVersion { id, routing, .. }, answered) in documents.iter().zip(answer.docs) {
-            let Found { found, error, version, number, term } = answered;
-            if let Some(error) = error {
-                let kind = error["type"].as_str().map(|kind| kind.chars().take(100).collect());
-                return Err(SearchError::PartialShards { failed: 1, total: 1, kind });
-            }
-            if found {
-                let write = number.zip(term).ok_or_else(|| lacks("a document has no number of its last write"))?;
-                held.push(Held { id: id.clone(), routing: routing.clone(), version, write });
-            }
-        }
-        Ok(held)
+        let take = |at: usize, hit: Option<&Hit<'_>>| held.extend(hit.map(|hit| Held::of(&documents[at], hit)));
+        self.look_up(index, &wanted, false, usize::MAX, take).await?;
+        let lacks = || SearchError::Decode {
+            what: "look-up",
+            source: serde_json::Error::custom("a document has no number of its last write"),
+        };
+        held.into_iter().collect::<Option<_>>().ok_or_else(lacks)
     }
 
     /// Whether a search that finds only this document, with these fields, has a larger answer than `limit` in bytes.

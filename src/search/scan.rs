@@ -49,6 +49,9 @@ pub struct Hit<'a> {
     /// Its version, 0 where none is told.
     #[serde(rename = "_version", default)]
     pub version: u64,
+    /// The write that left it so, `_seq_no` and `_primary_term`; only of what was looked up.
+    #[serde(skip)]
+    pub write: Option<(u64, u64)>,
     #[serde(rename = "_source", borrow, default)]
     source: Option<&'a RawValue>,
 }
@@ -247,6 +250,10 @@ impl SearchClient {
             routing: Option<Text<'a>>,
             #[serde(rename = "_version", default)]
             version: u64,
+            #[serde(rename = "_seq_no")]
+            number: Option<u64>,
+            #[serde(rename = "_primary_term")]
+            term: Option<u64>,
             #[serde(rename = "_source", borrow, default)]
             source: Option<&'a RawValue>,
         }
@@ -274,8 +281,8 @@ impl SearchClient {
                 let kind = error["type"].as_str().map(|kind| kind.chars().take(100).collect());
                 return Err(SearchError::PartialShards { failed: 1, total: 1, kind });
             }
-            let Found { found, id, routing, version, source, .. } = document;
-            let hit = Hit { id, routing, version, source };
+            let Found { found, id, routing, version, number, term, source, .. } = document;
+            let hit = Hit { id, routing, version, write: number.zip(term), source };
             take(at, found.then_some(&hit));
         }
         Ok(())

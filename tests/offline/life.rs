@@ -92,6 +92,12 @@ fn failure(world: &World, reindex: &Reindex) -> (String, String) {
     condition(reindex, FAILED).unwrap_or_else(|| panic!("{}", world.story("it is Failed")))
 }
 
+/// Nothing was written since it was as `before`.
+fn assert_unwritten_since(world: &World, before: &Reindex) {
+    let now = world.reindex().unwrap();
+    assert_eq!(now.resource_version(), before.resource_version(), "{}", world.story("nothing is written"));
+}
+
 #[tokio::test]
 async fn a_reindex_copies_every_document_once_and_says_so() {
     let mut world = World::new().await;

@@ -79,7 +79,7 @@ impl Draft {
                     self.written = written;
                     self.reindex = self.written.clone();
                     self.heed(self.winding_down);
-                    self.has_written(ctx);
+                    self.note_write(ctx);
                 }
                 Ok(None) => {}
                 Err(error) => return Err(self.refused(Error::kube("write the status")(error))),
@@ -96,7 +96,7 @@ impl Draft {
         match finalizer::set(&ctx.client, &mut self.written, wanted).await {
             Ok(true) => {
                 self.reindex.metadata = self.written.metadata.clone();
-                self.has_written(ctx);
+                self.note_write(ctx);
                 Ok(())
             }
             Ok(false) => Ok(()),
@@ -104,7 +104,7 @@ impl Draft {
         }
     }
 
-    fn has_written(&mut self, ctx: &Context) {
+    fn note_write(&mut self, ctx: &Context) {
         ctx.own_writes.note(&self.written);
         self.writes = Writes::Some;
     }

@@ -19,10 +19,10 @@ use kube::runtime::controller::Action;
 use crate::{
     api::SearchCluster,
     plan::{
-        cleanup::{PAUSE, has_finalizer},
+        cleanup::{PAUSE, has_finalizer, is_overdue},
         search_cluster::{
             self as plan,
-            deletion::{Deletion, deletion, held_by, is_overdue},
+            deletion::{Deletion, deletion, held_by},
             is_open,
         },
     },
@@ -73,8 +73,8 @@ pub async fn reconcile(cluster: Arc<SearchCluster>, shared: Arc<Shared>) -> Resu
         act::act(&ctx, &cluster, effect).await?;
     }
     // Whoever deletes it waits.
-    let most = if is_deleted { PAUSE } else { decision.requeue };
-    Ok(Action::requeue(decision.requeue.min(most)))
+    let requeue = if is_deleted { decision.requeue.min(PAUSE) } else { decision.requeue };
+    Ok(Action::requeue(requeue))
 }
 
 /// Reindexes that hold it: as the apiserver has them where it would go, or lose its finalizer, without any, since a cache that is not filled

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use crate::{
     api::{Batch, Reindex, SearchCluster},
     plan::{
-        cleanup::{PATIENCE, has_finalizer},
+        cleanup::{has_finalizer, is_overdue},
         report::Note,
         words::{first_names, full_name},
     },
@@ -33,8 +33,7 @@ pub fn held_by<'a>(cluster: &SearchCluster, reindexes: impl IntoIterator<Item = 
 }
 
 fn writes_to(reindex: &Reindex, cluster: &SearchCluster) -> bool {
-    let (named, own) = (&reindex.spec.destination.cluster_ref, reindex.namespace().unwrap_or_default());
-    named.name == cluster.name_any() && Some(named.namespace_or(&own)) == cluster.metadata.namespace.as_deref()
+    reindex.spec.destination.cluster_ref.names(&reindex.namespace().unwrap_or_default(), cluster)
 }
 
 /// Whether the SearchCluster is to hear that the Reindex holds it from now on, or, where it is waited for, no longer. Else it finds out by
@@ -61,11 +60,6 @@ pub fn deletion(cluster: &SearchCluster, held_by: &[String], now: Timestamp) -> 
     }
     let message = format!("not everything was put back in time: {}", left(cluster, held_by).join("; "));
     Some(Deletion::Release(Some(Note { warning: true, reason: "CleanupGivenUp", message })))
-}
-
-/// Whether it was deleted so long ago that nobody waits any longer.
-pub fn is_overdue(cluster: &SearchCluster, now: Timestamp) -> bool {
-    cluster.metadata.deletion_timestamp.as_ref().is_some_and(|since| now.duration_since(since.0) >= PATIENCE)
 }
 
 /// What stays, for a person to put back.

@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::assert_copied;
+use super::{assert_copied, assert_unwritten_since};
 use crate::support::world::{World, condition};
-use kube::ResourceExt;
 use reindex_operator::api::{Reindex, conditions::RECONCILING};
 
 fn batch(phase: &str) -> Value {
@@ -50,8 +49,7 @@ async fn a_copy_that_waits_for_a_restart_asks_no_cluster_and_writes_nothing_agai
         world.change_cluster("es-1", json!({"status": batch(phase)}));
         world.round().await;
     }
-    let after = world.reindex().unwrap();
-    assert_eq!(after.resource_version(), before.resource_version(), "{}", world.story("nothing is written"));
+    assert_unwritten_since(&world, &before);
     assert_eq!(searches(&world), asked, "{}", world.story("the source is not searched"));
     // The same for ranges that wait while others of the copy are done.
     world.change_cluster("es-1", json!({"status": batch("Done")}));

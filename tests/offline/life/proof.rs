@@ -13,7 +13,7 @@ use reindex_operator::{
 };
 use serde_json::{Value, json};
 
-use super::{assert_copied, failure};
+use super::{assert_copied, assert_unwritten_since, failure};
 use crate::support::{
     engine::{Index, Pace},
     faults::Fault,
@@ -214,13 +214,7 @@ async fn nothing_is_deleted_while_the_destination_could_not_copy_it_again() {
     for _ in 0..3 {
         world.round().await;
     }
-    let after = world.reindex().unwrap();
-    assert_eq!(
-        after.metadata.resource_version,
-        before.metadata.resource_version,
-        "{}",
-        world.story("nothing is written")
-    );
+    assert_unwritten_since(&world, &before);
     assert_eq!(scans(&world), scanned, "{}", world.story("what was compared is kept"));
     assert!(world.destination.state().index("dest").documents.contains_key("B"), "{}", world.story("it is kept"));
     assert_eq!(deletions(&world), 0);
@@ -526,13 +520,7 @@ async fn a_comparison_waits_for_scrolls_that_another_reindex_holds() {
     };
     let before = world.until_it("it waits for scrolls", waits).await;
     world.round().await;
-    let after = world.reindex().unwrap();
-    assert_eq!(
-        after.metadata.resource_version,
-        before.metadata.resource_version,
-        "{}",
-        world.story("nothing is written")
-    );
+    assert_unwritten_since(&world, &before);
     assert_eq!(world.ctx().proofs.open_on("uuid-of-source"), 0);
     world.api.delete::<Reindex>(NAMESPACE, "other");
     let reindex = world.end().await;
@@ -565,13 +553,7 @@ async fn a_comparison_that_waits_for_others_holds_no_scrolls() {
         |world: &World| world.faults.journal().iter().filter(|call| call.path.ends_with("/_refresh")).count();
     let refreshed = refreshes(&world);
     world.round().await;
-    let after = world.reindex().unwrap();
-    assert_eq!(
-        after.metadata.resource_version,
-        before.metadata.resource_version,
-        "{}",
-        world.story("nothing is written")
-    );
+    assert_unwritten_since(&world, &before);
     assert_eq!(refreshes(&world), refreshed, "{}", world.story("nothing is asked of the clusters"));
     assert_eq!(world.ctx().proofs.open_on("uuid-of-source"), 0, "others may have them");
     drop(others);

@@ -17,10 +17,10 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// What one reconcile works with: what all share, and what it has read.
+/// What one reconcile works with: what all share, and what it has asked.
 pub struct Context {
     shared: Arc<Shared>,
-    /// The Secrets and ConfigMaps that it has read.
+    /// What it has asked, once.
     pub read: ReadOnce,
 }
 

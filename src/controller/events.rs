@@ -1,4 +1,4 @@
-//! Events: one for each step of an object, for people who `kubectl describe` it; each is a line of the log, and counted.
+//! Events: an object's steps, for people who `kubectl describe` it; each step is a line of the log, and counted.
 
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ use super::context::Context;
 const LANES: usize = 4;
 /// How long one may take before the next has its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an event's words may be: the API allows 1024.
+const MAX_BYTES: usize = 1000;
 
 type Lane = UnboundedReceiver<(Event, ObjectReference)>;
 
@@ -54,28 +57,52 @@ impl Events {
     }
 }
 
-/// Tells it.
-pub fn tell<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note: Note) {
+/// Tells what happened, one after the other. Each is a line of the log, and counted; what went well together is one event.
+pub fn tell<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, notes: impl IntoIterator<Item = Note>) {
+    let notes = notes.into_iter().map(|note| Note { message: one_line(&note.message), ..note });
+    for note in joined(notes.inspect(|note| log(ctx, object, note))) {
+        ctx.events.tell(event(note), object.object_ref(&()));
+    }
+}
+
+fn log<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note: &Note) {
     let Note { warning, reason, message } = note;
-    let mut message = one_line(&message);
     let (kind, namespace, name, uid) = (K::kind(&()), object.namespace(), object.name_any(), object.uid());
     match warning {
         true => tracing::warn!(%kind, namespace, name, uid, reason, "{message}"),
         false => tracing::info!(%kind, namespace, name, uid, reason, "{message}"),
     }
-    ctx.metrics.told(&kind, warning, reason);
-    // The API allows 1024 bytes.
-    while message.len() > 1000 {
+    ctx.metrics.told(&kind, *warning, reason);
+}
+
+/// A small copy goes through most of its steps within a second, and writing an event costs an apiserver as much as writing a status: steps that are
+/// told together are told by the event of the last one. A warning is never told by another's.
+fn joined(notes: impl Iterator<Item = Note>) -> Vec<Note> {
+    let mut joined: Vec<Note> = Vec::new();
+    for note in notes {
+        match joined.last_mut() {
+            Some(last) if !last.warning && !note.warning && last.message.len() + note.message.len() < MAX_BYTES => {
+                last.reason = note.reason;
+                last.message = format!("{}; {}", last.message, note.message);
+            }
+            _ => joined.push(note),
+        }
+    }
+    joined
+}
+
+fn event(note: Note) -> Event {
+    let Note { warning, reason, mut message } = note;
+    while message.len() > MAX_BYTES {
         message.pop();
     }
-    let event = Event {
+    Event {
         type_: if warning { EventType::Warning } else { EventType::Normal },
         reason: reason.to_owned(),
         note: Some(message),
         action: reason.to_owned(),
         secondary: None,
-    };
-    ctx.events.tell(event, object.object_ref(&()));
+    }
 }
 
 /// Writes what is told, until nothing can be told any more.
@@ -93,4 +120,45 @@ pub async fn write_one(recorder: &Recorder, event: Event, object: ObjectReferenc
     };
     let ObjectReference { kind, namespace, name, uid, .. } = object;
     tracing::warn!(kind, namespace, name, uid, reason = event.reason, error, "an event was not written");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(warning: bool, reason: &'static str, message: &str) -> Note {
+        Note { warning, reason, message: message.to_owned() }
+    }
+
+    #[test]
+    fn steps_that_are_told_together_are_one_event_and_a_warning_is_its_own() {
+        let told = [
+            note(false, "Validated", "both are there"),
+            note(false, "SourceAllowed", "it may read"),
+            note(true, "CopyRetried", "the task was lost"),
+            note(false, "Copied", "6 documents"),
+        ];
+        let expected = [
+            note(false, "SourceAllowed", "both are there; it may read"),
+            note(true, "CopyRetried", "the task was lost"),
+            note(false, "Copied", "6 documents"),
+        ];
+        assert_eq!(joined(told.into_iter()), expected);
+    }
+
+    #[test]
+    fn what_does_not_fit_into_one_event_is_told_by_the_next() {
+        let long = "x".repeat(400);
+        let told = [(); 5].map(|()| note(false, "CopyStarted", &long));
+        let lengths: Vec<_> = joined(told.into_iter()).iter().map(|note| note.message.len()).collect();
+        assert_eq!(lengths, [802, 802, 400]);
+    }
+
+    #[test]
+    fn words_are_cut_between_two_characters() {
+        let cut = event(note(true, "CopyRefused", &"ä".repeat(501))).note.unwrap_or_default();
+        assert_eq!(cut, "ä".repeat(500));
+        let odd = event(note(true, "CopyRefused", &format!("x{}", "ä".repeat(501)))).note.unwrap_or_default();
+        assert_eq!(odd.len(), 999);
+    }
 }

@@ -1,5 +1,6 @@
-//! The Secrets and ConfigMaps of clients, each read once by a reconcile, which makes a client of the same cluster a dozen times. The next one
-//! reads them anew, so that a Secret that was changed counts within moments, and nothing is kept between them.
+//! What a reconcile, which makes a client of the same cluster a dozen times, asks once: the Secrets and ConfigMaps of the client, and who answers
+//! it. The next reconcile asks anew, so that a Secret that was changed counts within moments, another cluster at the same address is not taken
+//! for the one that was pinned, and nothing is kept between them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,14 +8,20 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use secrecy::{ExposeSecret, SecretSlice};
+
+use crate::{
+    api::SearchCluster,
+    search::{ClusterInfo, SearchClient, SearchError},
+};
 
 /// What a reconcile has read.
 #[derive(Default)]
 pub struct ReadOnce {
     secrets: Memory<SecretData>,
     config_maps: Memory<BTreeMap<String, String>>,
+    infos: Memory<ClusterInfo>,
 }
 
 /// What a Secret holds, in a form that does not print.
@@ -40,9 +47,11 @@ impl ReadOnce {
     /// # Errors
     /// What the apiserver answered.
     pub async fn secret(&self, client: &Client, namespace: &str, name: &str) -> kube::Result<Option<Arc<SecretData>>> {
-        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-        let read = async { Ok(api.get_opt(name).await?.map(SecretData::from)) };
-        self.secrets.get_or(namespace, name, read).await
+        if let Some(known) = self.secrets.get(namespace, name) {
+            return Ok(Some(known));
+        }
+        let found = Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await?;
+        Ok(found.map(|secret| self.secrets.keep(namespace, name, secret.into())))
     }
 
     /// The same of a ConfigMap.
@@ -55,9 +64,23 @@ impl ReadOnce {
         namespace: &str,
         name: &str,
     ) -> kube::Result<Option<Arc<BTreeMap<String, String>>>> {
-        let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-        let read = async { Ok(api.get_opt(name).await?.map(|map| map.data.unwrap_or_default())) };
-        self.config_maps.get_or(namespace, name, read).await
+        if let Some(known) = self.config_maps.get(namespace, name) {
+            return Ok(Some(known));
+        }
+        let found = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await?;
+        Ok(found.map(|map| self.config_maps.keep(namespace, name, map.data.unwrap_or_default())))
+    }
+
+    /// Who answered when the SearchCluster was first reached.
+    ///
+    /// # Errors
+    /// What the cluster answered.
+    pub async fn info(&self, cluster: &SearchCluster, client: &SearchClient) -> Result<Arc<ClusterInfo>, SearchError> {
+        let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+        match self.infos.get(&namespace, &name) {
+            Some(known) => Ok(known),
+            None => Ok(self.infos.keep(&namespace, &name, client.info().await?)),
+        }
     }
 }
 
@@ -73,21 +96,14 @@ impl<V> Default for Memory<V> {
 }
 
 impl<V> Memory<V> {
-    async fn get_or(
-        &self,
-        namespace: &str,
-        name: &str,
-        read: impl Future<Output = kube::Result<Option<V>>>,
-    ) -> kube::Result<Option<Arc<V>>> {
-        let key = (namespace.to_owned(), name.to_owned());
-        if let Some(known) = self.lock().get(&key) {
-            return Ok(Some(known.clone()));
-        }
-        let found = read.await?.map(Arc::new);
-        if let Some(found) = &found {
-            self.lock().insert(key, found.clone());
-        }
-        Ok(found)
+    fn get(&self, namespace: &str, name: &str) -> Option<Arc<V>> {
+        self.lock().get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+
+    fn keep(&self, namespace: &str, name: &str, found: V) -> Arc<V> {
+        let found = Arc::new(found);
+        self.lock().insert((namespace.to_owned(), name.to_owned()), found.clone());
+        found
     }
 
     fn lock(&self) -> MutexGuard<'_, Known<V>> {

@@ -232,7 +232,7 @@ impl Run<'_> {
         }
         let lonely = without_replica(view, Some(&node.id));
         if !self.allowed.unavailable && !lonely.is_empty() {
-            return Step { batch: Some(self.batch), effect: None, doing: lonely_message(&lonely) };
+            return Step { batch: Some(self.batch), effect: None, doing: lonely_message(view, &lonely) };
         }
         let masters = view.nodes.iter().filter(|node| node.master_eligible).count();
         let votes = loaded.is_some_and(|seen| seen.master_eligible);

@@ -49,7 +49,7 @@ async fn told(ctx: &Context, reindex: &Reindex, result: Result<(), Error>) -> Re
         && !source.is_retryable()
     {
         let note = Note { warning: true, reason: "RequestRefused", message: error.to_string() };
-        events::tell(ctx, reindex, note);
+        events::tell(ctx, reindex, [note]);
     }
     result
 }
@@ -179,7 +179,7 @@ async fn make_ready(ctx: &Context, reindex: &Reindex, tune: bool) -> Result<Read
         // Without it the copy is only slower. Whose user may do nothing there is told so by what comes next.
         Err(error) if is_refusal(&error) || error.status() == Some(403) => {
             let message = format!("refresh and replicas stay on while it is filled: {}", error.public_message());
-            events::tell(ctx, reindex, Note { warning: true, reason: "RequestRefused", message });
+            events::tell(ctx, reindex, [Note { warning: true, reason: "RequestRefused", message }]);
             true
         }
         Err(error) => return Err(of_destination(error)),

@@ -44,9 +44,7 @@ pub async fn cleanup(ctx: &Context, reindex: &Reindex) -> Result<Action, Error> 
 }
 
 async fn let_go(ctx: &Context, reindex: &Reindex, note: Option<Note>) -> Result<Action, Error> {
-    if let Some(note) = note {
-        events::tell(ctx, reindex, note);
-    }
+    events::tell(ctx, reindex, note);
     release(ctx, reindex).await
 }
 

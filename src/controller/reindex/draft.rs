@@ -85,9 +85,7 @@ impl Draft {
                 Err(error) => return Err(self.refused(Error::kube("write the status")(error))),
             }
         }
-        for note in self.notes.drain(..) {
-            events::tell(ctx, &self.reindex, note);
-        }
+        events::tell(ctx, &self.reindex, self.notes.drain(..));
         Ok(())
     }
 

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{
-        Reindex,
-        reindex_status::{Difference, DifferenceKind},
+        Reindex, SearchCluster,
+        reindex_status::{Difference, DifferenceKind, Tuning},
     },
-    controller::{context::Context, error::Error},
+    controller::{connect::Connected, context::Context, error::Error},
     plan::reindex::{Outcome, created},
     search::{BulkLoadSettings, DocumentVersion, SearchClient, SearchError, documents::Held},
 };
@@ -55,43 +55,13 @@ pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[D
         Ok(both) => both,
         Err(trouble) => return Ok(Outcome::Unclear(trouble)),
     };
-    let index = &reindex.spec.destination.index;
-    let mended = async {
-        // The bulk of a task would make an index anew that is gone, or fill somebody else's.
-        if !is_ours(&destination, reindex).await? {
-            return Ok(());
-        }
-        let tuning = status.tuning.as_ref().filter(|_| created(&status));
-        let primaries = read_primaries(destination.client.clone(), &sides.destination);
-        // Looked at before anything else, so that all that is written from here on is told apart.
-        let in_the_way = match tuning {
-            Some(_) => in_the_way(&primaries, reindex, differences).await?,
-            None => vec![],
-        };
-        let id = format!("reindex/{}/{MENDING}{round}", reindex.uid().unwrap_or_default());
-        // What it has copied would be deleted.
-        if runs(&destination.client, &id).await? {
-            return Ok(());
-        }
-        if let Some(tuning) = tuning {
-            clear(&destination.client, index, convert::settings(tuning), &in_the_way).await?;
-            // What is missing somebody else may have deleted a moment ago.
-            forget_deletions(&destination.client, index, ctx.pauses.clock).await?;
-        }
-        let Some(query) = to_be_copied(differences, reindex.spec.source.query.as_ref()) else { return Ok(()) };
-        let batch_size = status.plan.as_ref().map_or(1, |plan| plan.batch_size);
-        let limit = reindex.spec.execution.requests_per_second.map(f64::from);
-        let request = request(reindex, &source, Some(&query.value), batch_size, limit);
-        // Deleting took its time: a request that was given up may have come through.
-        if runs(&destination.client, &id).await? {
-            return Ok(());
-        }
-        let task = destination.client.start_reindex(&request, &id).await?;
-        let (namespace, name, uid) = (reindex.namespace(), reindex.name_any(), reindex.uid());
-        tracing::info!(kind = "Reindex", namespace, name, uid, opaque_id = id, task = %task, "a repair's task was started");
-        Ok(())
+    let mending = Mending { ctx, reindex, round, destination, source };
+    let mended = match mending.look(&sides.destination, differences).await {
+        Ok(Some(in_the_way)) if is_still_ours(ctx, reindex).await? => mending.begin(differences, &in_the_way).await,
+        // The next look says what became of it.
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
     };
-    let mended: Result<(), SearchError> = mended.await;
     if let Err(error) = &mended {
         let (namespace, name, uid) = (reindex.namespace(), reindex.name_any(), reindex.uid());
         tracing::warn!(kind = "Reindex", namespace, name, uid, round, %error, "a repair was not begun");
@@ -103,24 +73,86 @@ pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[D
     })
 }
 
-/// What stands in the way of these differences, as it is now.
-async fn in_the_way(
-    destination: &SearchClient,
-    reindex: &Reindex,
-    differences: &[Difference],
-) -> Result<Vec<Held>, SearchError> {
-    let in_the_way = |difference: &&Difference| match difference.kind {
-        DifferenceKind::Missing => false,
-        DifferenceKind::Different => true,
-        DifferenceKind::Extra => reindex.spec.verification.repair.delete_extras,
-    };
-    let of = |difference: &Difference| DocumentVersion {
-        id: difference.id.clone(),
-        routing: difference.routing.clone(),
-        version: 0,
-    };
-    let documents: Vec<_> = differences.iter().filter(in_the_way).map(of).collect();
-    destination.versions_of(&reindex.spec.destination.index, &documents).await
+/// Whether nobody else has gone on with it. A process that was frozen would delete what its successor has repaired; what is written after this
+/// the deletions tell apart.
+async fn is_still_ours(ctx: &Context, reindex: &Reindex) -> Result<bool, Error> {
+    let api: Api<Reindex> = Api::namespaced(ctx.client.clone(), &reindex.namespace().unwrap_or_default());
+    let live = api.get_opt(&reindex.name_any()).await.map_err(Error::kube("read a Reindex"))?;
+    Ok(live.is_some_and(|live| live.metadata.resource_version == reindex.metadata.resource_version))
+}
+
+/// One round of a repair.
+struct Mending<'a> {
+    ctx: &'a Context,
+    reindex: &'a Reindex,
+    round: i32,
+    destination: Connected,
+    source: Connected,
+}
+
+impl Mending<'_> {
+    /// What stands in the way, as it is now; None where the index is another one: the bulk of a task would make one anew that is gone, or
+    /// fill somebody else's.
+    async fn look(
+        &self,
+        cluster: &SearchCluster,
+        differences: &[Difference],
+    ) -> Result<Option<Vec<Held>>, SearchError> {
+        if !is_ours(&self.destination, self.reindex).await? {
+            return Ok(None);
+        }
+        let in_the_way = |difference: &&Difference| match difference.kind {
+            DifferenceKind::Missing => false,
+            DifferenceKind::Different => true,
+            DifferenceKind::Extra => self.reindex.spec.verification.repair.delete_extras,
+        };
+        let of = |difference: &Difference| DocumentVersion {
+            id: difference.id.clone(),
+            routing: difference.routing.clone(),
+            version: 0,
+        };
+        let documents: Vec<_> = match self.tuning() {
+            Some(_) => differences.iter().filter(in_the_way).map(of).collect(),
+            None => vec![],
+        };
+        let primaries = read_primaries(self.destination.client.clone(), cluster);
+        primaries.versions_of(&self.reindex.spec.destination.index, &documents).await.map(Some)
+    }
+
+    /// The settings that are put back; only an index of ours has them, and only there anything is deleted.
+    fn tuning(&self) -> Option<&Tuning> {
+        let status = self.reindex.status.as_ref()?;
+        status.tuning.as_ref().filter(|_| created(status))
+    }
+
+    /// Deletes, and starts the task.
+    async fn begin(&self, differences: &[Difference], in_the_way: &[Held]) -> Result<(), SearchError> {
+        let (reindex, index) = (self.reindex, &self.reindex.spec.destination.index);
+        let destination = &self.destination.client;
+        let id = format!("reindex/{}/{MENDING}{}", reindex.uid().unwrap_or_default(), self.round);
+        // What it has copied would be deleted.
+        if runs(destination, &id).await? {
+            return Ok(());
+        }
+        if let Some(tuning) = self.tuning() {
+            clear(destination, index, convert::settings(tuning), in_the_way).await?;
+            // What is missing somebody else may have deleted a moment ago.
+            forget_deletions(destination, index, self.ctx.pauses.clock).await?;
+        }
+        let Some(query) = to_be_copied(differences, reindex.spec.source.query.as_ref()) else { return Ok(()) };
+        let plan = reindex.status.as_ref().and_then(|status| status.plan.as_ref());
+        let batch_size = plan.map_or(1, |plan| plan.batch_size);
+        let limit = reindex.spec.execution.requests_per_second.map(f64::from);
+        let request = request(reindex, &self.source, Some(&query.value), batch_size, limit);
+        // Deleting took its time: a request that was given up may have come through.
+        if runs(destination, &id).await? {
+            return Ok(());
+        }
+        let task = destination.start_reindex(&request, &id).await?;
+        let (namespace, name, uid) = (reindex.namespace(), reindex.name_any(), reindex.uid());
+        tracing::info!(kind = "Reindex", namespace, name, uid, opaque_id = id, task = %task, "a repair's task was started");
+        Ok(())
+    }
 }
 
 async fn clear(

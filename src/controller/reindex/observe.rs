@@ -190,7 +190,7 @@ impl Eyes<'_> {
 
     async fn pinned(&self, side: &'static str, cluster: &SearchCluster, uuid: Option<&String>) -> Seen<Connected> {
         let connected = open(self.ctx, side, cluster).await.map_err(Observation::Trouble)?;
-        let info = connected.client.info().await.map_err(of(side))?;
+        let info = self.ctx.read.info(cluster, &connected.client).await.map_err(of(side))?;
         match uuid {
             Some(pinned) if *pinned != info.cluster_uuid => Err(Observation::ClusterChanged(format!(
                 "{side} is another cluster now: UUID {} where {pinned} was pinned at Validate",

@@ -60,7 +60,7 @@ struct Side {
 /// Connects to one side.
 async fn side(ctx: &Context, side: &str, cluster: &SearchCluster, name: &str) -> Seen<Side> {
     let connected = open(ctx, side, cluster).await?;
-    let info = connected.client.info().await.map_err(|error| convert::trouble(side, &error))?;
+    let info = ctx.read.info(cluster, &connected.client).await.map_err(|error| convert::trouble(side, &error))?;
     let indices = match connected.client.indices(name).await {
         Ok(indices) => Ok(Some(indices)),
         Err(error) if error.is_not_found() => Ok(None),

@@ -60,7 +60,7 @@ pub async fn act(ctx: &Context, cluster: &SearchCluster, effect: Effect) -> Resu
             }
             write_allowlist(ctx, cluster, |allowlist| retention::end(allowlist, &change)).await?;
             let message = retention::told(&change);
-            events::tell(ctx, cluster, Note { warning: false, reason: "AllowlistTidied", message });
+            events::tell(ctx, cluster, [Note { warning: false, reason: "AllowlistTidied", message }]);
             Ok(())
         }
     }

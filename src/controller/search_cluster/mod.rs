@@ -43,9 +43,7 @@ pub async fn reconcile(cluster: Arc<SearchCluster>, shared: Arc<Shared>) -> Resu
     let mut cluster = Arc::unwrap_or_clone(cluster);
     let held_by = holders(&ctx, &cluster).await?;
     if let Some(Deletion::Release(note)) = deletion(&cluster, &held_by, Timestamp::now()) {
-        if let Some(note) = note.filter(|_| has_finalizer(&cluster)) {
-            events::tell(&ctx, &cluster, note);
-        }
+        events::tell(&ctx, &cluster, note.filter(|_| has_finalizer(&cluster)));
         finalizer::set(&ctx.client, &mut cluster, false).await?;
         return Ok(Action::await_change());
     }
@@ -66,9 +64,7 @@ pub async fn reconcile(cluster: Arc<SearchCluster>, shared: Arc<Shared>) -> Resu
     {
         cluster = written;
     }
-    for note in decision.notes {
-        events::tell(&ctx, &cluster, note);
-    }
+    events::tell(&ctx, &cluster, decision.notes);
     if let Some(effect) = decision.effect {
         act::act(&ctx, &cluster, effect).await?;
     }

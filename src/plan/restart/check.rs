@@ -43,7 +43,7 @@ pub fn check_availability(view: &View, allowed: Permissions) -> Result<(), Block
     }
     let lonely = without_replica(view, None);
     if !lonely.is_empty() {
-        return Err(lonely_message(&lonely));
+        return Err(lonely_message(view, &lonely));
     }
     let masters = view.nodes.iter().filter(|node| node.master_eligible).count();
     if masters < 3 {
@@ -153,14 +153,27 @@ pub fn without_replica(view: &View, node: Option<&str>) -> BTreeSet<String> {
     view.shards.iter().filter(concerned).filter(|shard| !elsewhere(shard)).map(|shard| shard.index.clone()).collect()
 }
 
-pub fn lonely_message(indices: &BTreeSet<String>) -> Blocked {
-    Blocked::by(
-        "IndexWithoutReplica",
-        format!(
-            "a restart would make these indices unavailable, as they have a shard without a started replica: {}. Give them a replica, or set allowlist.allowUnavailable",
-            names(indices)
+/// What these indices wait for: somebody, or their replicas, which are on their way.
+pub fn lonely_message(view: &View, indices: &BTreeSet<String>) -> Blocked {
+    match indices.iter().all(|index| is_being_replicated(view, index)) {
+        true => Blocked::passing(
+            "ReplicasStarting",
+            format!("waiting until the replicas of these indices have started: {}", names(indices)),
         ),
-    )
+        false => Blocked::by(
+            "IndexWithoutReplica",
+            format!(
+                "a restart would make these indices unavailable, as they have a shard without a started replica: {}. Give them a replica, or set allowlist.allowUnavailable",
+                names(indices)
+            ),
+        ),
+    }
+}
+
+/// Whether every replica has its node by now, as a moment after the index was created, or after its replicas were switched on.
+fn is_being_replicated(view: &View, index: &str) -> bool {
+    let mut replicas = view.shards.iter().filter(|copy| copy.index == index && !copy.primary).peekable();
+    replicas.peek().is_some() && replicas.all(|copy| copy.node.is_some())
 }
 
 fn blocked<T>(reason: &'static str, message: String) -> Result<T, Blocked> {

@@ -90,8 +90,21 @@ fn whatever_is_in_the_way_is_named() {
         "NodesNotManaged"
     );
     assert_eq!(refused(|view, _| view.transient_allocation = Some("none".into())), "TransientAllocation");
-    assert_eq!(refused(|view, _| view.shards[1].started = false), "IndexWithoutReplica");
+    assert_eq!(refused(|view, _| (view.shards[1].started, view.shards[1].node) = (false, None)), "IndexWithoutReplica");
     assert_eq!(refused(|view, _| view.nodes[1].master_eligible = false), "TooFewMasters");
+}
+
+#[test]
+fn a_replica_that_is_on_its_way_needs_nobody() {
+    let mut view = view();
+    view.shards[1].started = false;
+    let blocked = |view: &View| freeze(&change(), view, &pools(), Permissions::default(), 1, at(0)).unwrap_err();
+    let waits = blocked(&view);
+    assert_eq!((waits.reason, waits.passes), ("ReplicasStarting", true));
+    // One more without a node, and it does not pass by itself.
+    view.shards.push(Shard { number: 1, node: None, ..view.shards[1].clone() });
+    let lonely = blocked(&view);
+    assert_eq!((lonely.reason, lonely.passes), ("IndexWithoutReplica", false));
 }
 
 #[test]

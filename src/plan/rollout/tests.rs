@@ -154,7 +154,7 @@ fn whatever_is_in_the_way_is_named() {
     assert_eq!(refused(|_, managed| managed.progress = stuck()), "ElasticsearchStalled");
     assert_eq!(refused(|_, managed| managed.progress = stopped()), "ElasticsearchInvalid");
     assert_eq!(refused(|_, managed| managed.owner = Some("Argo CD".into())), "ConfigOwned");
-    assert_eq!(refused(|view, _| view.shards[1].started = false), "IndexWithoutReplica");
+    assert_eq!(refused(|view, _| (view.shards[1].started, view.shards[1].node) = (false, None)), "IndexWithoutReplica");
     assert_eq!(refused(|view, _| view.nodes[1].master_eligible = false), "TooFewMasters");
     assert_eq!(refused(|view, _| view.nodes.truncate(2)), "NodesNotReady");
 }

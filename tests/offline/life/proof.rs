@@ -314,6 +314,26 @@ async fn a_repair_that_is_interrupted_at_any_call_is_begun_again() {
     }
 }
 
+/// No document is lost, whenever it was frozen: what its successor has repaired it leaves alone.
+#[tokio::test]
+async fn a_process_that_was_frozen_during_a_repair_deletes_nothing_when_it_thaws() {
+    for n in 1.. {
+        let mut world = meddled(repair("Identity", true), change).await;
+        world.title = format!("frozen at call {n}");
+        let Some(thawing) = world.until_frozen(n).await else {
+            assert!(n > 20, "a life has more than {n} calls");
+            return;
+        };
+        let reindex = world.end().await;
+        assert_copied(&world, &reindex);
+        world.faults.thaw();
+        thawing.await;
+        let read = world.source.state().index("product_info").documents.clone();
+        let copied = world.destination.state().index("dest").documents.clone();
+        assert_eq!(copied, read, "{}", world.story("nothing is deleted"));
+    }
+}
+
 #[tokio::test]
 async fn a_source_that_moves_while_it_is_compared_is_caught_up_with() {
     let mut world = with(json!({"level": "Identity"})).await;

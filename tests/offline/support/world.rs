@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use futures::FutureExt;
 use k8s_openapi::{api::events::v1::Event, jiff::SignedDuration};
 use kube::{
     ResourceExt,
@@ -39,7 +40,12 @@ use reindex_operator::{
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, watch};
 
-use super::{apiserver::ApiServer, engine::Engine, faults::Faults, logs::Logs};
+use super::{
+    apiserver::ApiServer,
+    engine::Engine,
+    faults::{Fault, Faults},
+    logs::Logs,
+};
 
 /// The namespace of everything.
 pub const NAMESPACE: &str = "search";
@@ -261,6 +267,30 @@ impl World {
         }
     }
 
+    /// Rounds until the operator is frozen at the `n`-th call from here on, and another process takes over. What the frozen one does once it
+    /// thaws; None if the Reindex has ended before.
+    pub async fn until_frozen(&mut self, n: usize) -> Option<impl Future<Output = ()> + use<>> {
+        self.faults.plan(n, Fault::Frozen);
+        for _ in 0..MAX_ROUNDS {
+            self.operator.look(&self.api);
+            let reindex = self.reindex()?;
+            let mut pass = Box::pin(reconcile(Arc::new(reindex), self.operator.ctx.clone()));
+            tokio::select! {
+                biased;
+                () = self.faults.froze() => {
+                    self.restart();
+                    return Some(pass.map(drop));
+                }
+                ended = &mut pass => drop(ended),
+            }
+            self.api.age("reindexes.reindex.dev", ROUND);
+            if self.ended() {
+                return None;
+            }
+        }
+        panic!("{}", self.story("it is frozen, or has ended"));
+    }
+
     /// A new process takes over, which knows nothing of the old one.
     fn restart(&mut self) {
         self.faults.revive();
@@ -351,6 +381,11 @@ impl World {
     /// Reasons of the events that were written, sorted.
     pub fn event_reasons(&self) -> Vec<String> {
         self.api.list::<Event>().into_iter().filter_map(|event| event.reason).collect()
+    }
+
+    /// What events say, one after the other.
+    pub fn event_notes(&self) -> Vec<String> {
+        self.api.list::<Event>().into_iter().filter_map(|event| event.note).collect()
     }
 
     /// What the operator works with, its caches brought up to date.

@@ -35,12 +35,15 @@ pub enum Fault {
     Refused,
     /// The call does what it does, and is answered with HTTP status 503 all the same, as by a proxy that gave up waiting.
     AnswerLost,
+    /// The operator is frozen before the call has an effect, which it has when the operator thaws.
+    Frozen,
 }
 
 /// Shared by the apiserver and the engines: notes every call, and makes one of them go wrong.
 pub struct Faults {
     state: Mutex<State>,
     dead: watch::Sender<bool>,
+    frozen: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -54,7 +57,7 @@ struct State {
 
 impl Default for Faults {
     fn default() -> Self {
-        Faults { state: Mutex::default(), dead: watch::Sender::new(false) }
+        Faults { state: Mutex::default(), dead: watch::Sender::new(false), frozen: watch::Sender::new(false) }
     }
 }
 
@@ -83,6 +86,17 @@ impl Faults {
         self.dead.send_replace(false);
     }
 
+    /// Resolves when the operator is frozen. Whoever drives it lets another process take over then.
+    pub async fn froze(&self) {
+        let mut frozen = self.frozen.subscribe();
+        let _ = frozen.wait_for(|frozen| *frozen).await;
+    }
+
+    /// The frozen process goes on.
+    pub fn thaw(&self) {
+        self.frozen.send_replace(false);
+    }
+
     /// Every call so far.
     pub fn journal(&self) -> Vec<Call> {
         self.state().journal.clone()
@@ -104,6 +118,11 @@ impl Faults {
             Some(Fault::AnswerLost) => {
                 effect();
                 refuse()
+            }
+            Some(Fault::Frozen) => {
+                self.frozen.send_replace(true);
+                let _ = self.frozen.subscribe().wait_for(|frozen| !frozen).await;
+                effect()
             }
             Some(Fault::KilledBefore) => self.die().await,
             Some(Fault::KilledAfter) => {

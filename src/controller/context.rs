@@ -9,8 +9,8 @@ use crate::{
     allowlist::alibaba_cloud::OperatorIdentity,
     api::{Reindex, SearchCluster},
     controller::{
-        events::Events, own_writes::OwnWrites, proofs::Proofs, public_authorities::PublicAuthorities,
-        read_once::ReadOnce,
+        events::Events, failures::Failures, own_writes::OwnWrites, proofs::Proofs,
+        public_authorities::PublicAuthorities, read_once::ReadOnce,
     },
     plan::scope::Scope,
     search::Connections,
@@ -50,6 +50,8 @@ pub struct Shared {
     pub pauses: Pauses,
     /// What was written of Reindexes and the watch has not told yet.
     pub own_writes: OwnWrites,
+    /// Passes that failed.
+    pub failures: Failures,
     /// Counters.
     pub metrics: Metrics,
 }

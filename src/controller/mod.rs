@@ -4,6 +4,7 @@ pub mod connect;
 pub mod context;
 pub mod error;
 pub mod events;
+pub mod failures;
 pub mod finalizer;
 pub mod lease;
 mod merge;
@@ -23,7 +24,7 @@ use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Durati
 
 use futures::{FutureExt, StreamExt};
 use kube::{
-    Client, ResourceExt,
+    Client, Resource, ResourceExt,
     runtime::{
         applier,
         controller::{self, Action, Config},
@@ -50,6 +51,7 @@ use crate::{
 
 use context::{Pauses, Shared};
 use error::Error;
+use failures::Failures;
 use own_writes::OwnWrites;
 use proofs::Proofs;
 use public_authorities::PublicAuthorities;
@@ -96,6 +98,7 @@ pub async fn run(
         winding_down: winding_down.clone(),
         pauses: Pauses::default(),
         own_writes: OwnWrites::default(),
+        failures: Failures::default(),
         metrics,
     });
     let copies = applier(
@@ -128,8 +131,8 @@ pub async fn run(
     );
     let both = async {
         futures::join!(
-            copies.for_each(|ended| forget("Reindex", ended.err(), &ctx)),
-            allowlists.for_each(|ended| forget("SearchCluster", ended.err(), &ctx)),
+            copies.for_each(|ended| forget("Reindex", ended, &ctx)),
+            allowlists.for_each(|ended| forget("SearchCluster", ended, &ctx)),
         );
     };
     let hearing = winding_down.clone();
@@ -211,21 +214,36 @@ fn needed_by(clusters: &Store<SearchCluster>, reindex: &Reindex, winding_down: b
         .collect()
 }
 
-/// Every error passes by itself: try again. Where somebody else only wrote the object first the watch tells that sooner.
+/// Where somebody else only wrote the object first, the watch tells it sooner.
+const CONFLICT: Duration = Duration::from_secs(5);
+
+/// Every error passes by itself: try again.
 fn on_error(kind: &'static str, object: &impl ResourceExt, error: &Error, ctx: &Shared) -> Action {
     ctx.metrics.reconcile_failed(kind, error.class());
-    if !error.is_conflict() {
-        let (namespace, name, uid) = (object.namespace(), object.name_any(), object.uid());
-        tracing::warn!(kind, namespace, name, uid, %error, "a pass ended early and is tried again");
+    if error.is_conflict() {
+        return Action::requeue(CONFLICT);
     }
-    Action::requeue(Duration::from_secs(5))
+    let (namespace, name, uid) = (object.namespace(), object.name_any(), object.uid());
+    tracing::warn!(kind, namespace, name, uid, %error, "a pass ended early and is tried again");
+    Action::requeue(ctx.failures.note(kind, namespace.as_deref().unwrap_or_default(), &name))
 }
 
-/// An object that was queued and is gone waits for nothing; the rest is told by [`on_error`].
-async fn forget(kind: &'static str, error: Option<controller::Error<Error, Infallible>>, ctx: &Shared) {
-    if let Some(controller::Error::ObjectNotFound(object)) = error {
-        ctx.metrics.taken(kind, object.namespace.as_deref(), &object.name);
-    }
+/// What went well, or is gone, has failed no more, and an object that was queued and is gone waits for nothing; the rest is told by
+/// [`on_error`].
+async fn forget<K: Resource<DynamicType = ()>>(
+    kind: &'static str,
+    ended: Result<(ObjectRef<K>, Action), controller::Error<Error, Infallible>>,
+    ctx: &Shared,
+) {
+    let (namespace, name) = match ended {
+        Ok((object, _)) => (object.namespace, object.name),
+        Err(controller::Error::ObjectNotFound(object)) => {
+            ctx.metrics.taken(kind, object.namespace.as_deref(), &object.name);
+            (object.namespace, object.name)
+        }
+        Err(_) => return,
+    };
+    ctx.failures.forget(kind, namespace.as_deref().unwrap_or_default(), &name);
 }
 
 /// What a trace shows of a pass.

@@ -15,7 +15,7 @@ const EVERYWHERE: [&str; 11] = [
     "pods/eviction: create",
     "pods: list",
     "reindexes.reindex.dev/status: update",
-    "reindexes.reindex.dev: delete list patch watch",
+    "reindexes.reindex.dev: delete get list patch watch",
     "searchclusters.reindex.dev/status: update",
     "searchclusters.reindex.dev: get list patch watch",
     "secrets: get",
@@ -26,17 +26,18 @@ const EVERYWHERE: [&str; 11] = [
 const OWN: [&str; 5] = [
     "namespaces: get",
     "reindexes.reindex.dev/status: update",
-    "reindexes.reindex.dev: delete list patch watch",
+    "reindexes.reindex.dev: delete get list patch watch",
     "searchclusters.reindex.dev/status: update",
     "searchclusters.reindex.dev: get list patch watch",
 ];
 
 /// Where it runs.
-const LEASES: &str = "leases.coordination.k8s.io: create get update";
+const LEASES: [&str; 2] =
+    ["leases.coordination.k8s.io reindex-operator: get update", "leases.coordination.k8s.io: create"];
 
 /// These, and its lease.
 fn with_leases<'a>(rights: &[&'a str]) -> Vec<&'a str> {
-    let mut all = [rights, &[LEASES]].concat();
+    let mut all = [rights, &LEASES].concat();
     all.sort_unstable();
     all
 }
@@ -52,7 +53,10 @@ fn rights(operator: &str, namespace: &str) -> Vec<String> {
             let verbs = line.rsplit('[').next().unwrap_or_default().trim_end().trim_end_matches(']');
             let mut verbs: Vec<_> = verbs.split(' ').collect();
             verbs.sort_unstable();
-            format!("{resource}: {}", verbs.join(" "))
+            // Between the columns for paths and for verbs.
+            let names = line.split(['[', ']']).nth(3).unwrap_or_default();
+            let named = if names.is_empty() { String::new() } else { format!(" {names}") };
+            format!("{resource}{named}: {}", verbs.join(" "))
         })
         .collect();
     rights.sort();

@@ -3,10 +3,10 @@
 use std::{cell::Cell, fs, process::Command};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
-use xtask::{kubectl, operator};
+use serde_json::{Value, json};
+use xtask::{kubectl, operator, paths};
 
-use crate::world::*;
+use crate::{trouble::Installed, world::*};
 
 /// What docs/install.md promises of a leader that was killed.
 const TAKEOVER: SignedDuration = SignedDuration::from_secs(20);
@@ -131,4 +131,32 @@ fn an_operator_that_is_told_to_end_gives_the_lease_back() {
     wait_for("a leader", || Value::String(leader()), |seen| seen != "");
     scale(0);
     assert_eq!(leader(), "", "the next one need not wait for the lease to run out");
+}
+
+/// Asks the apiserver to evict a pod, as who drains a node does.
+fn evict(pod: &str) -> Result<String, String> {
+    let metadata = json!({"name": pod, "namespace": operator::NAMESPACE});
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata});
+    let file = paths::kubeconfig().with_file_name("eviction.json");
+    fs::write(&file, eviction.to_string()).expect("written");
+    let path = format!("/api/v1/namespaces/{}/pods/{pod}/eviction", operator::NAMESPACE);
+    kubectl::run(&["create", "--raw", &path, "-f", file.to_str().expect("text")]).map_err(|error| format!("{error:#}"))
+}
+
+#[test]
+fn who_drains_nodes_takes_one_of_two_operators_at_a_time() {
+    let installed = Installed::now();
+    installed.install(&["--set", "replicas=2"]);
+    let budget = || {
+        let found = kubectl::get("poddisruptionbudget", operator::NAMESPACE, "reindex-operator");
+        found.expect("kubectl answers").unwrap_or_default()
+    };
+    wait_for("the budget", budget, |seen| seen["status"]["disruptionsAllowed"] == 1);
+    let seen = pods();
+    let names: Vec<_> =
+        seen["items"].as_array().into_iter().flatten().filter_map(|pod| pod["metadata"]["name"].as_str()).collect();
+    let [first, second] = names.as_slice() else { panic!("two pods: {names:?}") };
+    evict(first).expect("one may go");
+    let refused = evict(second).expect_err("the other may not");
+    assert!(refused.contains("disruption budget"), "{refused}");
 }

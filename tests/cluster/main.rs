@@ -11,9 +11,10 @@ mod preflight;
 mod proof;
 mod ranges;
 mod refusals;
-
 mod rights;
 mod rotation;
 mod scope;
+mod story;
 mod trouble;
+mod used;
 mod world;

@@ -70,6 +70,12 @@ fn assert_no_password_leaked(world: &World) {
     for secret in secrets() {
         assert!(!log.contains(&secret), "{}: a secret stands in the log", world.title);
     }
+    let metrics = world.ctx().metrics.text();
+    assert!(
+        !secrets().iter().any(|secret| metrics.contains(secret)),
+        "{}: a secret stands in the metrics",
+        world.title
+    );
     let seen = world.source.state().passwords_seen.clone();
     for secret in [DESTINATION_PASSWORD, DESTINATION_API_KEY] {
         assert!(!seen.contains(secret), "{}: the source was sent the destination's credentials", world.title);

@@ -138,6 +138,38 @@ fn what_is_released_asks_for_the_image_that_is_pushed() {
     assert_eq!(format!("{}:{}", image["newName"].as_str().unwrap(), image["newTag"].as_str().unwrap()), pushed);
 }
 
+/// What each artefact is signed by, and said of where it comes from.
+#[test]
+fn what_is_released_is_signed_listed_and_checked() {
+    let workflow = yaml(".github/workflows/release.yaml");
+    let runs = |job: &str, words: &str| {
+        step(&workflow, job, |step| step["run"].as_str().is_some_and(|run| run.contains(words)))
+    };
+    let uses = |job: &str, action: &str| {
+        step(&workflow, job, |step| step["uses"].as_str().is_some_and(|uses| uses.starts_with(action)))
+    };
+    uses("names", "EmbarkStudios/cargo-deny-action@");
+    runs("image", "cosign sign --yes \"$IMAGE@${{ steps.build.outputs.digest }}\"");
+    let build = uses("image", "docker/build-push-action@")["with"].clone();
+    assert_eq!((&build["sbom"], &build["provenance"]), (&Value::from(true), &Value::from("mode=max")));
+    let digest = uses("image", "actions/attest-build-provenance@")["with"]["subject-digest"].clone();
+    assert_eq!(digest, "${{ steps.build.outputs.digest }}");
+    let chart = runs("release", "cosign sign --yes \"${CHARTS#oci://}/reindex-operator@$DIGEST\"");
+    assert_eq!(chart["env"]["DIGEST"], "${{ steps.chart.outputs.digest }}");
+    assert_eq!(runs("release", "helm push")["id"], "chart");
+    runs("release", "for file in artifacts/*; do cosign sign-blob");
+    let listed = uses("release", "anchore/sbom-action@")["with"]["output-file"].clone();
+    assert_eq!(listed, "artifacts/sbom.spdx.json");
+    let attested = uses("release", "actions/attest-build-provenance@")["with"]["subject-path"].clone();
+    for kind in ["*.tar.gz", "*.tgz", "*.yaml"] {
+        assert!(attested.as_str().unwrap().contains(kind), "{kind} is said nothing of");
+    }
+    // Whatever else the build leaves there is no artefact of ours.
+    let fetched = uses("release", "actions/download-artifact@")["with"]["pattern"].clone();
+    let uploaded = uses("plugin", "actions/upload-artifact@")["with"]["name"].clone();
+    assert!(uploaded.as_str().unwrap().starts_with(fetched.as_str().unwrap().trim_end_matches('*')));
+}
+
 /// The image and the plugin for Linux are the same kind of program, for the same processors.
 #[test]
 fn what_is_built_for_linux_is_static() {

@@ -40,6 +40,9 @@ pub fn deploy(profile: Profile) -> Result<()> {
     images::keep_only(REPOSITORY, LAYER, &tag)
 }
 
+/// What an upgrade comes from before there is a release.
+const FIRST: &str = "c02402d13f80f8dacae9126e2ec026b71f80e2b2";
+
 /// An older operator, whose image the nodes have.
 pub struct Earlier {
     /// Its chart.
@@ -48,17 +51,28 @@ pub struct Earlier {
     pub image: String,
 }
 
-/// Builds the last release before this commit, or the commit that `UPGRADE_FROM` names; None where nothing was released yet.
-pub fn earlier() -> Result<Option<Earlier>> {
+/// Where an upgrade comes from: the commit that `UPGRADE_FROM` names, or the last release before this commit, or [`FIRST`]; None where the
+/// checkout has neither, as a shallow one.
+pub fn earlier_commit() -> Result<Option<String>> {
+    if let Ok(commit) = std::env::var("UPGRADE_FROM") {
+        return Ok(Some(commit));
+    }
     let checkout = paths::checkout()?;
-    let mut last_tag = git(&checkout, &["describe", "--tags", "--match=v*", "--abbrev=0", "HEAD^"]);
-    let commit = std::env::var("UPGRADE_FROM").ok().or_else(|| progress::output(&mut last_tag).ok());
-    let Some(commit) = commit else { return Ok(None) };
+    let tag = progress::output(&mut git(&checkout, &["describe", "--tags", "--match=v*", "--abbrev=0", "HEAD^"]));
+    let commit = tag.unwrap_or_else(|_| FIRST.to_owned()).trim().to_owned();
+    let is_there = progress::output(&mut git(&checkout, &["cat-file", "-e", &format!("{commit}^{{commit}}")])).is_ok();
+    Ok(is_there.then_some(commit))
+}
+
+/// Builds that operator; None where there is none.
+pub fn earlier() -> Result<Option<Earlier>> {
+    let Some(commit) = earlier_commit()? else { return Ok(None) };
+    let checkout = paths::checkout()?;
     let folder = paths::state("earlier");
     cache::remove(&folder)?;
     let (from, to) = (checkout.display().to_string(), folder.display().to_string());
     progress::output(&mut git(&checkout, &["clone", "--quiet", "--no-checkout", &from, &to]))?;
-    progress::output(&mut git(&folder, &["checkout", "--quiet", commit.trim()]))?;
+    progress::output(&mut git(&folder, &["checkout", "--quiet", &commit]))?;
     let binary = build(&folder, Profile::Dev, "bin/earlier")?;
     let tag = cache::key(std::slice::from_ref(&binary), &[])?;
     let image = image(&binary, &tag)?;

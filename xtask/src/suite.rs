@@ -20,6 +20,12 @@ pub fn run(offline_only: bool) -> Result<()> {
     if !offline_only {
         doctor::prepare()?;
         not_tried = doctor::prepare_tests();
+        if operator::earlier_commit()?.is_none() {
+            not_tried.push("NOT tried: an upgrade from an earlier version, since this clone has none (git fetch --unshallow --tags)".into());
+        }
+        if !checkout.join("../shared/crds").is_dir() {
+            not_tried.push("NOT tried: the published definitions of ECK and of the OpenSearch operator, which are not beside the checkout (../shared/crds)".into());
+        }
     }
     let mut runs = vec![cargo(&checkout, &offline, &[])?];
     if !offline_only {

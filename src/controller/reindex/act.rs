@@ -8,11 +8,11 @@ use crate::{
     controller::{connect::Connected, context::Context, error::Error, events, tasks::Attempt},
     plan::{
         self,
-        reindex::{Effect, Outcome, Start, Started, created},
+        reindex::{Effect, Outcome, PartitionSeen, Start, Started, created},
         report::Note,
         validate::Trouble,
     },
-    search::{BulkLoadSettings, ReindexRequest, RemoteSource, SearchError},
+    search::{BulkLoadSettings, ReindexRequest, RemoteSource, RunningTask, SearchError},
 };
 
 use super::{
@@ -138,7 +138,11 @@ async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Sta
         Ok(ready) => ready,
         Err(outcome) => return outcome,
     };
-    let all = starts.iter().map(|start| start_task(ctx, reindex, &ready, start));
+    let running = match running_repeats(&ready.destination, starts).await {
+        Ok(running) => running,
+        Err(error) => return Outcome::NotStarted(convert::trouble("the destination", &error)),
+    };
+    let all = starts.iter().map(|start| adopt_or_start(ctx, reindex, &ready, start, &running));
     let ranges = futures::future::join_all(all).await;
     Outcome::Started { ranges, counted: ready.counted, untuned: ready.untuned }
 }
@@ -187,15 +191,44 @@ async fn make_ready(ctx: &Context, reindex: &Reindex, tune: bool) -> Result<Read
     Ok(Ready { destination, source, counted, untuned })
 }
 
-async fn start_task(ctx: &Context, reindex: &Reindex, ready: &Ready, start: &Start) -> (i32, Started) {
-    let request = request(reindex, &ready.source, start.query.as_ref(), start.batch_size, start.requests_per_second);
+/// What runs on the destination where a range is to be copied once more: the request of an earlier attempt, which was given up, or another
+/// leader's, may have come through since it was looked for.
+async fn running_repeats(destination: &Connected, starts: &[Start]) -> Result<Vec<RunningTask>, SearchError> {
+    match starts.iter().any(|start| start.attempt > 1) {
+        true => destination.client.reindex_tasks().await,
+        false => Ok(vec![]),
+    }
+}
+
+async fn adopt_or_start(
+    ctx: &Context,
+    reindex: &Reindex,
+    ready: &Ready,
+    start: &Start,
+    running: &[RunningTask],
+) -> (i32, Started) {
     let id = opaque_id(reindex, start.partition, start.attempt);
-    let started = match ready.destination.client.start_reindex(&request, &id).await {
+    let attempt = Attempt { reindex, partition: start.partition, opaque_id: &id };
+    let range = id.trim_end_matches(|character| character != '/');
+    let ours = |task: &&RunningTask| task.opaque_id.as_deref().is_some_and(|other| other.starts_with(range));
+    match running.iter().find(ours).map(|task| task.id.to_string()) {
+        Some(task) => {
+            attempt.seen(ctx, None, &PartitionSeen::Adopt(Some(task.clone())));
+            (start.partition, Started::Task(task))
+        }
+        None => start_task(ctx, ready, &attempt, start).await,
+    }
+}
+
+async fn start_task(ctx: &Context, ready: &Ready, attempt: &Attempt<'_>, start: &Start) -> (i32, Started) {
+    let query = start.query.as_ref();
+    let request = request(attempt.reindex, &ready.source, query, start.batch_size, start.requests_per_second);
+    let started = match ready.destination.client.start_reindex(&request, attempt.opaque_id).await {
         Ok(task) => Started::Task(task.to_string()),
         Err(error) if is_refusal(&error) => Started::Refused(error.public_message()),
         Err(error) => Started::Unclear(error.public_message()),
     };
-    Attempt { reindex, partition: start.partition, opaque_id: &id }.started(ctx, &started);
+    attempt.started(ctx, &started);
     (start.partition, started)
 }
 

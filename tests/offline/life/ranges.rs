@@ -69,6 +69,28 @@ async fn several_ranges_survive_an_operator_that_is_killed_anywhere() {
     }
 }
 
+/// Two processes that both take themselves for the leader: one is frozen at a call, another works on, and the first goes on where it was.
+#[tokio::test]
+async fn two_leaders_at_once_copy_each_document_once_and_leave_nothing_behind() {
+    for (n, rounds) in (1..).flat_map(|n| [(n, 1), (n, 3)]) {
+        let mut world = World::with(three).await;
+        world.destination.state().pace = Pace::PerPoll(1);
+        world.title = format!("frozen at call {n}, for {rounds} rounds");
+        let Some(thawing) = world.until_frozen(n).await else {
+            assert!(n > 40, "a life has more than {n} calls");
+            return;
+        };
+        for _ in 0..rounds {
+            world.round_without_time().await;
+        }
+        world.faults.thaw();
+        thawing.await;
+        let reindex = world.end().await;
+        assert_copied(&world, &reindex);
+        assert_restored(&world);
+    }
+}
+
 /// The index's settings are what they were declared to be.
 fn assert_restored(world: &World) {
     let mut destination = world.destination.state();

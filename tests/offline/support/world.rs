@@ -26,6 +26,7 @@ use reindex_operator::{
         context::{Pauses, Shared},
         error::Error,
         events::{Queued, events, write_one},
+        failures::Failures,
         own_writes::OwnWrites,
         proofs::Proofs,
         public_authorities::PublicAuthorities,
@@ -225,6 +226,11 @@ impl World {
     /// The SearchCluster, if it is still there.
     pub fn cluster(&self, name: &str) -> Option<SearchCluster> {
         self.api.get(NAMESPACE, name)
+    }
+
+    /// Reconciles once, at once.
+    pub async fn round_without_time(&mut self) -> Round {
+        self.round_with_stale_clusters(|_| {}).await
     }
 
     /// Reconciles once, after a change that the operator's caches don't show yet.
@@ -433,6 +439,7 @@ impl Operator {
             winding_down,
             pauses: Pauses { task: Duration::ZERO, clock: Duration::ZERO },
             own_writes: OwnWrites::default(),
+            failures: Failures::default(),
             metrics: Metrics::new(),
         };
         let (recorder, told) = (Recorder::new(client, reporter), Mutex::new(told));

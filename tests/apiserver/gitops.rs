@@ -46,6 +46,11 @@ fn a_reindex_is_read_as_what_it_is() {
             ("complete", "Current"),
             ("planned", "Current"),
             ("failed", "Failed"),
+            ("waiting-for-allowlist", "InProgress"),
+            ("waiting-for-person", "InProgress"),
+            ("catching-up", "InProgress"),
+            ("verifying", "InProgress"),
+            ("deleting", "Terminating"),
         ],
     );
 }
@@ -60,6 +65,9 @@ fn a_search_cluster_is_read_as_what_it_is() {
             ("unreachable", "Failed"),
             ("verify-only", "InProgress"),
             ("stalled", "Failed"),
+            ("waiting-for-approval", "InProgress"),
+            ("rolling-out", "InProgress"),
+            ("deleting", "Terminating"),
         ],
     );
 }

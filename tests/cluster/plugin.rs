@@ -68,7 +68,8 @@ impl Terminal {
             eprintln!("not tried in a terminal: there is no tmux");
             return None;
         }
-        let terminal = Terminal(format!("reindex-tests-{}", arguments.replace(' ', "-")));
+        let name: String = arguments.chars().filter(char::is_ascii_alphanumeric).collect();
+        let terminal = Terminal(format!("reindex-tests-{name}"));
         let kubeconfig = xtask::paths::kubeconfig();
         let command = format!(
             "KUBECONFIG={} LC_ALL=C.UTF-8 {PLUGIN} --namespace {NAMESPACE} {arguments}; echo ended: $?; sleep 600",
@@ -199,4 +200,11 @@ async fn a_run_without_kubernetes_is_interrupted_and_goes_on() {
     assert_eq!(second.status.code(), Some(0), "{lines}");
     assert!(lines.lines().last().unwrap_or_default().starts_with("Complete 100 % (30,000 of 30,000)"), "{lines}");
     assert!(get("reindex", "local-run").is_null(), "Kubernetes has never heard of it");
+
+    std::fs::write(&manifest, for_this_machine("drawn", "many")).expect("written");
+    let Some(terminal) = Terminal::with(&format!("run --local -f {file}")) else { return };
+    let midway = terminal.shows(&["█", "… Copy"]);
+    assert!(midway.contains("range "), "{midway}");
+    let end = terminal.shows(&["ended: 0"]);
+    assert!(end.contains("100 %  30,000 of 30,000 documents") && end.contains("✓ Verify"), "{end}");
 }

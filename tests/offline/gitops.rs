@@ -8,11 +8,24 @@ use std::{
 };
 
 use mlua::{Lua, LuaSerdeExt};
-use reindex_operator::api::{Reindex, SearchCluster, conditions::SUSPENDED};
+use reindex_operator::{
+    api::{
+        Reindex, SearchCluster,
+        conditions::{RECONCILING, SUSPENDED},
+        reindex_status::Phase,
+    },
+    plan::report::WAITING_FOR_PERSON,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::support::world::{World, condition};
+use crate::{
+    providers::eck,
+    support::{
+        engine::Pace,
+        world::{NAMESPACE, World, condition},
+    },
+};
 
 /// Writes the data anew where this is set.
 const UPDATE: &str = "UPDATE_GITOPS_TESTDATA";
@@ -83,11 +96,14 @@ fn settled(value: &mut Value) {
             for (name, value) in fields.iter_mut() {
                 match name.as_str() {
                     "uid" | "resourceVersion" | "specHash" | "digest" | "history" | "task" => *value = json!("…"),
-                    "at" | "since" | "creationTimestamp" => *value = json!("2026-11-25T12:00:00Z"),
+                    "at" | "since" | "creationTimestamp" | "deletionTimestamp" => {
+                        *value = json!("2026-11-25T12:00:00Z")
+                    }
                     name if name.ends_with("Time") || name.ends_with("At") => {
                         *value = json!("2026-11-25T12:00:00Z");
                     }
-                    "took" | "durationSeconds" | "documentsPerSecond" => *value = json!(1),
+                    "took" | "seconds" | "durationSeconds" | "documentsPerSecond" => *value = json!(1),
+                    "id" if value.is_string() => *value = json!("…"),
                     _ => settled(value),
                 }
             }
@@ -96,6 +112,10 @@ fn settled(value: &mut Value) {
         Value::String(text) => {
             if let Some((before, _)) = text.split_once(" in ").filter(|_| text.ends_with(" s")) {
                 *text = format!("{before} in 1 s");
+            }
+            if let Some((before, rest)) = text.split_once("approve-allowlist=") {
+                let (_, after) = rest.split_at(rest.find('`').unwrap_or(rest.len()));
+                *text = format!("{before}approve-allowlist=…{after}");
             }
             while let Some(at) = text.find("127.0.0.1:") {
                 let end = text[at + 10..].find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |end| at + 10 + end);
@@ -127,7 +147,38 @@ async fn lives() -> BTreeMap<&'static str, Reindex> {
 
     let mut world = World::with(|reindex| reindex["spec"]["dryRun"] = json!(true)).await;
     states.insert("planned", world.end().await);
+
+    states.insert("waiting-for-allowlist", eck().await.reindex().unwrap());
+
+    let mut world = World::new().await;
+    world.destination.state().allowlist = vec![];
+    let there = |it: &Reindex| phase(it) == Some(Phase::WaitingForAllowlist);
+    world.until_it("it waits for the allowlist", there).await;
+    world.round_of_cluster("es-1").await;
+    let asks = |it: &Reindex| condition(it, RECONCILING).is_some_and(|(reason, _)| reason == WAITING_FOR_PERSON);
+    states.insert("waiting-for-person", world.until_it("it waits for a person", asks).await);
+
+    let mut world = World::new().await;
+    world.until_copying().await;
+    world.source.state().index("product_info").put("G", json!({"annual_rate": "1%"}));
+    let catches_up = world.until_it("it catches up", |it| phase(it) == Some(Phase::CatchingUp)).await;
+    states.insert("catching-up", catches_up);
+    world.api.delete::<Reindex>(NAMESPACE, "product-info");
+    states.insert("deleting", world.reindex().unwrap());
+
+    // A document a second.
+    let mut world = World::with(|reindex| {
+        reindex["spec"]["verification"] = json!({"level": "Identity"});
+        reindex["spec"]["execution"] = json!({"requestsPerSecond": 1});
+    })
+    .await;
+    world.destination.state().pace = Pace::Instant;
+    states.insert("verifying", world.until_it("it is compared", |it| phase(it) == Some(Phase::Verifying)).await);
     states
+}
+
+fn phase(reindex: &Reindex) -> Option<Phase> {
+    reindex.status.as_ref().and_then(|status| status.phase)
 }
 
 async fn lives_of_clusters() -> BTreeMap<&'static str, SearchCluster> {
@@ -157,6 +208,18 @@ async fn lives_of_clusters() -> BTreeMap<&'static str, SearchCluster> {
     );
     world.round_of_cluster("es-1").await;
     states.insert("stalled", world.cluster("es-1").unwrap());
+
+    let mut world = eck().await;
+    world.change_cluster("es-1", json!({"spec": {"allowlist": {"management": "Approval"}}}));
+    world.round_of_cluster("es-1").await;
+    states.insert("waiting-for-approval", world.cluster("es-1").unwrap());
+    world.change_cluster("es-1", json!({"spec": {"allowlist": {"management": "Automatic"}}}));
+    for _ in 0..4 {
+        world.round_of_cluster("es-1").await;
+    }
+    states.insert("rolling-out", world.cluster("es-1").unwrap());
+    world.api.delete::<SearchCluster>(NAMESPACE, "es-1");
+    states.insert("deleting", world.cluster("es-1").unwrap());
     states
 }
 

@@ -10,6 +10,7 @@ mod preflight;
 mod proof;
 mod ranges;
 mod refusals;
+mod repair;
 mod rotation;
 mod size;
 mod suspending;

@@ -69,7 +69,8 @@ fn elastic_user() -> Value {
     })
 }
 
-async fn eck() -> World {
+/// One whose nodes ECK restarts.
+pub async fn eck() -> World {
     world(json!({"eck": {"name": "es-1"}}), &[elasticsearch(), elastic_user()]).await
 }
 

@@ -129,12 +129,7 @@ pub async fn connect(ctx: &Context, cluster: &SearchCluster) -> Result<Connected
     let objects = Objects { ctx, namespace: &namespace };
     let reached = connection::effective(cluster)
         .ok_or_else(|| ConnectFault::Untold { object: cluster.spec.provider.object().unwrap_or_default() })?;
-    let credentials = match reached.login {
-        Login::Spec(auth) => objects.credentials(auth).await?,
-        Login::Provider(password) => Some(objects.password(password).await?),
-        Login::Nobody => None,
-    };
-    let tls = objects.tls(&reached).await?;
+    let (credentials, tls) = futures::try_join!(objects.login(&reached.login), objects.tls(&reached))?;
     let endpoint = Url::parse(reached.endpoint).map_err(|_| ConnectFault::Endpoint)?;
     let connection = Connection { endpoint, credentials: credentials.clone(), tls };
     let client = ctx.connections.connect(&connection).map_err(ConnectFault::Client)?;
@@ -177,6 +172,14 @@ struct Objects<'a> {
 }
 
 impl Objects<'_> {
+    async fn login(&self, login: &Login<'_>) -> Result<Option<Credentials>, ConnectFault> {
+        match login {
+            Login::Spec(auth) => self.credentials(auth).await,
+            Login::Provider(password) => self.password(password).await.map(Some),
+            Login::Nobody => Ok(None),
+        }
+    }
+
     async fn credentials(&self, auth: &Auth) -> Result<Option<Credentials>, ConnectFault> {
         match auth {
             Auth { basic: Some(BasicAuth { secret_ref }), .. } => self.basic(&secret_ref.name).await.map(Some),

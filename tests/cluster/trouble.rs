@@ -60,7 +60,7 @@ fn install(chart: &str, image: &str, more: &[&str]) {
     let (repository, tag) = image.rsplit_once(':').expect("an image with a tag");
     let (repository, tag) = (format!("image.repository={repository}"), format!("image.tag={tag}"));
     let mut arguments = vec!["upgrade", "--install", "reindex-operator"];
-    arguments.extend([chart, "--create-namespace", "--take-ownership", "--set", &repository, "--set-string", &tag]);
+    arguments.extend([chart, "--take-ownership", "--set", &repository, "--set-string", &tag]);
     arguments.extend(["--set", "verification.configMaps=true", "--set", "replicas=1"]);
     arguments.extend(more);
     helm(&arguments);
@@ -91,6 +91,9 @@ fn rolled_back() {
 
 impl Drop for Installed {
     fn drop(&mut self) {
+        // Whose rules for pods are strict.
+        let namespace = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/namespace.yaml");
+        kubectl::run(&["apply", "--server-side", "--force-conflicts", "-f", namespace]).expect("its namespace");
         // No upgrade would begin.
         if is_half_uninstalled() {
             rolled_back();
@@ -123,11 +126,7 @@ async fn an_upgrade_goes_on_with_the_copy_and_what_was_uninstalled_can_come_back
     each_document_once("upgraded");
 
     copying_in("uninstalled", 6).await;
-    let begin = Timestamp::now();
-    helm(&["uninstall", "reindex-operator", "--wait"]);
-    // A pod that ends is listed until it has ended, and its rights go before it.
-    wait_for("an end of all that the chart made", what_is_left, |left| left.as_array().is_some_and(Vec::is_empty));
-    rights::taken_away(begin, Timestamp::now());
+    without_rights(|| helm(&["uninstall", "reindex-operator", "--wait"]));
     nothing_is_left_of("uninstalled").await;
     // The definitions stay, and the objects with them.
     is_wound_down("uninstalled");
@@ -145,8 +144,8 @@ async fn an_upgrade_goes_on_with_the_copy_and_what_was_uninstalled_can_come_back
     is_wound_down("taken-away");
     // Nothing holds them.
     let folder = overlay_folder();
-    kubectl::run(&["delete", "-k", folder.to_str().expect("text"), "--ignore-not-found", "--timeout=120s"])
-        .expect("all goes");
+    let delete = ["delete", "-k", folder.to_str().expect("text"), "--ignore-not-found", "--timeout=120s"];
+    without_rights(|| kubectl::run(&delete).expect("all goes"));
     let kinds = kubectl::run(&["api-resources", "--api-group=reindex.dev", "-o", "name"]).expect("the kinds");
     assert_eq!(kinds.trim(), "", "the definitions go along");
 }
@@ -170,12 +169,14 @@ async fn an_uninstall_that_fails_deletes_nothing_and_the_pages_ways_out_of_it_wo
     rolled_out();
     rolled_back();
     assert!(!is_half_uninstalled());
-    let refused = try_helm(&["uninstall", "reindex-operator", "--wait"]);
-    // It may have ended by now.
-    if refused.is_err() {
-        wound_down_by_hand();
-        helm(&["uninstall", "reindex-operator", "--wait"]);
-    }
+    without_rights(|| {
+        let refused = try_helm(&["uninstall", "reindex-operator", "--wait"]);
+        // It may have ended by now.
+        if refused.is_err() {
+            wound_down_by_hand();
+            helm(&["uninstall", "reindex-operator", "--wait"]);
+        }
+    });
     nothing_is_left_of("not-to-be-repeated").await;
     installed.install(&[]);
     no_longer_wound_down();
@@ -213,7 +214,7 @@ async fn an_upgrade_from_the_last_release_goes_on_with_the_copy() {
     let installed = Installed::now();
     kubectl::run(&["delete", "reindexes.reindex.dev,searchclusters.reindex.dev", "--all", "-n", NAMESPACE])
         .expect("they go");
-    helm(&["uninstall", "reindex-operator", "--wait"]);
+    without_rights(|| helm(&["uninstall", "reindex-operator", "--wait"]));
     no_longer_wound_down();
     install(earlier.chart.to_str().expect("text"), &earlier.image, &[]);
     kubectl::apply(&search_clusters()).expect("the SearchClusters");
@@ -253,6 +254,15 @@ async fn nothing_is_left_of(name: &str) {
     for lasting in ["persistent", "transient"] {
         assert_eq!(settings[lasting]["cluster.routing.allocation.enable"], Value::Null, "{settings:#}");
     }
+}
+
+/// Takes the operator away; its rights go before it, and it may ask for something in between.
+fn without_rights<T>(uninstall: impl FnOnce() -> T) {
+    let begin = Timestamp::now();
+    uninstall();
+    // A pod that ends is listed until it has ended.
+    wait_for("an end of all that was installed", what_is_left, |left| left.as_array().is_some_and(Vec::is_empty));
+    rights::taken_away(begin, Timestamp::now());
 }
 
 /// Names of the chart's objects in the operator's namespace and in none; the lease is the operator's own.

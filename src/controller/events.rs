@@ -23,8 +23,10 @@ const LANES: usize = 4;
 /// How long one may take before the next has its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long an event's words may be: the API allows 1024.
+/// How long an event's words may be: the API allows 1024 bytes.
 const MAX_BYTES: usize = 1000;
+/// The same of its action.
+const MAX_ACTION: usize = 128;
 
 type Lane = UnboundedReceiver<(Event, ObjectReference)>;
 
@@ -60,8 +62,8 @@ impl Events {
 /// Tells what happened, one after the other. Each is a line of the log, and counted; what went well together is one event.
 pub fn tell<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, notes: impl IntoIterator<Item = Note>) {
     let notes = notes.into_iter().map(|note| Note { message: one_line(&note.message), ..note });
-    for note in joined(notes.inspect(|note| log(ctx, object, note))) {
-        ctx.events.tell(event(note), object.object_ref(&()));
+    for told in joined(notes.inspect(|note| log(ctx, object, note))) {
+        ctx.events.tell(told.event(), object.object_ref(&()));
     }
 }
 
@@ -75,34 +77,52 @@ fn log<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note: &Note) {
     ctx.metrics.told(&kind, *warning, reason);
 }
 
+/// What one event tells.
+#[derive(Debug, PartialEq)]
+struct Told {
+    /// Its reason is the last one's.
+    note: Note,
+    /// Every reason, one after the other. An apiserver's events are counted together where these are the same.
+    reasons: Vec<&'static str>,
+}
+
+impl Told {
+    fn event(self) -> Event {
+        let Note { warning, reason, message } = self.note;
+        let cut = |mut text: String, most: usize| {
+            while text.len() > most {
+                text.pop();
+            }
+            text
+        };
+        Event {
+            type_: if warning { EventType::Warning } else { EventType::Normal },
+            reason: reason.to_owned(),
+            note: Some(cut(message, MAX_BYTES)),
+            action: cut(self.reasons.join(","), MAX_ACTION),
+            secondary: None,
+        }
+    }
+}
+
 /// A small copy goes through most of its steps within a second, and writing an event costs an apiserver as much as writing a status: steps that are
 /// told together are told by the event of the last one. A warning is never told by another's.
-fn joined(notes: impl Iterator<Item = Note>) -> Vec<Note> {
-    let mut joined: Vec<Note> = Vec::new();
+fn joined(notes: impl Iterator<Item = Note>) -> Vec<Told> {
+    const BETWEEN: &str = "; ";
+    let mut joined: Vec<Told> = Vec::new();
+    let fits = |last: &Note, next: &Note| last.message.len() + BETWEEN.len() + next.message.len() <= MAX_BYTES;
     for note in notes {
         match joined.last_mut() {
-            Some(last) if !last.warning && !note.warning && last.message.len() + note.message.len() < MAX_BYTES => {
-                last.reason = note.reason;
-                last.message = format!("{}; {}", last.message, note.message);
+            Some(last) if !last.note.warning && !note.warning && fits(&last.note, &note) => {
+                last.note.message = [last.note.message.as_str(), &note.message].join(BETWEEN);
+                last.note.reason = note.reason;
+                last.reasons.push(note.reason);
+                last.reasons.dedup();
             }
-            _ => joined.push(note),
+            _ => joined.push(Told { reasons: vec![note.reason], note }),
         }
     }
     joined
-}
-
-fn event(note: Note) -> Event {
-    let Note { warning, reason, mut message } = note;
-    while message.len() > MAX_BYTES {
-        message.pop();
-    }
-    Event {
-        type_: if warning { EventType::Warning } else { EventType::Normal },
-        reason: reason.to_owned(),
-        note: Some(message),
-        action: reason.to_owned(),
-        secondary: None,
-    }
 }
 
 /// Writes what is told, until nothing can be told any more.
@@ -130,35 +150,46 @@ mod tests {
         Note { warning, reason, message: message.to_owned() }
     }
 
+    fn told(notes: impl IntoIterator<Item = Note>) -> Vec<Event> {
+        joined(notes.into_iter()).into_iter().map(Told::event).collect()
+    }
+
+    fn words(event: &Event) -> [&str; 3] {
+        [&event.action, &event.reason, event.note.as_deref().unwrap_or_default()]
+    }
+
     #[test]
     fn steps_that_are_told_together_are_one_event_and_a_warning_is_its_own() {
-        let told = [
+        let events = told([
             note(false, "Validated", "both are there"),
             note(false, "SourceAllowed", "it may read"),
             note(true, "CopyRetried", "the task was lost"),
+            note(false, "CopyStarted", "range 0"),
+            note(false, "CopyStarted", "range 1"),
             note(false, "Copied", "6 documents"),
-        ];
+        ]);
         let expected = [
-            note(false, "SourceAllowed", "both are there; it may read"),
-            note(true, "CopyRetried", "the task was lost"),
-            note(false, "Copied", "6 documents"),
+            ["Validated,SourceAllowed", "SourceAllowed", "both are there; it may read"],
+            ["CopyRetried", "CopyRetried", "the task was lost"],
+            ["CopyStarted,Copied", "Copied", "range 0; range 1; 6 documents"],
         ];
-        assert_eq!(joined(told.into_iter()), expected);
+        assert_eq!(events.iter().map(words).collect::<Vec<_>>(), expected);
     }
 
     #[test]
     fn what_does_not_fit_into_one_event_is_told_by_the_next() {
-        let long = "x".repeat(400);
-        let told = [(); 5].map(|()| note(false, "CopyStarted", &long));
-        let lengths: Vec<_> = joined(told.into_iter()).iter().map(|note| note.message.len()).collect();
-        assert_eq!(lengths, [802, 802, 400]);
+        let lengths = |each: usize| -> Vec<usize> {
+            let events = told([(); 5].map(|()| note(false, "CopyStarted", &"x".repeat(each))));
+            events.iter().map(|event| words(event)[2].len()).collect()
+        };
+        assert_eq!(lengths(499), [MAX_BYTES, MAX_BYTES, 499]);
+        assert_eq!(lengths(500), [500; 5]);
     }
 
     #[test]
     fn words_are_cut_between_two_characters() {
-        let cut = event(note(true, "CopyRefused", &"ä".repeat(501))).note.unwrap_or_default();
-        assert_eq!(cut, "ä".repeat(500));
-        let odd = event(note(true, "CopyRefused", &format!("x{}", "ä".repeat(501)))).note.unwrap_or_default();
-        assert_eq!(odd.len(), 999);
+        let cut = |text: &str| words(&told([note(true, "CopyRefused", text)])[0])[2].to_owned();
+        assert_eq!(cut(&"ä".repeat(501)), "ä".repeat(500));
+        assert_eq!(cut(&format!("x{}", "ä".repeat(501))).len(), 999);
     }
 }

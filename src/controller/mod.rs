@@ -24,7 +24,7 @@ use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Durati
 
 use futures::{FutureExt, StreamExt};
 use kube::{
-    Client, Resource, ResourceExt,
+    Client, ResourceExt,
     runtime::{
         applier,
         controller::{self, Action, Config},
@@ -107,7 +107,8 @@ pub async fn run(
             match ctx.own_writes.outdate(reindex.as_ref()) {
                 true => later(),
                 false => {
-                    spawned("Reindex", ctx, span("Reindex", reindex.as_ref()), |ctx| reindex::reconcile(reindex, ctx))
+                    let object = Object::of("Reindex", reindex.as_ref());
+                    spawned(object, ctx, |ctx| reindex::reconcile(reindex, ctx))
                 }
             }
         },
@@ -120,8 +121,8 @@ pub async fn run(
     let allowlists = applier(
         |cluster: Arc<SearchCluster>, ctx: Arc<Shared>| {
             ctx.metrics.taken("SearchCluster", cluster.metadata.namespace.as_deref(), &cluster.name_any());
-            let span = span("SearchCluster", cluster.as_ref());
-            spawned("SearchCluster", ctx, span, |ctx| search_cluster::reconcile(cluster, ctx))
+            let object = Object::of("SearchCluster", cluster.as_ref());
+            spawned(object, ctx, |ctx| search_cluster::reconcile(cluster, ctx))
         },
         |cluster: Arc<SearchCluster>, error, ctx| on_error("SearchCluster", cluster.as_ref(), error, &ctx),
         ctx.clone(),
@@ -131,8 +132,8 @@ pub async fn run(
     );
     let both = async {
         futures::join!(
-            copies.for_each(|ended| forget("Reindex", ended, &ctx)),
-            allowlists.for_each(|ended| forget("SearchCluster", ended, &ctx)),
+            copies.for_each(|ended| forget("Reindex", ended.err(), &ctx)),
+            allowlists.for_each(|ended| forget("SearchCluster", ended.err(), &ctx)),
         );
     };
     let hearing = winding_down.clone();
@@ -174,6 +175,8 @@ async fn sweep(ctx: &Shared) {
         let known = ctx.known();
         ctx.proofs.keep(&known);
         ctx.own_writes.keep(&known);
+        let clusters = ctx.clusters.state().into_iter().filter_map(|cluster| cluster.uid());
+        ctx.failures.keep(&known.into_iter().chain(clusters).collect());
     }
 }
 
@@ -214,42 +217,48 @@ fn needed_by(clusters: &Store<SearchCluster>, reindex: &Reindex, winding_down: b
         .collect()
 }
 
-/// Where somebody else only wrote the object first, the watch tells it sooner.
-const CONFLICT: Duration = Duration::from_secs(5);
+/// What is waited for after trouble with a search cluster or a cloud, which is told in the status, and after a conflict, where the watch tells
+/// what somebody else wrote sooner.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Every error passes by itself: try again.
 fn on_error(kind: &'static str, object: &impl ResourceExt, error: &Error, ctx: &Shared) -> Action {
     ctx.metrics.reconcile_failed(kind, error.class());
-    if error.is_conflict() {
-        return Action::requeue(CONFLICT);
+    if !error.is_conflict() {
+        let (namespace, name, uid) = (object.namespace(), object.name_any(), object.uid());
+        tracing::warn!(kind, namespace, name, uid, %error, "a pass ended early and is tried again");
     }
-    let (namespace, name, uid) = (object.namespace(), object.name_any(), object.uid());
-    tracing::warn!(kind, namespace, name, uid, %error, "a pass ended early and is tried again");
-    Action::requeue(ctx.failures.note(kind, namespace.as_deref().unwrap_or_default(), &name))
+    Action::requeue(patience(error, &object.uid().unwrap_or_default(), &ctx.failures))
 }
 
-/// What went well, or is gone, has failed no more, and an object that was queued and is gone waits for nothing; the rest is told by
-/// [`on_error`].
-async fn forget<K: Resource<DynamicType = ()>>(
+fn patience(error: &Error, uid: &str, failures: &Failures) -> Duration {
+    match error {
+        Error::Kube { .. } if !error.is_conflict() => failures.note(uid),
+        _ => SOON,
+    }
+}
+
+/// An object that was queued and is gone waits for nothing; the rest is told by [`on_error`].
+async fn forget(kind: &'static str, error: Option<controller::Error<Error, Infallible>>, ctx: &Shared) {
+    if let Some(controller::Error::ObjectNotFound(object)) = error {
+        ctx.metrics.taken(kind, object.namespace.as_deref(), &object.name);
+    }
+}
+
+/// Whose pass it is.
+struct Object {
     kind: &'static str,
-    ended: Result<(ObjectRef<K>, Action), controller::Error<Error, Infallible>>,
-    ctx: &Shared,
-) {
-    let (namespace, name) = match ended {
-        Ok((object, _)) => (object.namespace, object.name),
-        Err(controller::Error::ObjectNotFound(object)) => {
-            ctx.metrics.taken(kind, object.namespace.as_deref(), &object.name);
-            (object.namespace, object.name)
-        }
-        Err(_) => return,
-    };
-    ctx.failures.forget(kind, namespace.as_deref().unwrap_or_default(), &name);
+    uid: String,
+    /// What a trace shows of the pass.
+    span: Span,
 }
 
-/// What a trace shows of a pass.
-fn span(kind: &'static str, object: &impl ResourceExt) -> Span {
-    let (namespace, name, uid) = (object.namespace(), object.name_any(), object.uid());
-    tracing::trace_span!(target: TRACES, "pass", kind, namespace, name, uid, otel.status_code = Empty)
+impl Object {
+    fn of(kind: &'static str, object: &impl ResourceExt) -> Object {
+        let (namespace, name, uid) = (object.namespace(), object.name_any(), object.uid().unwrap_or_default());
+        let span = tracing::trace_span!(target: TRACES, "pass", kind, namespace, name, uid, otel.status_code = Empty);
+        Object { kind, uid, span }
+    }
 }
 
 /// The watch tells it anew by itself, as a rule within milliseconds.
@@ -259,18 +268,20 @@ fn later() -> CancelableJoinHandle<Result<Action, Error>> {
 
 /// Runs a pass on any of the program's threads, and measures it.
 fn spawned<P: Future<Output = Result<Action, Error>> + Send + 'static>(
-    kind: &'static str,
+    object: Object,
     ctx: Arc<Shared>,
-    span: Span,
     pass: impl FnOnce(Arc<Shared>) -> P,
 ) -> CancelableJoinHandle<Result<Action, Error>> {
-    let metrics = ctx.metrics.clone();
+    let Object { kind, uid, span } = object;
     // It is large, and would be moved into what is around it layer by layer.
-    let pass = Box::pin(pass(ctx));
+    let pass = Box::pin(pass(ctx.clone()));
     let measured = async move {
-        let result = metrics.measured(kind, pass.instrument(span.clone())).await;
-        if result.is_err() {
-            span.record("otel.status_code", "ERROR");
+        let result = ctx.metrics.measured(kind, pass.instrument(span.clone())).await;
+        match &result {
+            Ok(_) => ctx.failures.forget(&uid),
+            Err(_) => {
+                span.record("otel.status_code", "ERROR");
+            }
         }
         result
     };
@@ -282,7 +293,22 @@ mod tests {
     use kube::runtime::watcher::Event;
     use serde_json::json;
 
+    use crate::search::SearchError;
+
     use super::*;
+
+    #[test]
+    fn only_an_apiserver_that_fails_is_pressed_less() {
+        let failures = Failures::default();
+        let refused = |code: u16| {
+            let status = json!({"status": "Failure", "message": "", "reason": "", "code": code});
+            Error::kube("write the status")(kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
+        };
+        let waits = |error: &Error| [(); 3].map(|()| patience(error, "uid", &failures).as_secs());
+        assert_eq!(waits(&refused(409)), [5, 5, 5], "the watch is sooner");
+        assert_eq!(waits(&Error::search("cancel a task")(SearchError::NotFormed)), [5, 5, 5]);
+        assert_eq!(waits(&refused(403)), [5, 10, 20]);
+    }
 
     #[test]
     fn a_search_cluster_that_is_deleted_wakes_what_it_waits_for() {

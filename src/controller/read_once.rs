@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 
 use crate::{
     api::SearchCluster,
+    plan::connection::effective,
     search::{ClusterInfo, SearchClient, SearchError},
 };
 
@@ -71,20 +72,21 @@ impl ReadOnce {
         Ok(found.map(|map| self.config_maps.keep(namespace, name, map.data.unwrap_or_default())))
     }
 
-    /// Who answered when the SearchCluster was first reached.
+    /// Who answered when the SearchCluster was first reached at its address.
     ///
     /// # Errors
     /// What the cluster answered.
     pub async fn info(&self, cluster: &SearchCluster, client: &SearchClient) -> Result<Arc<ClusterInfo>, SearchError> {
-        let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-        match self.infos.get(&namespace, &name) {
+        let uid = cluster.uid().unwrap_or_default();
+        let address = effective(cluster).map_or("", |reached| reached.endpoint);
+        match self.infos.get(&uid, address) {
             Some(known) => Ok(known),
-            None => Ok(self.infos.keep(&namespace, &name, client.info().await?)),
+            None => Ok(self.infos.keep(&uid, address, client.info().await?)),
         }
     }
 }
 
-/// By namespace and name.
+/// By namespace and name, or UID and address.
 struct Memory<V>(Mutex<Known<V>>);
 
 type Known<V> = HashMap<(String, String), Arc<V>>;
@@ -96,13 +98,13 @@ impl<V> Default for Memory<V> {
 }
 
 impl<V> Memory<V> {
-    fn get(&self, namespace: &str, name: &str) -> Option<Arc<V>> {
-        self.lock().get(&(namespace.to_owned(), name.to_owned())).cloned()
+    fn get(&self, first: &str, second: &str) -> Option<Arc<V>> {
+        self.lock().get(&(first.to_owned(), second.to_owned())).cloned()
     }
 
-    fn keep(&self, namespace: &str, name: &str, found: V) -> Arc<V> {
+    fn keep(&self, first: &str, second: &str, found: V) -> Arc<V> {
         let found = Arc::new(found);
-        self.lock().insert((namespace.to_owned(), name.to_owned()), found.clone());
+        self.lock().insert((first.to_owned(), second.to_owned()), found.clone());
         found
     }
 

@@ -13,6 +13,8 @@ use crate::{
 
 use super::context::Context;
 
+const ADOPTED: &str = "a task was found that had been started before";
+
 /// One attempt to copy a range.
 pub struct Attempt<'a> {
     /// Whose range it is.
@@ -28,6 +30,7 @@ impl Attempt<'_> {
     pub fn started(&self, ctx: &Context, started: &Started) {
         let (outcome, what, task, why) = match started {
             Started::Task(task) => ("started", "a task was started", Some(task), None),
+            Started::Adopted(task) => ("adopted", ADOPTED, Some(task), None),
             Started::Refused(why) => ("refused", "the destination refused to start a task", None, Some(why)),
             Started::Unclear(why) => ("unclear", "it is not known whether a task was started", None, Some(why)),
         };
@@ -42,7 +45,7 @@ impl Attempt<'_> {
             PartitionSeen::Adopt(found) => found.as_deref(),
         };
         let (outcome, what) = match found {
-            Some(_) => ("adopted", "a task was found that had been started before"),
+            Some(_) => ("adopted", ADOPTED),
             None => ("missing", "no task was found that may have been started before"),
         };
         ctx.metrics.task_start(outcome);

@@ -221,7 +221,10 @@ pub fn settle(reindex: &Reindex, outcome: Outcome, now: Timestamp) -> Decision {
             plan.withdraw("Suspending", "the operator is being uninstalled: nothing begins")
         }
         Outcome::Busy(trouble) => plan.withdraw(trouble.reason, &trouble.message),
-        Outcome::NotStarted(trouble) => plan.withdraw("ProgressingWithRetry", &trouble.message),
+        Outcome::NotStarted(trouble) => {
+            plan.withdraw_repair();
+            plan.withdraw("ProgressingWithRetry", &trouble.message)
+        }
         Outcome::LimitReached => plan.withdraw("WaitingForTasks", telling::LIMITED),
         Outcome::Repaired(stale) => plan.repaired(stale),
         Outcome::TooLarge(id) => plan.too_large(id.as_deref()),

@@ -1,4 +1,5 @@
-//! The operator's rights against what it did with them. The file's name sorts last, so that this runs after everything that the operator does.
+//! The operator's rights against what it did with them. Of the files with tests this one's name sorts last, so that it runs after everything that the
+//! operator does.
 
 use std::collections::BTreeSet;
 

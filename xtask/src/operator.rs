@@ -54,14 +54,17 @@ pub struct Earlier {
 /// Where an upgrade comes from: the commit that `UPGRADE_FROM` names, or the last release before this commit, or [`FIRST`]; None where the
 /// checkout has neither, as a shallow one.
 pub fn earlier_commit() -> Result<Option<String>> {
+    let checkout = paths::checkout()?;
+    let exists =
+        |commit: &str| progress::output(&mut git(&checkout, &["cat-file", "-e", &format!("{commit}^{{commit}}")]));
     if let Ok(commit) = std::env::var("UPGRADE_FROM") {
+        let commit = commit.trim().to_owned();
+        exists(&commit).context("UPGRADE_FROM must name a commit of this checkout")?;
         return Ok(Some(commit));
     }
-    let checkout = paths::checkout()?;
     let tag = progress::output(&mut git(&checkout, &["describe", "--tags", "--match=v*", "--abbrev=0", "HEAD^"]));
     let commit = tag.unwrap_or_else(|_| FIRST.to_owned()).trim().to_owned();
-    let is_there = progress::output(&mut git(&checkout, &["cat-file", "-e", &format!("{commit}^{{commit}}")])).is_ok();
-    Ok(is_there.then_some(commit))
+    Ok(exists(&commit).is_ok().then_some(commit))
 }
 
 /// Builds that operator; None where there is none.

@@ -1,6 +1,6 @@
 //! Does what was decided. Every effect may be repeated without harm.
 
-use kube::ResourceExt;
+use kube::{Api, ResourceExt};
 use serde_json::Value;
 
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     controller::{connect::Connected, context::Context, error::Error, events, tasks::Attempt},
     plan::{
         self,
-        reindex::{Effect, Outcome, PartitionSeen, Start, Started, created},
+        reindex::{Effect, Outcome, Start, Started, created},
         report::Note,
         validate::Trouble,
     },
@@ -17,7 +17,9 @@ use crate::{
 
 use super::{
     convert, gate, mend,
-    observe::{apiserver, destination_of, is_ours, limits, live_reindexes, opaque_id, open, source_shards},
+    observe::{
+        apiserver, destination_of, is_ours, limits, live_reindexes, opaque_id, open, running_task, source_shards,
+    },
     repair::Repair,
     sides::{self, Sides},
     too_large,
@@ -96,6 +98,21 @@ async fn delete_index(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Op
     Ok(deleted.err().map(|error| Outcome::Unclear(convert::trouble("the destination", &error))))
 }
 
+/// Whether nobody else has gone on with it since the intent was written. A process that was frozen in between would switch off on a finished index
+/// what its successor has put back, or delete what that has repaired. What is under way when a process is frozen can't be called back.
+pub async fn is_still_ours(ctx: &Context, reindex: &Reindex) -> Result<bool, Error> {
+    let api: Api<Reindex> = Api::namespaced(ctx.client.clone(), &reindex.namespace().unwrap_or_default());
+    let live = api.get_opt(&reindex.name_any()).await.map_err(Error::kube("read the Reindex again"))?;
+    // A label that somebody sets is no reason.
+    Ok(live.is_some_and(|live| live.uid() == reindex.uid() && live.status == reindex.status))
+}
+
+/// Why nothing is begun then.
+pub fn gone_on() -> Trouble {
+    let message = "another instance of the operator has gone on with it".to_owned();
+    Trouble { reason: "ProgressingWithRetry", message }
+}
+
 /// A SearchCluster went away, or admits no longer, between the look and the act.
 pub fn gone() -> Trouble {
     Trouble { reason: "ClusterNotFound", message: "a SearchCluster is gone".into() }
@@ -127,6 +144,8 @@ async fn reads_from(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Opti
 struct Ready {
     destination: Connected,
     source: Connected,
+    /// What runs on the destination, if a range is to be copied once more.
+    running: Vec<RunningTask>,
     /// Other Reindexes count them.
     counted: bool,
     /// The destination refused to switch refresh and replicas off.
@@ -134,22 +153,18 @@ struct Ready {
 }
 
 async fn start_tasks(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Start]) -> Outcome {
-    let ready = match make_ready(ctx, reindex, tune).await {
+    let ready = match make_ready(ctx, reindex, tune, starts).await {
         Ok(ready) => ready,
         Err(outcome) => return outcome,
     };
-    let running = match running_repeats(&ready.destination, starts).await {
-        Ok(running) => running,
-        Err(error) => return Outcome::NotStarted(convert::trouble("the destination", &error)),
-    };
-    let all = starts.iter().map(|start| adopt_or_start(ctx, reindex, &ready, start, &running));
+    let all = starts.iter().map(|start| adopt_or_start(ctx, reindex, &ready, start));
     let ranges = futures::future::join_all(all).await;
     Outcome::Started { ranges, counted: ready.counted, untuned: ready.untuned }
 }
 
 /// The intents stand in status; now the gate is read, live. A restart writes its own intent first and looks for ours then: one of
 /// the two sees the other. Two Reindexes that share a limit, or an index, see each other in the same way. Or why nothing is started.
-async fn make_ready(ctx: &Context, reindex: &Reindex, tune: bool) -> Result<Ready, Outcome> {
+async fn make_ready(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Start]) -> Result<Ready, Outcome> {
     let not_now = |error: Error| Outcome::NotStarted(apiserver(&error));
     let of_destination = |error: SearchError| Outcome::NotStarted(convert::trouble("the destination", &error));
     let status = reindex.status.clone().unwrap_or_default();
@@ -174,6 +189,10 @@ async fn make_ready(ctx: &Context, reindex: &Reindex, tune: bool) -> Result<Read
     if !is_ours(&destination, reindex).await.map_err(of_destination)? {
         return Err(Outcome::Started { ranges: vec![], counted, untuned: false });
     }
+    let running = running_repeats(&destination, starts).await.map_err(of_destination)?;
+    if !is_still_ours(ctx, reindex).await.map_err(not_now)? {
+        return Err(Outcome::NotStarted(gone_on()));
+    }
     let tuned = match tune {
         true => switch_off(&destination, reindex).await,
         false => Ok(()),
@@ -188,7 +207,7 @@ async fn make_ready(ctx: &Context, reindex: &Reindex, tune: bool) -> Result<Read
         }
         Err(error) => return Err(of_destination(error)),
     };
-    Ok(Ready { destination, source, counted, untuned })
+    Ok(Ready { destination, source, running, counted, untuned })
 }
 
 /// What runs on the destination where a range is to be copied once more: the request of an earlier attempt, which was given up, or another
@@ -200,23 +219,18 @@ async fn running_repeats(destination: &Connected, starts: &[Start]) -> Result<Ve
     }
 }
 
-async fn adopt_or_start(
-    ctx: &Context,
-    reindex: &Reindex,
-    ready: &Ready,
-    start: &Start,
-    running: &[RunningTask],
-) -> (i32, Started) {
-    let id = opaque_id(reindex, start.partition, start.attempt);
-    let attempt = Attempt { reindex, partition: start.partition, opaque_id: &id };
-    let range = id.trim_end_matches(|character| character != '/');
-    let ours = |task: &&RunningTask| task.opaque_id.as_deref().is_some_and(|other| other.starts_with(range));
-    match running.iter().find(ours).map(|task| task.id.to_string()) {
-        Some(task) => {
-            attempt.seen(ctx, None, &PartitionSeen::Adopt(Some(task.clone())));
-            (start.partition, Started::Task(task))
+async fn adopt_or_start(ctx: &Context, reindex: &Reindex, ready: &Ready, start: &Start) -> (i32, Started) {
+    match running_task(&ready.running, reindex, start.partition) {
+        Some((id, task)) => {
+            let attempt = Attempt { reindex, partition: start.partition, opaque_id: id };
+            let adopted = Started::Adopted(task);
+            attempt.started(ctx, &adopted);
+            (start.partition, adopted)
         }
-        None => start_task(ctx, ready, &attempt, start).await,
+        None => {
+            let id = opaque_id(reindex, start.partition, start.attempt);
+            start_task(ctx, ready, &Attempt { reindex, partition: start.partition, opaque_id: &id }, start).await
+        }
     }
 }
 

@@ -20,9 +20,9 @@ use crate::{
 };
 
 use super::{
-    act::{gone, is_refusal, open_both, request},
+    act::{gone, gone_on, is_refusal, is_still_ours, open_both, request},
     convert, gate,
-    observe::is_ours,
+    observe::{apiserver, is_ours},
     prove::read_primaries,
     repair::forget_deletions,
     sides,
@@ -56,10 +56,16 @@ pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[D
         Err(trouble) => return Ok(Outcome::Unclear(trouble)),
     };
     let mending = Mending { ctx, reindex, round, destination, source };
-    let mended = match mending.look(&sides.destination, differences).await {
-        Ok(Some(in_the_way)) if is_still_ours(ctx, reindex).await? => mending.begin(differences, &in_the_way).await,
-        // The next look says what became of it.
-        Ok(_) => Ok(()),
+    let looked = mending.look(&sides.destination, differences).await;
+    match is_still_ours(ctx, reindex).await {
+        Ok(true) => {}
+        Ok(false) => return Ok(Outcome::NotStarted(gone_on())),
+        Err(error) => return Ok(Outcome::NotStarted(apiserver(&error))),
+    }
+    let mended = match looked {
+        Ok(Some(in_the_way)) => mending.begin(differences, &in_the_way).await,
+        // The next look says so.
+        Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
     if let Err(error) = &mended {
@@ -71,14 +77,6 @@ pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[D
         Err(error) if is_refusal(&error) => Outcome::MendRefused(convert::trouble("one of the clusters", &error)),
         Err(error) => Outcome::Unclear(convert::trouble("one of the clusters", &error)),
     })
-}
-
-/// Whether nobody else has gone on with it. A process that was frozen would delete what its successor has repaired; what is written after this
-/// the deletions tell apart.
-async fn is_still_ours(ctx: &Context, reindex: &Reindex) -> Result<bool, Error> {
-    let api: Api<Reindex> = Api::namespaced(ctx.client.clone(), &reindex.namespace().unwrap_or_default());
-    let live = api.get_opt(&reindex.name_any()).await.map_err(Error::kube("read a Reindex"))?;
-    Ok(live.is_some_and(|live| live.metadata.resource_version == reindex.metadata.resource_version))
 }
 
 /// One round of a repair.

@@ -25,7 +25,7 @@ use crate::{
         scope::NOT_WATCHED,
         validate::Trouble,
     },
-    search::{SearchError, TaskId},
+    search::{RunningTask, SearchError, TaskId},
 };
 
 use super::{
@@ -255,12 +255,12 @@ impl Eyes<'_> {
         let listed = destination.client.reindex_tasks().await.map_err(of("the destination"))?;
         let mut seen = BTreeMap::new();
         for partition in self.status.partitions.iter().filter(|partition| partition.state != PartitionState::Waiting) {
-            let opaque_id = opaque_id(self.reindex, partition.id, partition.attempt);
+            let mut opaque_id = opaque_id(self.reindex, partition.id, partition.attempt);
             let found = match partition.task.as_deref().map(str::parse::<TaskId>) {
-                None => {
-                    let ours = listed.iter().find(|task| task.opaque_id.as_deref() == Some(&opaque_id));
-                    PartitionSeen::Adopt(ours.map(|task| task.id.to_string()))
-                }
+                None => PartitionSeen::Adopt(running_task(&listed, self.reindex, partition.id).map(|(id, task)| {
+                    id.clone_into(&mut opaque_id);
+                    task
+                })),
                 Some(Err(_)) => PartitionSeen::Task(Task::Lost),
                 Some(Ok(id)) => PartitionSeen::Task(match listed.iter().find(|task| task.id == id) {
                     Some(task) => Task::Running(convert::running(&id, &task.status)),
@@ -350,13 +350,24 @@ pub fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// The task that copies this range now, whichever attempt started it, and what it carries.
+pub fn running_task<'a>(running: &'a [RunningTask], reindex: &Reindex, partition: i32) -> Option<(&'a str, String)> {
+    let range = opaque_id_of_range(reindex, partition);
+    let ours = |task: &'a RunningTask| task.opaque_id.as_deref().filter(|id| id.starts_with(&range));
+    running.iter().find_map(|task| Some((ours(task)?, task.id.to_string())))
+}
+
 /// What the task of this attempt carries, to be found again after a crash. Rounds of catching up have numbers of their own.
 pub fn opaque_id(reindex: &Reindex, partition: i32, attempt: i32) -> String {
+    format!("{}{attempt}", opaque_id_of_range(reindex, partition))
+}
+
+fn opaque_id_of_range(reindex: &Reindex, partition: i32) -> String {
     let round = reindex.status.as_ref().and_then(|status| status.plan.as_ref()).map_or(0, |plan| plan.round);
     let uid = reindex.uid().unwrap_or_default();
     match round {
-        0 => format!("reindex/{uid}/{partition}/{attempt}"),
-        _ => format!("reindex/{uid}/{round}.{partition}/{attempt}"),
+        0 => format!("reindex/{uid}/{partition}/"),
+        _ => format!("reindex/{uid}/{round}.{partition}/"),
     }
 }
 

@@ -375,6 +375,7 @@ impl Plan<'_> {
             };
             match outcome {
                 Started::Task(task) => self.run(at, task, "CopyStarted"),
+                Started::Adopted(task) => self.run(at, task, "CopyAdopted"),
                 Started::Refused(message) => {
                     // Nothing runs: the destination said so.
                     self.report.status.partitions.remove(at);

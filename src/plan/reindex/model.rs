@@ -311,6 +311,8 @@ pub enum Outcome {
 pub enum Started {
     /// The task.
     Task(String),
+    /// A task that was started before, and runs.
+    Adopted(String),
     /// The destination refused to start it, and would refuse again.
     Refused(String),
     /// It is not known: a task may run. Why.

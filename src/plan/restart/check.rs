@@ -155,16 +155,18 @@ pub fn without_replica(view: &View, node: Option<&str>) -> BTreeSet<String> {
 
 /// What these indices wait for: somebody, or their replicas, which are on their way.
 pub fn lonely_message(view: &View, indices: &BTreeSet<String>) -> Blocked {
-    match indices.iter().all(|index| is_being_replicated(view, index)) {
+    let (starting, lonely): (BTreeSet<String>, BTreeSet<String>) =
+        indices.iter().cloned().partition(|index| is_being_replicated(view, index));
+    match lonely.is_empty() {
         true => Blocked::passing(
             "ReplicasStarting",
-            format!("waiting until the replicas of these indices have started: {}", names(indices)),
+            format!("waiting until the replicas of these indices have started: {}", names(&starting)),
         ),
         false => Blocked::by(
             "IndexWithoutReplica",
             format!(
                 "a restart would make these indices unavailable, as they have a shard without a started replica: {}. Give them a replica, or set allowlist.allowUnavailable",
-                names(indices)
+                names(&lonely)
             ),
         ),
     }

@@ -115,7 +115,7 @@ impl Metrics {
         registry.register("reconciles_active", "Passes that go on now", metrics.active.clone());
         let failures = "Passes that ended early and were tried again";
         registry.register("reconcile_failures", failures, metrics.failures.clone());
-        registry.register("events", "Events told about objects", metrics.events.clone());
+        registry.register("events", "Steps and warnings told about objects", metrics.events.clone());
         let starts = "Attempts to start a range's task, and looks for one that may have been started";
         registry.register("task_starts", starts, metrics.task_starts.clone());
         registry.register("task_ends", "Tasks of ranges that were seen to have ended", metrics.task_ends.clone());

@@ -74,12 +74,13 @@ impl Collector for Objects {
         }
         let failures = live.iter().map(|reindex| (named(reindex.as_ref()), failures(reindex)));
         gauge(&mut encoder, "reindex_failures", "Failed attempts of ranges that are not copied yet", None, failures)?;
-        let states = live.iter().filter_map(|reindex| {
-            let status = reindex.status.as_ref()?;
-            let reason = conditions::get(&status.conditions, READY)?.reason.clone();
-            let phase = status.phase.map_or(String::new(), |phase| phase.to_string());
-            let labels = vec![("phase", phase), ("state", state(status).to_owned()), ("reason", reason)];
-            Some(([named(reindex.as_ref()), labels].concat(), 1))
+        let states = live.iter().map(|reindex| {
+            let status = reindex.status.clone().unwrap_or_default();
+            let ready = conditions::get(&status.conditions, READY);
+            let reason = ready.map_or_else(|| NOT_SEEN.to_owned(), |ready| ready.reason.clone());
+            let labels =
+                vec![("phase", phase(reindex).to_string()), ("state", state(&status).to_owned()), ("reason", reason)];
+            ([named(reindex.as_ref()), labels].concat(), 1)
         });
         gauge(&mut encoder, "reindex_state", "1 for what an unfinished Reindex does or waits for", None, states)?;
         let begun = live.iter().filter_map(|reindex| {
@@ -151,6 +152,9 @@ fn failed(reindex: &Reindex, now: Timestamp) -> Option<(Labels, i64)> {
     (now.duration_since(ended) < SHOWN).then(|| ([named(reindex), reason].concat(), 1))
 }
 
+/// The reason of one that no pass has brought to a status.
+const NOT_SEEN: &str = "NotSeen";
+
 /// Whether it goes on by itself.
 fn state(status: &ReindexStatus) -> &'static str {
     match status {
@@ -160,11 +164,15 @@ fn state(status: &ReindexStatus) -> &'static str {
     }
 }
 
+/// One that no pass has looked at yet is about to be validated.
+fn phase(reindex: &Reindex) -> Phase {
+    reindex.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Validating)
+}
+
 fn phases(reindexes: &[Arc<Reindex>]) -> impl Iterator<Item = (Labels, i64)> + use<> {
     let mut counts: BTreeMap<String, i64> = BTreeMap::new();
     for reindex in reindexes {
-        let phase = reindex.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Validating);
-        *counts.entry(phase.to_string()).or_default() += 1;
+        *counts.entry(phase(reindex).to_string()).or_default() += 1;
     }
     counts.into_iter().map(|(phase, count)| (vec![("phase", phase)], count))
 }

@@ -1,6 +1,6 @@
 //! Copies of several ranges: at once, one after the other, lost, refused, limited.
 
-use reindex_operator::api::conditions::COMPLETE;
+use reindex_operator::api::{Reindex, conditions::COMPLETE, reindex_status::PartitionState};
 use serde_json::{Value, json};
 
 use super::{assert_copied, failure, three};
@@ -73,9 +73,7 @@ async fn several_ranges_survive_an_operator_that_is_killed_anywhere() {
 #[tokio::test]
 async fn two_leaders_at_once_copy_each_document_once_and_leave_nothing_behind() {
     for (n, rounds) in (1..).flat_map(|n| [(n, 1), (n, 3)]) {
-        let mut world = World::with(three).await;
-        world.destination.state().pace = Pace::PerPoll(1);
-        world.title = format!("frozen at call {n}, for {rounds} rounds");
+        let mut world = two_leaders(n).await;
         let Some(thawing) = world.until_frozen(n).await else {
             assert!(n > 40, "a life has more than {n} calls");
             return;
@@ -88,6 +86,69 @@ async fn two_leaders_at_once_copy_each_document_once_and_leave_nothing_behind() 
         let reindex = world.end().await;
         assert_copied(&world, &reindex);
         assert_restored(&world);
+    }
+}
+
+async fn two_leaders(n: usize) -> World {
+    let mut world = World::with(three).await;
+    world.title = format!("one of two leaders is frozen at call {n}");
+    world.destination.state().pace = Pace::PerPoll(1);
+    world
+}
+
+/// What it had asked for before it was frozen can't be called back.
+#[tokio::test]
+async fn a_leader_that_thaws_when_another_has_ended_the_copy_touches_nothing() {
+    for n in 1.. {
+        let mut world = two_leaders(n).await;
+        let Some(thawing) = world.until_frozen(n).await else {
+            assert!(n > 40, "a life has more than {n} calls");
+            return;
+        };
+        let reindex = world.end().await;
+        let hit = world.faults.hit().unwrap();
+        world.faults.thaw();
+        thawing.await;
+        let under_way = hit.path == "/_reindex" || (hit.verb == "PUT" && hit.path.ends_with("/_settings"));
+        if !under_way {
+            assert_copied(&world, &reindex);
+            assert_restored(&world);
+        }
+    }
+}
+
+/// The request of the first attempt comes through when nobody waits for it any more.
+#[tokio::test]
+async fn a_task_that_came_through_late_is_adopted_and_not_run_beside_another() {
+    for n in 1.. {
+        let mut world = two_leaders(n).await;
+        let thawing = world.until_frozen(n).await.expect("a task is asked for");
+        let attempts = |world: &World| -> Vec<i32> {
+            let status = world.reindex().unwrap().status.unwrap_or_default();
+            status.partitions.iter().map(|partition| partition.attempt).collect()
+        };
+        // Not the request that only asks whether the source is allowed.
+        if world.faults.hit().unwrap().path != "/_reindex" || attempts(&world).is_empty() {
+            continue;
+        }
+        world.round_without_time().await;
+        assert!(attempts(&world).contains(&2), "{}", world.story("it was given up"));
+        // It goes on for as long as it takes.
+        world.destination.state().pace = Pace::PerPoll(0);
+        world.faults.thaw();
+        thawing.await;
+        let runs = |reindex: &Reindex| {
+            let partitions = &reindex.status.as_ref().unwrap().partitions;
+            partitions.iter().any(|partition| partition.attempt == 2 && partition.state == PartitionState::Running)
+        };
+        world.until_it("the second attempt runs", runs).await;
+        world.destination.state().pace = Pace::PerPoll(1);
+        let reindex = world.end().await;
+        assert_copied(&world, &reindex);
+        // And the other range's, whose number nobody had noted.
+        let metrics = world.ctx().metrics.text();
+        assert!(metrics.contains(r#"task_starts_total{outcome="adopted"} 2"#), "{metrics}");
+        return;
     }
 }
 

@@ -376,7 +376,7 @@ pub struct Suspension {
 pub struct Partition {
     /// Its number.
     pub id: i32,
-    /// This attempt; counts from 1. The task carries `X-Opaque-Id: reindex/<uid>/<partition>/<attempt>`.
+    /// This attempt; counts from 1. The task carries `X-Opaque-Id: reindex/<uid>/<partition>/<attempt>`, in a round of catching up `reindex/<uid>/<round>.<partition>/<attempt>`; one that is found again may be of an earlier attempt.
     pub attempt: i32,
     /// How many attempts failed.
     #[serde(default)]

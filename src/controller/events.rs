@@ -82,7 +82,7 @@ fn log<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note: &Note) {
 struct Told {
     /// Its reason is the last one's.
     note: Note,
-    /// Every reason, one after the other. An apiserver's events are counted together where these are the same.
+    /// Every reason, one after the other. The recorder counts those together where these are the same.
     reasons: Vec<&'static str>,
 }
 

@@ -37,7 +37,7 @@ use tokio::{runtime::Handle, sync::watch::Receiver, time::timeout};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
-    allowlist::alibaba_cloud::OperatorIdentity,
+    allowlist::{alibaba_cloud::OperatorIdentity, provider::ProviderError},
     api::{FIELD_MANAGER, Reindex, SearchCluster},
     plan::{
         cleanup::has_finalizer,
@@ -132,8 +132,8 @@ pub async fn run(
     );
     let both = async {
         futures::join!(
-            copies.for_each(|ended| forget("Reindex", ended.err(), &ctx)),
-            allowlists.for_each(|ended| forget("SearchCluster", ended.err(), &ctx)),
+            copies.for_each(|ended| taken("Reindex", ended.err(), &ctx)),
+            allowlists.for_each(|ended| taken("SearchCluster", ended.err(), &ctx)),
         );
     };
     let hearing = winding_down.clone();
@@ -217,8 +217,7 @@ fn needed_by(clusters: &Store<SearchCluster>, reindex: &Reindex, winding_down: b
         .collect()
 }
 
-/// What is waited for after trouble with a search cluster or a cloud, which is told in the status, and after a conflict, where the watch tells
-/// what somebody else wrote sooner.
+/// What is waited for after trouble with a search cluster or a cloud, and after a conflict, where the watch tells sooner what somebody else wrote.
 const SOON: Duration = Duration::from_secs(5);
 
 /// Every error passes by itself: try again.
@@ -233,13 +232,17 @@ fn on_error(kind: &'static str, object: &impl ResourceExt, error: &Error, ctx: &
 
 fn patience(error: &Error, uid: &str, failures: &Failures) -> Duration {
     match error {
-        Error::Kube { .. } if !error.is_conflict() => failures.note(uid),
-        _ => SOON,
+        Error::Kube { .. } | Error::Provider(ProviderError::Kube { .. }) if !error.is_conflict() => failures.note(uid),
+        // The apiserver has answered.
+        _ => {
+            failures.forget(uid);
+            SOON
+        }
     }
 }
 
 /// An object that was queued and is gone waits for nothing; the rest is told by [`on_error`].
-async fn forget(kind: &'static str, error: Option<controller::Error<Error, Infallible>>, ctx: &Shared) {
+async fn taken(kind: &'static str, error: Option<controller::Error<Error, Infallible>>, ctx: &Shared) {
     if let Some(controller::Error::ObjectNotFound(object)) = error {
         ctx.metrics.taken(kind, object.namespace.as_deref(), &object.name);
     }
@@ -308,6 +311,10 @@ mod tests {
         assert_eq!(waits(&refused(409)), [5, 5, 5], "the watch is sooner");
         assert_eq!(waits(&Error::search("cancel a task")(SearchError::NotFormed)), [5, 5, 5]);
         assert_eq!(waits(&refused(403)), [5, 10, 20]);
+        let Error::Kube { source, .. } = refused(403) else { panic!("trouble with the apiserver") };
+        let edit = Error::Provider(ProviderError::Kube { action: "edit", name: "a".to_owned(), source });
+        assert_eq!(waits(&edit), [40, 60, 60]);
+        assert_eq!((waits(&refused(409)), waits(&refused(500))), ([5, 5, 5], [5, 10, 20]), "it has answered meanwhile");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::{
     observe::{
         apiserver, destination_of, is_ours, limits, live_reindexes, opaque_id, open, running_task, source_shards,
     },
-    repair::Repair,
+    repair::{Found, Repair},
     sides::{self, Sides},
     too_large,
     writing::writing,
@@ -100,15 +100,24 @@ async fn delete_index(ctx: &Context, reindex: &Reindex, uuid: &str) -> Result<Op
 
 /// Whether nobody else has gone on with it since the intent was written. A process that was frozen in between would switch off on a finished index
 /// what its successor has put back, or delete what that has repaired. What is under way when a process is frozen can't be called back.
-pub async fn is_still_ours(ctx: &Context, reindex: &Reindex) -> Result<bool, Error> {
+async fn is_still_ours(ctx: &Context, reindex: &Reindex) -> Result<bool, Error> {
     let api: Api<Reindex> = Api::namespaced(ctx.client.clone(), &reindex.namespace().unwrap_or_default());
     let live = api.get_opt(&reindex.name_any()).await.map_err(Error::kube("read the Reindex again"))?;
     // A label that somebody sets is no reason.
     Ok(live.is_some_and(|live| live.uid() == reindex.uid() && live.status == reindex.status))
 }
 
-/// Why nothing is begun then.
-pub fn gone_on() -> Trouble {
+/// The same, or why nothing is begun.
+pub async fn ensure_still_ours(ctx: &Context, reindex: &Reindex) -> Result<(), Outcome> {
+    match is_still_ours(ctx, reindex).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Outcome::NotStarted(gone_on())),
+        Err(error) => Err(Outcome::NotStarted(apiserver(&error))),
+    }
+}
+
+/// Told to nobody, as a rule: the status that it would stand in is another one by now, and is not overwritten.
+fn gone_on() -> Trouble {
     let message = "another instance of the operator has gone on with it".to_owned();
     Trouble { reason: "ProgressingWithRetry", message }
 }
@@ -190,9 +199,7 @@ async fn make_ready(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Star
         return Err(Outcome::Started { ranges: vec![], counted, untuned: false });
     }
     let running = running_repeats(&destination, starts).await.map_err(of_destination)?;
-    if !is_still_ours(ctx, reindex).await.map_err(not_now)? {
-        return Err(Outcome::NotStarted(gone_on()));
-    }
+    ensure_still_ours(ctx, reindex).await?;
     let tuned = match tune {
         true => switch_off(&destination, reindex).await,
         false => Ok(()),
@@ -207,6 +214,9 @@ async fn make_ready(ctx: &Context, reindex: &Reindex, tune: bool, starts: &[Star
         }
         Err(error) => return Err(of_destination(error)),
     };
+    if tune {
+        ensure_still_ours(ctx, reindex).await?;
+    }
     Ok(Ready { destination, source, running, counted, untuned })
 }
 
@@ -292,7 +302,7 @@ async fn tune(ctx: &Context, reindex: &Reindex) -> Result<(), Error> {
     let Some(cluster) = sides::destination(ctx, reindex).await? else { return Ok(()) };
     let Ok(destination) = open(ctx, "the destination", &cluster).await else { return Ok(()) };
     let failed = || Error::search("switch refresh and replicas off");
-    match is_ours(&destination, reindex).await.map_err(failed())? {
+    match is_ours(&destination, reindex).await.map_err(failed())? && is_still_ours(ctx, reindex).await? {
         true => switch_off(&destination, reindex).await.map_err(failed()),
         false => Ok(()),
     }
@@ -316,17 +326,32 @@ async fn repair(ctx: &Context, reindex: &Reindex, query: Option<&Value>, delete:
         settings: convert::settings(tuning),
         clock: ctx.pauses.clock,
     };
-    let repaired = async {
+    let look = async {
         match is_ours(&destination, reindex).await? {
-            true => repair.stale(query, delete).await,
+            true => repair.find(query).await,
             // The next look says so.
-            false => Ok(Some(0)),
+            false => Ok(Some(Found::default())),
         }
     };
-    Ok(match repaired.await {
-        Ok(documents) => Outcome::Repaired(documents),
-        Err(error) => Outcome::Unclear(convert::trouble("one of the clusters", &error)),
-    })
+    let unclear = |error: SearchError| Outcome::Unclear(convert::trouble("one of the clusters", &error));
+    let found = match look.await {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(Outcome::Repaired(None)),
+        Err(error) => return Ok(unclear(error)),
+    };
+    if !delete {
+        return Ok(Outcome::Repaired(Some(found.stale.len())));
+    }
+    let documents = found.stale.len() + found.missing;
+    if documents > 0 {
+        if !is_still_ours(ctx, reindex).await? {
+            return Ok(Outcome::Unclear(gone_on()));
+        }
+        if let Err(error) = repair.delete(&found).await {
+            return Ok(unclear(error));
+        }
+    }
+    Ok(Outcome::Repaired(Some(documents)))
 }
 
 async fn find_too_large(ctx: &Context, reindex: &Reindex, query: Option<&Value>) -> Result<Outcome, Error> {
@@ -350,17 +375,19 @@ pub async fn restore(ctx: &Context, reindex: &Reindex, tuning: &Tuning) -> Resul
         Ok(destination) => destination,
         Err(trouble) => return Ok(Outcome::Unclear(trouble)),
     };
+    let unclear = |error: SearchError| Outcome::Unclear(convert::trouble("the destination", &error));
+    match is_ours(&destination, reindex).await {
+        Ok(true) => {}
+        Ok(false) => return Ok(Outcome::Restored),
+        Err(error) => return Ok(unclear(error)),
+    }
+    // Somebody may have changed them since another has put them back.
+    if !is_still_ours(ctx, reindex).await? {
+        return Ok(Outcome::Unclear(gone_on()));
+    }
     let index = &reindex.spec.destination.index;
-    let put_back = async {
-        if !is_ours(&destination, reindex).await? {
-            return Ok(());
-        }
-        destination.client.set_bulk_load_settings(index, &convert::settings(tuning)).await
-    };
-    Ok(match put_back.await {
-        Ok(()) => Outcome::Restored,
-        Err(error) => Outcome::Unclear(convert::trouble("the destination", &error)),
-    })
+    let put_back = destination.client.set_bulk_load_settings(index, &convert::settings(tuning)).await;
+    Ok(put_back.map_or_else(unclear, |()| Outcome::Restored))
 }
 
 /// Sets throttles; what can't be reached now is tried again by the next look.

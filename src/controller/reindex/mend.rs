@@ -20,7 +20,7 @@ use crate::{
 };
 
 use super::{
-    act::{gone, gone_on, is_refusal, is_still_ours, open_both, request},
+    act::{ensure_still_ours, gone, is_refusal, open_both, request},
     convert, gate,
     observe::{apiserver, is_ours},
     prove::read_primaries,
@@ -47,20 +47,24 @@ pub async fn mend(ctx: &Context, reindex: &Reindex, round: i32, differences: &[D
     // What was compared is not so any more.
     ctx.proofs.stop(&reindex.uid().unwrap_or_default());
     let status = reindex.status.clone().unwrap_or_default();
-    if let Some(cluster) = gate::closed(ctx, &status).await? {
-        return Ok(Outcome::GateClosed(cluster));
+    match gate::closed(ctx, &status).await {
+        Ok(None) => {}
+        Ok(Some(cluster)) => return Ok(Outcome::GateClosed(cluster)),
+        Err(error) => return Ok(Outcome::NotStarted(apiserver(&error))),
     }
-    let Ok(sides) = sides::resolve(ctx, reindex).await? else { return Ok(Outcome::Unclear(gone())) };
+    let sides = match sides::resolve(ctx, reindex).await {
+        Ok(Ok(sides)) => sides,
+        Ok(Err(_)) => return Ok(Outcome::Unclear(gone())),
+        Err(error) => return Ok(Outcome::NotStarted(apiserver(&error))),
+    };
     let (destination, source) = match open_both(ctx, &sides).await {
         Ok(both) => both,
         Err(trouble) => return Ok(Outcome::Unclear(trouble)),
     };
     let mending = Mending { ctx, reindex, round, destination, source };
     let looked = mending.look(&sides.destination, differences).await;
-    match is_still_ours(ctx, reindex).await {
-        Ok(true) => {}
-        Ok(false) => return Ok(Outcome::NotStarted(gone_on())),
-        Err(error) => return Ok(Outcome::NotStarted(apiserver(&error))),
+    if let Err(outcome) = ensure_still_ours(ctx, reindex).await {
+        return Ok(outcome);
     }
     let mended = match looked {
         Ok(Some(in_the_way)) => mending.begin(differences, &in_the_way).await,

@@ -255,17 +255,19 @@ impl Eyes<'_> {
         let listed = destination.client.reindex_tasks().await.map_err(of("the destination"))?;
         let mut seen = BTreeMap::new();
         for partition in self.status.partitions.iter().filter(|partition| partition.state != PartitionState::Waiting) {
-            let mut opaque_id = opaque_id(self.reindex, partition.id, partition.attempt);
+            let runs = running_task(&listed, self.reindex, partition.id);
             let found = match partition.task.as_deref().map(str::parse::<TaskId>) {
-                None => PartitionSeen::Adopt(running_task(&listed, self.reindex, partition.id).map(|(id, task)| {
-                    id.clone_into(&mut opaque_id);
-                    task
-                })),
+                None => PartitionSeen::Adopt(runs.as_ref().map(|(_, task)| task.clone())),
                 Some(Err(_)) => PartitionSeen::Task(Task::Lost),
                 Some(Ok(id)) => PartitionSeen::Task(match listed.iter().find(|task| task.id == id) {
                     Some(task) => Task::Running(convert::running(&id, &task.status)),
                     None => convert::task(&id, destination.client.task(&id).await.map_err(of("the destination"))?),
                 }),
+            };
+            // Of one that has ended, as far as is known.
+            let opaque_id = match runs {
+                Some((id, _)) => id.to_owned(),
+                None => opaque_id(self.reindex, partition.id, partition.attempt),
             };
             let attempt = Attempt { reindex: self.reindex, partition: partition.id, opaque_id: &opaque_id };
             attempt.seen(self.ctx, partition.task.as_deref(), &found);

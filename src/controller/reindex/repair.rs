@@ -43,35 +43,14 @@ pub struct Repair<'a> {
 }
 
 impl Repair<'_> {
-    /// How many documents that the query finds are stale, and to be copied again after they were deleted here if `delete` is true. None if
-    /// there are too many to look at. What is missing on the destination was deleted by an attempt that was interrupted, and counts then.
-    /// So does what is written anew before it could be deleted, and stays: once it was copied again it is looked at again.
-    ///
-    /// A deleted document's version is remembered for a while (`index.gc_deletes`), and would still be higher than the new one's: so it
-    /// is forgotten at once meanwhile.
+    /// What is stale of the documents that the query finds. None if there are too many to look at. What is missing on the destination was deleted
+    /// by an attempt that was interrupted.
     ///
     /// # Errors
-    /// Those of the calls. What was deleted by then is copied again all the same: its range is.
-    pub async fn stale(&self, query: Option<&Value>, delete: bool) -> Result<Option<usize>, SearchError> {
+    /// Those of the calls.
+    pub async fn find(&self, query: Option<&Value>) -> Result<Option<Found>, SearchError> {
         // Replicas may lag behind what a task has read from the primary.
         self.source.refresh(self.name).await?;
-        let Some(found) = self.find(query).await? else { return Ok(None) };
-        if !delete {
-            return Ok(Some(found.stale.len()));
-        }
-        if found.stale.is_empty() && found.missing == 0 {
-            return Ok(Some(0));
-        }
-        let forgetful = BulkLoadSettings { gc_deletes: Some("0s".to_owned()), ..self.settings.clone() };
-        self.destination.set_bulk_load_settings(self.index, &forgetful).await?;
-        for document in &found.stale {
-            self.destination.delete_document(self.index, document).await?;
-        }
-        forget_deletions(self.destination, self.index, self.clock).await?;
-        Ok(Some(found.stale.len() + found.missing))
-    }
-
-    async fn find(&self, query: Option<&Value>) -> Result<Option<Found>, SearchError> {
         let mut pages = self.source.versions(self.name, query, MOST_PAGES).await?;
         let look = async {
             let mut found = Found::default();
@@ -95,13 +74,29 @@ impl Repair<'_> {
         let whole = pages.end().await;
         Ok(Some(found?).filter(|_| whole))
     }
+
+    /// Deletes here what is stale. What was written anew before it could be deleted stays: once it was copied again it is looked at again.
+    ///
+    /// A deleted document's version is remembered for a while (`index.gc_deletes`), and would still be higher than the new one's: so it
+    /// is forgotten at once meanwhile.
+    ///
+    /// # Errors
+    /// Those of the calls. What was deleted by then is copied again all the same: its range is.
+    pub async fn delete(&self, found: &Found) -> Result<(), SearchError> {
+        let forgetful = BulkLoadSettings { gc_deletes: Some("0s".to_owned()), ..self.settings.clone() };
+        self.destination.set_bulk_load_settings(self.index, &forgetful).await?;
+        for document in &found.stale {
+            self.destination.delete_document(self.index, document).await?;
+        }
+        forget_deletions(self.destination, self.index, self.clock).await
+    }
 }
 
 /// What the destination holds of some documents of the source.
 #[derive(Default)]
-struct Found {
+pub struct Found {
     /// In a higher version.
-    stale: Vec<Held>,
+    pub stale: Vec<Held>,
     /// Not at all.
-    missing: usize,
+    pub missing: usize,
 }

@@ -109,7 +109,7 @@ impl Plan<'_> {
                 continue;
             };
             match seen {
-                PartitionSeen::Adopt(Some(task)) => self.run(at, task, "CopyAdopted"),
+                PartitionSeen::Adopt(Some(task)) => self.adopt(at, task),
                 PartitionSeen::Adopt(None) => {
                     let told = self.report.status.partitions[at].message.clone();
                     let why = told.unwrap_or_else(|| "no task is found where one was to be started".into());
@@ -375,7 +375,7 @@ impl Plan<'_> {
             };
             match outcome {
                 Started::Task(task) => self.run(at, task, "CopyStarted"),
-                Started::Adopted(task) => self.run(at, task, "CopyAdopted"),
+                Started::Adopted(task) => self.adopt(at, task),
                 Started::Refused(message) => {
                     // Nothing runs: the destination said so.
                     self.report.status.partitions.remove(at);
@@ -399,6 +399,12 @@ impl Plan<'_> {
             self.reindex.spec.destination.op_type == OpType::Index && self.reindex.spec.execution.backoff_limit > 0;
         let requeue = if repeatable && !counted { Requeue::Shortly } else { Requeue::After(progress::soon()) };
         self.decision(None, requeue)
+    }
+
+    /// Whichever attempt it is of: with which batches it runs is not known.
+    fn adopt(&mut self, at: usize, task: String) {
+        self.report.status.partitions[at].batch_size = None;
+        self.run(at, task, "CopyAdopted");
     }
 
     fn run(&mut self, at: usize, task: String, reason: &'static str) {

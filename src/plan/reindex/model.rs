@@ -167,7 +167,7 @@ pub enum Hold {
 /// What became of a range's task.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PartitionSeen {
-    /// The task that carries the `X-Opaque-Id` of an attempt that was about to be started, if one runs.
+    /// The task that copies the range whose attempt was about to be started, if one runs: of this attempt, or of one that was given up.
     Adopt(Option<String>),
     /// The task that is known.
     Task(Task),

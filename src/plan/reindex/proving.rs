@@ -110,9 +110,10 @@ impl Plan<'_> {
         self.wait_out(trouble)
     }
 
-    /// A cluster is about to restart, or restarts: the attempt that was about to be made does not count.
+    /// Something was in the way before anything was asked for: the attempt to repair that was about to be made does not count.
     pub(super) fn withdraw_repair(&mut self) {
-        if let Some(result) = &mut self.report.status.verification {
+        let repairing = |result: &&mut VerificationResult| result.verdict == Verdict::Repairing;
+        if let Some(result) = self.report.status.verification.as_mut().filter(repairing) {
             result.repair_attempts = result.repair_attempts.map(|attempts| (attempts - 1).max(0));
         }
     }
@@ -417,6 +418,8 @@ mod tests {
         assert_eq!(begun(Some(unclear())), (Some(1), 1, true));
         assert_eq!(begun(Some(Outcome::GateClosed("n/b".into()))), (Some(0), 1, false));
         assert_eq!(begun(Some(Outcome::WindingDown)), (Some(0), 1, false));
+        let away = Trouble { reason: "KubernetesError", message: "no answer".into() };
+        assert_eq!(begun(Some(Outcome::NotStarted(away))), (Some(0), 1, false));
     }
 
     #[test]

@@ -74,12 +74,13 @@ impl Collector for Objects {
         }
         let failures = live.iter().map(|reindex| (named(reindex.as_ref()), failures(reindex)));
         gauge(&mut encoder, "reindex_failures", "Failed attempts of ranges that are not copied yet", None, failures)?;
+        let none = ReindexStatus::default();
         let states = live.iter().map(|reindex| {
-            let status = reindex.status.clone().unwrap_or_default();
+            let status = reindex.status.as_ref().unwrap_or(&none);
             let ready = conditions::get(&status.conditions, READY);
             let reason = ready.map_or_else(|| NOT_SEEN.to_owned(), |ready| ready.reason.clone());
             let labels =
-                vec![("phase", phase(reindex).to_string()), ("state", state(&status).to_owned()), ("reason", reason)];
+                vec![("phase", phase(reindex).to_string()), ("state", state(status).to_owned()), ("reason", reason)];
             ([named(reindex.as_ref()), labels].concat(), 1)
         });
         gauge(&mut encoder, "reindex_state", "1 for what an unfinished Reindex does or waits for", None, states)?;

@@ -194,3 +194,29 @@ async fn a_process_that_was_frozen_during_a_repair_deletes_nothing_when_it_thaws
         assert_eq!(copied, read, "{}", world.story("nothing is deleted"));
     }
 }
+
+/// Documents that were deleted and created anew on the source are deleted here first; not what is written here later.
+#[tokio::test]
+async fn what_is_written_after_the_copy_is_not_deleted_by_a_process_that_thaws() {
+    for n in 1.. {
+        let mut world = World::new().await;
+        world.title = format!("frozen at call {n}");
+        world.until_copying().await;
+        put_right(world.source.state().index("product_info"));
+        let Some(thawing) = world.until_frozen(n).await else {
+            assert!(n > 20, "a life has more than {n} calls");
+            return;
+        };
+        let reindex = world.end().await;
+        assert!(condition(&reindex, COMPLETE).is_some(), "{}", world.story("it is Complete"));
+        let mut written = json!(null);
+        for price in ["2%", "3%"] {
+            written = json!({"annual_rate": price});
+            world.destination.state().index("dest").put("F", written.clone());
+        }
+        world.faults.thaw();
+        thawing.await;
+        let found = world.destination.state().index("dest").documents.get("F").map(|(_, document)| document.clone());
+        assert_eq!(found, Some(written), "{}", world.story("it is still there"));
+    }
+}

@@ -98,6 +98,7 @@ mod tests {
             title: "A & B".to_owned(),
             measured_at: String::new(),
             commit: String::new(),
+            machine: String::new(),
             load_average: 0.0,
             repeats: 3,
             grid: Default::default(),

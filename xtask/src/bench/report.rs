@@ -1,5 +1,6 @@
 //! Writes what was measured: the samples, the table, the page and the pictures.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -22,8 +23,6 @@ const PICTURES: &str = "docs/benchmarks";
 /// Everything that was measured: all else is made from it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Store {
-    /// The machine of the last run.
-    machine: String,
     groups: Vec<Measured>,
 }
 
@@ -32,7 +31,7 @@ struct Store {
 pub fn write(new: Measured, order: &[Group]) -> Result<()> {
     let checkout = paths::checkout()?;
     let before = stored()?;
-    let store = Store { machine: machine(), groups: replace(before.groups, new, order) };
+    let store = Store { groups: replace(before.groups, new, order) };
     let pretty = |value: &serde_json::Value| format!("{value:#}\n");
     let samples = serde_json::to_value(&store).context("failed to write the samples")?;
     let table: Vec<_> = store.groups.iter().flat_map(|group| &group.results).collect();
@@ -80,11 +79,18 @@ pub fn lines(group: &Measured) -> String {
 fn page(store: &Store) -> String {
     let outcomes: Vec<_> = store.groups.iter().flat_map(|group| &group.results).collect();
     let met = outcomes.iter().filter(|outcome| outcome.met).count();
+    let machines: BTreeSet<&str> = store.groups.iter().map(|group| group.machine.as_str()).collect();
+    let machines = match machines.len() {
+        1 => format!("Machine: {}", machines.into_iter().collect::<String>()),
+        _ => format!(
+            "Machines, of which each picture names its own: {}",
+            machines.into_iter().collect::<Vec<_>>().join("; ")
+        ),
+    };
     let mut page = format!(
-        "# Benchmarks\n\nWritten by `make bench`; do not edit. {met} of {} targets are reached.\n\nMachine: {}.\n\n## Results\n\n\
+        "# Benchmarks\n\nWritten by `make bench`; do not edit. {met} of {} targets are reached.\n\n{machines}.\n\n## Results\n\n\
          | what | ours | other | ratio | spread, ours | spread, other | target | reached |\n|---|---|---|---|---|---|---|---|\n",
-        outcomes.len(),
-        store.machine
+        outcomes.len()
     );
     let mut notes = String::new();
     for outcome in &outcomes {
@@ -118,8 +124,8 @@ fn page(store: &Store) -> String {
     for group in &store.groups {
         let _ = write!(
             page,
-            "\n### {}\n\n![{}](benchmarks/{}.svg)\n\nMeasured {}, commit {}; load of the machine before: {}.\n",
-            group.title, group.title, group.name, group.measured_at, group.commit, group.load_average
+            "\n### {}\n\n![{}](benchmarks/{}.svg)\n\nMeasured {}, commit {}, on {}; load of the machine before: {}.\n",
+            group.title, group.title, group.name, group.measured_at, group.commit, group.machine, group.load_average
         );
         let failures = group.contenders.iter().filter_map(|runs| Some((&runs.name, runs.failure.as_ref()?)));
         for (number, (name, failure)) in failures.enumerate() {
@@ -135,7 +141,7 @@ fn number(value: Option<f64>) -> String {
 }
 
 /// Cores, memory and kernel: what numbers depend on, and no name.
-fn machine() -> String {
+pub fn machine() -> String {
     let read = |path: &str| fs::read_to_string(Path::new(path)).unwrap_or_default();
     let field = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
@@ -171,15 +177,16 @@ mod tests {
             })
         };
         let group = json!({
-            "name": "group", "title": "A group", "measuredAt": "today", "commit": "abc", "loadAverage": 0.1,
+            "name": "group", "title": "A group", "measuredAt": "today", "commit": "abc", "machine": "a machine", "loadAverage": 0.1,
             "repeats": 5,
             "contenders": [{"name": "one", "samples": [], "failure": "failed: too large"}],
             "results": [outcome("first", true), outcome("second", false)]
         });
-        let store = Store { machine: "a machine".to_owned(), groups: vec![serde_json::from_value(group).unwrap()] };
+        let store = Store { groups: vec![serde_json::from_value(group).unwrap()] };
         let page = page(&store);
         for line in [
             "1 of 2 targets are reached.",
+            "Machine: a machine.",
             "| first | 2.5 | – | – | 2 … 3 | – | <= 3 | yes |",
             "| second | 2.5 | – | – | 2 … 3 | – | <= 3 | **not reached** |",
             "- second: a note",

@@ -21,6 +21,8 @@ pub struct Measured {
     pub measured_at: String,
     /// The commit of the checkout that was measured.
     pub commit: String,
+    /// The machine: cores, memory, kernel.
+    pub machine: String,
     /// What ran on the machine besides, before: the load average of a minute.
     pub load_average: f64,
     /// How often each was repeated.

@@ -8,6 +8,7 @@ use super::corpus::Corpus;
 use super::groups::{Contender, Copies, Grid, Group, Subject};
 use super::many;
 use super::method::{Method, SECONDS, Sample};
+use super::report;
 use super::results::{Measured, Runs, judge};
 use super::world::{Route, World};
 use crate::{paths, progress};
@@ -36,6 +37,7 @@ pub async fn measure(world: Option<&World>, group: &Group, repeats: usize, scale
         title: group.title.to_owned(),
         measured_at: line("date", &["-u", "+%Y-%m-%d %H:%M UTC"])?,
         commit: line("git", &["rev-parse", "--short=10", "HEAD"])?,
+        machine: report::machine(),
         load_average,
         repeats,
         grid,

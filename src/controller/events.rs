@@ -105,8 +105,8 @@ impl Told {
     }
 }
 
-/// A small copy goes through most of its steps within a second, and writing an event costs an apiserver as much as writing a status: steps that are
-/// told together are told by the event of the last one. A warning is never told by another's.
+/// A small copy goes through most of its steps within a second, and many tasks are started at once: steps that are told together are told by the
+/// event of the last one. A warning is never told by another's.
 fn joined(notes: impl Iterator<Item = Note>) -> Vec<Told> {
     const BETWEEN: &str = "; ";
     let mut joined: Vec<Told> = Vec::new();

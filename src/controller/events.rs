@@ -78,17 +78,16 @@ fn log<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, note: &Note) {
 }
 
 /// What one event tells.
-#[derive(Debug, PartialEq)]
 struct Told {
-    /// Its reason is the last one's.
-    note: Note,
-    /// Every reason, one after the other. The recorder counts those together where these are the same.
+    warning: bool,
+    /// The last one's is the event's; there is always one.
     reasons: Vec<&'static str>,
+    message: String,
 }
 
 impl Told {
     fn event(self) -> Event {
-        let Note { warning, reason, message } = self.note;
+        let Told { warning, reasons, message } = self;
         let cut = |mut text: String, most: usize| {
             while text.len() > most {
                 text.pop();
@@ -97,9 +96,10 @@ impl Told {
         };
         Event {
             type_: if warning { EventType::Warning } else { EventType::Normal },
-            reason: reason.to_owned(),
+            reason: reasons.last().copied().unwrap_or_default().to_owned(),
             note: Some(cut(message, MAX_BYTES)),
-            action: cut(self.reasons.join(","), MAX_ACTION),
+            // The recorder counts those together where this is the same.
+            action: cut(reasons.join(","), MAX_ACTION),
             secondary: None,
         }
     }
@@ -110,16 +110,15 @@ impl Told {
 fn joined(notes: impl Iterator<Item = Note>) -> Vec<Told> {
     const BETWEEN: &str = "; ";
     let mut joined: Vec<Told> = Vec::new();
-    let fits = |last: &Note, next: &Note| last.message.len() + BETWEEN.len() + next.message.len() <= MAX_BYTES;
+    let fits = |last: &Told, next: &Note| last.message.len() + BETWEEN.len() + next.message.len() <= MAX_BYTES;
     for note in notes {
         match joined.last_mut() {
-            Some(last) if !last.note.warning && !note.warning && fits(&last.note, &note) => {
-                last.note.message = [last.note.message.as_str(), &note.message].join(BETWEEN);
-                last.note.reason = note.reason;
+            Some(last) if !last.warning && !note.warning && fits(last, &note) => {
+                last.message = [last.message.as_str(), &note.message].join(BETWEEN);
                 last.reasons.push(note.reason);
                 last.reasons.dedup();
             }
-            _ => joined.push(Told { reasons: vec![note.reason], note }),
+            _ => joined.push(Told { warning: note.warning, reasons: vec![note.reason], message: note.message }),
         }
     }
     joined

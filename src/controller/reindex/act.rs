@@ -20,7 +20,7 @@ use super::{
     observe::{
         apiserver, destination_of, is_ours, limits, live_reindexes, opaque_id, open, running_task, source_shards,
     },
-    repair::{Found, Repair},
+    repair::{Found, Repair, delete_and_forget},
     sides::{self, Sides},
     too_large,
     writing::writing,
@@ -323,8 +323,6 @@ async fn repair(ctx: &Context, reindex: &Reindex, query: Option<&Value>, delete:
         name: &reindex.spec.source.index,
         destination: &destination.client,
         index: &reindex.spec.destination.index,
-        settings: convert::settings(tuning),
-        clock: ctx.pauses.clock,
     };
     let look = async {
         match is_ours(&destination, reindex).await? {
@@ -347,7 +345,10 @@ async fn repair(ctx: &Context, reindex: &Reindex, query: Option<&Value>, delete:
         if !is_still_ours(ctx, reindex).await? {
             return Ok(Outcome::Unclear(gone_on()));
         }
-        if let Err(error) = repair.delete(&found).await {
+        let settings = convert::settings(tuning);
+        if let Err(error) =
+            delete_and_forget(repair.destination, repair.index, settings, &found.stale, ctx.pauses.clock).await
+        {
             return Ok(unclear(error));
         }
     }

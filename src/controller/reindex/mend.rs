@@ -16,7 +16,7 @@ use crate::{
     },
     controller::{connect::Connected, context::Context, error::Error},
     plan::reindex::{Outcome, created},
-    search::{BulkLoadSettings, DocumentVersion, SearchClient, SearchError, documents::Held},
+    search::{DocumentVersion, SearchClient, SearchError, documents::Held},
 };
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
     convert, gate,
     observe::{apiserver, is_ours},
     prove::read_primaries,
-    repair::forget_deletions,
+    repair::delete_and_forget,
     sides,
 };
 
@@ -137,9 +137,8 @@ impl Mending<'_> {
             return Ok(());
         }
         if let Some(tuning) = self.tuning() {
-            clear(destination, index, convert::settings(tuning), in_the_way).await?;
-            // What is missing somebody else may have deleted a moment ago.
-            forget_deletions(destination, index, self.ctx.pauses.clock).await?;
+            // Where nothing stands in the way, too: what is missing somebody else may have deleted a moment ago.
+            delete_and_forget(destination, index, convert::settings(tuning), in_the_way, self.ctx.pauses.clock).await?;
         }
         let Some(query) = to_be_copied(differences, reindex.spec.source.query.as_ref()) else { return Ok(()) };
         let plan = reindex.status.as_ref().and_then(|status| status.plan.as_ref());
@@ -155,20 +154,6 @@ impl Mending<'_> {
         tracing::info!(kind = "Reindex", namespace, name, uid, opaque_id = id, task = %task, "a repair's task was started");
         Ok(())
     }
-}
-
-async fn clear(
-    destination: &SearchClient,
-    index: &str,
-    settings: BulkLoadSettings,
-    in_the_way: &[Held],
-) -> Result<(), SearchError> {
-    let forgetful = BulkLoadSettings { gc_deletes: Some("0s".to_owned()), ..settings };
-    destination.set_bulk_load_settings(index, &forgetful).await?;
-    for document in in_the_way {
-        destination.delete_document(index, document).await?;
-    }
-    Ok(())
 }
 
 /// Whether the task with this `X-Opaque-Id` runs.

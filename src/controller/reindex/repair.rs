@@ -15,12 +15,33 @@ pub const MOST_PAGES: usize = 1000;
 /// More than so many documents are not deleted: something else is wrong then.
 const MOST_STALE: usize = 10_000;
 
-/// Has the versions of deleted documents forgotten, in an index whose `gc_deletes` is 0: that is done at a refresh, for those that were
-/// deleted before the engine's clock last moved. `clock`: how long that takes at most.
+/// Deletes these documents from an index of ours, so that they can be copied again in whatever version. What was written anew before it could be
+/// deleted stays: it is looked at again once it was copied again.
+///
+/// A deleted document's version is remembered for a while (`index.gc_deletes`), and would still be higher than the new one's: so it is
+/// forgotten at once meanwhile, whoever deleted it. `settings`: the index's as they are to be again. `clock`: how long the engine's takes to move
+/// at most.
 ///
 /// # Errors
-/// Those of a refresh.
-pub async fn forget_deletions(client: &SearchClient, index: &str, clock: Duration) -> Result<(), SearchError> {
+/// Those of the calls. What was deleted by then is copied again all the same.
+pub async fn delete_and_forget(
+    client: &SearchClient,
+    index: &str,
+    settings: BulkLoadSettings,
+    documents: &[Held],
+    clock: Duration,
+) -> Result<(), SearchError> {
+    let forgetful = BulkLoadSettings { gc_deletes: Some("0s".to_owned()), ..settings };
+    client.set_bulk_load_settings(index, &forgetful).await?;
+    for document in documents {
+        client.delete_document(index, document).await?;
+    }
+    forget_deletions(client, index, clock).await
+}
+
+/// Has the versions of deleted documents forgotten, in an index whose `gc_deletes` is 0: that is done at a refresh, for those that were
+/// deleted before the engine's clock last moved.
+async fn forget_deletions(client: &SearchClient, index: &str, clock: Duration) -> Result<(), SearchError> {
     let _waiting = waiting();
     tokio::time::sleep(clock).await;
     client.refresh(index).await
@@ -36,10 +57,6 @@ pub struct Repair<'a> {
     pub destination: &'a SearchClient,
     /// Its index, which is ours.
     pub index: &'a str,
-    /// Its settings as they are to be again.
-    pub settings: BulkLoadSettings,
-    /// How long the destination's clock takes to move.
-    pub clock: Duration,
 }
 
 impl Repair<'_> {
@@ -73,22 +90,6 @@ impl Repair<'_> {
         let found = look.await;
         let whole = pages.end().await;
         Ok(Some(found?).filter(|_| whole))
-    }
-
-    /// Deletes here what is stale. What was written anew before it could be deleted stays: once it was copied again it is looked at again.
-    ///
-    /// A deleted document's version is remembered for a while (`index.gc_deletes`), and would still be higher than the new one's: so it
-    /// is forgotten at once meanwhile.
-    ///
-    /// # Errors
-    /// Those of the calls. What was deleted by then is copied again all the same: its range is.
-    pub async fn delete(&self, found: &Found) -> Result<(), SearchError> {
-        let forgetful = BulkLoadSettings { gc_deletes: Some("0s".to_owned()), ..self.settings.clone() };
-        self.destination.set_bulk_load_settings(self.index, &forgetful).await?;
-        for document in &found.stale {
-            self.destination.delete_document(self.index, document).await?;
-        }
-        forget_deletions(self.destination, self.index, self.clock).await
     }
 }
 
